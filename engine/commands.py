@@ -1,0 +1,258 @@
+"""The shape of commands and queries: which fields there are, and of which type.
+
+A dict that does not fit raises `CommandError`; whether a well-shaped command makes
+sense is for the core to say. Fields and commands of the contract that are not built
+yet are known here, so that they are refused as `unsupported` and never ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+from engine.errors import CommandError
+from engine.messages import HaltMode, MarginMode, Side, StpMode, TierRule, TimeInForce
+from engine.units import is_decimal
+
+INT64_MAX = 2**63 - 1
+
+
+class Field(NamedTuple):
+    """One field: its type's check, what the type is called, and whether it must be there."""
+
+    check: Callable[[Any], bool]
+    wants: str
+    is_required: bool
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= INT64_MAX
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= 64
+
+
+def _int(*, required: bool = True) -> Field:
+    return Field(_is_int, "an integer", required)
+
+
+def _decimal(*, required: bool = True) -> Field:
+    return Field(is_decimal, "a decimal string (never a float)", required)
+
+
+def _name(*, required: bool = True) -> Field:
+    return Field(_is_name, "a string of 1 to 64 characters", required)
+
+
+def _flag() -> Field:
+    return Field(lambda value: isinstance(value, bool), "true or false", False)
+
+
+def _choice(*names: str, required: bool = True) -> Field:
+    wants = "one of " + ", ".join(names)
+    return Field(lambda value: isinstance(value, str) and value in names, wants, required)
+
+
+def _members(enum: type[IntEnum], *, required: bool = True) -> Field:
+    return _choice(*(member.name.lower() for member in enum), required=required)
+
+
+def _client_id() -> Field:
+    return Field(
+        lambda value: isinstance(value, str) and 0 < len(value) <= 36,
+        "a string of 1 to 36 characters", False)
+
+
+def _rows(required: bool = True) -> Field:
+    return Field(
+        lambda value: isinstance(value, (list, tuple))
+        and all(isinstance(row, Mapping) for row in value), "a list of objects", required)
+
+
+def _or_null(field: Field) -> Field:
+    return Field(
+        lambda value: value is None or field.check(value), field.wants + " or null",
+        field.is_required)
+
+
+ORDER_TYPES = (
+    "limit", "market", "stop_market", "stop_limit", "take_profit_market", "take_profit_limit",
+    "trailing_stop_market",
+)
+HALT_MODES = tuple(mode.name.lower() for mode in HaltMode if mode is not HaltMode.NONE)
+
+TIER_ROW: dict[str, Field] = {
+    "min_notional": _decimal(),
+    "max_notional": _or_null(_decimal()),
+    "maintenance_margin_rate": _decimal(),
+    "max_leverage": _decimal(),
+}
+COLLATERAL_ROW: dict[str, Field] = {
+    "max_amount": _or_null(_decimal()),
+    "weight": _decimal(),
+}
+MARK_ROW: dict[str, Field] = {
+    "symbol": _name(),
+    "mark_price": _decimal(),
+    "index_price": _or_null(_decimal(required=False)),
+    "feed_seq": _or_null(_int(required=False)),
+}
+
+COMMANDS: dict[str, dict[str, Field]] = {
+    "asset": {"asset": _name(), "decimals": _int()},
+    "collateral": {"asset": _name(), "value_asset": _name(), "tiers": _rows()},
+    "asset_price": {"asset": _name(), "price": _decimal()},
+    "instrument": {
+        "symbol": _name(), "kind": _choice("linear", "inverse"), "base": _name(),
+        "quote": _name(), "settle": _name(), "tick_size": _decimal(),
+        "mark_tick": _or_null(_decimal(required=False)), "lot_size": _decimal(),
+        "contract_size": _decimal(required=False), "maker_fee": _decimal(required=False),
+        "taker_fee": _decimal(required=False), "liquidation_fee": _decimal(required=False),
+        "tiers": _rows(), "tier_rule": _members(TierRule, required=False),
+        "price_band": _or_null(_decimal(required=False)),
+        "max_order_quantity": _or_null(_decimal(required=False)),
+        "max_open_orders": _or_null(_int(required=False)),
+        "profile": Field(
+            lambda value: value is None or isinstance(value, (str, Mapping)),
+            "a profile's name or an object", False),
+    },
+    "tiers": {"symbol": _name(), "tiers": _rows()},
+    "account": {
+        "account": _int(), "position_mode": _choice("one_way", "hedge", required=False),
+        "margin_mode": _members(MarginMode, required=False),
+    },
+    "deposit": {"account": _int(), "asset": _name(), "amount": _decimal()},
+    "withdraw": {"account": _int(), "asset": _name(), "amount": _decimal()},
+    "leverage": {"account": _int(), "symbol": _name(), "leverage": _decimal()},
+    "margin_mode": {"account": _int(), "symbol": _name(), "mode": _members(MarginMode)},
+    "isolated_margin": {
+        "account": _int(), "symbol": _name(), "amount": _decimal(),
+        "position_side": _or_null(_choice("long", "short", required=False)),
+    },
+    "order": {
+        "account": _int(), "symbol": _name(), "order_id": _int(),
+        "client_order_id": _or_null(_client_id()), "side": _members(Side),
+        "type": _choice(*ORDER_TYPES), "quantity": _decimal(),
+        "price": _or_null(_decimal(required=False)),
+        "time_in_force": _or_null(
+            _choice(*(tif.name.lower() for tif in TimeInForce), "gtd", required=False)),
+        "post_only": _flag(), "reduce_only": _flag(), "close_position": _flag(),
+        "trigger_price": _or_null(_decimal(required=False)),
+        "trigger_by": _or_null(_choice("mark", "last", "index", required=False)),
+        "callback_rate": _or_null(_decimal(required=False)),
+        "display_quantity": _or_null(_decimal(required=False)),
+        "expire_ts": _or_null(_int(required=False)),
+        "stp": _or_null(_members(StpMode, required=False)),
+        "position_side": _or_null(_choice("long", "short", required=False)),
+    },
+    "amend": {
+        "account": _int(), "symbol": _name(), "order_id": _int(),
+        "price": _or_null(_decimal(required=False)),
+        "trigger_price": _or_null(_decimal(required=False)),
+        "quantity": _or_null(_decimal(required=False)),
+        "leaves": _or_null(_decimal(required=False)),
+    },
+    "cancel": {"account": _int(), "symbol": _name(), "order_id": _int()},
+    "cancel_all": {
+        "account": _or_null(_int(required=False)), "symbol": _or_null(_name(required=False)),
+    },
+    "fill": {
+        "account": _int(), "symbol": _name(), "side": _members(Side), "quantity": _decimal(),
+        "price": _decimal(), "fee": _decimal(required=False),
+        "position_side": _or_null(_choice("long", "short", required=False)),
+    },
+    "mark": MARK_ROW,
+    "marks": {"marks": _rows()},
+    "funding": {"symbol": _name(), "rate": _decimal()},
+    "insurance": {"asset": _name(), "amount": _decimal()},
+    "halt": {"symbol": _name(), "mode": _choice(*HALT_MODES)},
+    "resume": {"symbol": _name()},
+    "time": {},
+}
+
+QUERIES: dict[str, dict[str, Field]] = {
+    "account": {"account": _int()},
+    "position": {"account": _int(), "symbol": _name()},
+    "orders": {"account": _int()},
+    "book": {
+        "symbol": _name(), "depth": _or_null(_int(required=False)), "l3": _flag(),
+    },
+    "tiers": {"symbol": _name()},
+    "instrument": {"symbol": _name()},
+    "liquidation_queue": {},
+    "adl_ranking": {"symbol": _name()},
+    "insurance": {},
+    "totals": {},
+    "state_hash": {},
+}
+
+_ROWS = {
+    ("instrument", "tiers"): TIER_ROW,
+    ("tiers", "tiers"): TIER_ROW,
+    ("collateral", "tiers"): COLLATERAL_ROW,
+    ("marks", "marks"): MARK_ROW,
+}
+
+
+def check_shape(line: Mapping[str, Any]) -> str:
+    """Check a command or query against its schema.
+
+    Parameters
+    ----------
+    line : mapping
+        ``{"cmd": name, ...}`` or ``{"query": name, ...}``.
+
+    Returns
+    -------
+    str
+        ``"cmd"`` or ``"query"``.
+
+    Raises
+    ------
+    CommandError
+        Neither or both of the two, an unknown name, an unknown, missing or wrongly
+        typed field; one line that names it.
+    """
+    kinds = [kind for kind in ("cmd", "query") if kind in line]
+    if len(kinds) != 1:
+        raise CommandError("neither 'cmd' nor 'query'" if not kinds else "both 'cmd' and 'query'")
+    kind = kinds[0]
+    schemas = COMMANDS if kind == "cmd" else QUERIES
+    name = line[kind]
+    if not isinstance(name, str) or name not in schemas:
+        raise CommandError(f"unknown {kind}: {name!r:.80}")
+    fields = schemas[name]
+    _check_fields(f"{kind} '{name}'", line, fields, also=(kind, "ts"))
+    if "ts" in line and not (_is_int(line["ts"]) and line["ts"] >= 0):
+        raise CommandError(f"{kind} '{name}': field 'ts' must be an integer of nanoseconds")
+    for field in fields:
+        row_fields = _ROWS.get((name, field))
+        if row_fields is not None:
+            for number, row in enumerate(line[field], start=1):
+                _check_fields(f"cmd '{name}': {field} row {number}", row, row_fields, also=())
+    return kind
+
+
+def _check_fields(
+    where: str, line: Mapping[str, Any], fields: Mapping[str, Field], also: tuple[str, ...]
+) -> None:
+    for name in line:
+        if name not in fields and name not in also:
+            raise CommandError(f"{where}: unknown field {name!r:.80}")
+    for name, field in fields.items():
+        if name not in line:
+            if field.is_required:
+                raise CommandError(f"{where}: field '{name}' is missing")
+        elif not field.check(line[name]):
+            raise CommandError(
+                f"{where}: field '{name}' must be {field.wants}, not {_shown(line[name])}")
+
+
+def _shown(value: Any) -> str:
+    """A refused value, shortened; a huge integer is never written out."""
+    if isinstance(value, int) and abs(value) >= 10**40:
+        return "an integer of more than forty digits"
+    shown = repr(value) if isinstance(value, (str, int, float)) else f"a {type(value).__name__}"
+    return shown if len(shown) <= 60 else shown[:57] + "..."

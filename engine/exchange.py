@@ -1,0 +1,518 @@
+"""`Exchange`: the engine as a Python object; decimals in, decimals out, integers between.
+
+The façade owns names (symbols, assets, client order ids) and number formats, and
+nothing else. Every decision is the core's; which core is a constructor argument.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from engine.commands import check_shape
+from engine.errors import CommandError
+from engine.instruments import (
+    Asset,
+    Instrument,
+    TermsError,
+    build_instrument,
+    check_form,
+    core_terms,
+    parse_tiers,
+)
+from engine.messages import (
+    NONE,
+    Command,
+    EventKind,
+    HaltMode,
+    MarginMode,
+    OrderStatus,
+    OrderType,
+    RejectReason,
+    Side,
+    StpMode,
+    TimeInForce,
+)
+from engine.queries import Queries
+from engine.render import render_event
+from engine.units import RATE, DecimalLike, Grid, sign_of
+
+MarkRow = tuple[str, DecimalLike, DecimalLike | None, int | None]
+
+#: Code of an order type or time in force that the contract has and the core not yet.
+_NOT_BUILT = 99
+
+
+class Exchange:
+    """One exchange: instruments, accounts, books, fund, all in one deterministic object.
+
+    Parameters
+    ----------
+    core : {"compiled", "reference"}, default "compiled"
+        Which implementation runs it; both give the same events and hashes.
+
+    Notes
+    -----
+    Single writer: one thread at a time may call it. No clock: time is the `ts` of
+    the commands.
+
+    Examples
+    --------
+    >>> exchange = Exchange(core="reference")
+    >>> exchange.apply({"cmd": "asset", "asset": "USDT", "decimals": 6})[0]["event"]
+    'asset_added'
+    """
+
+    def __init__(self, core: str = "compiled") -> None:
+        if core == "compiled":
+            from engine.core import ExchangeCore
+
+            self.core: Any = ExchangeCore()
+        elif core == "reference":
+            from engine.reference import ReferenceCore
+
+            self.core = ReferenceCore()
+        else:
+            raise ValueError(f"unknown core: {core!r}")
+        self.assets_by_index: list[Asset] = []
+        self.instruments_by_index: list[Instrument] = []
+        self._assets: dict[str, Asset] = {}
+        self._instruments: dict[str, Instrument] = {}
+        # (account, order id) -> (seq of acceptance, client id or None), oldest first: an id
+        # may be used again, and events of its earlier order may not be drained yet.
+        self._client_ids: dict[tuple[int, int], list[tuple[int, str | None]]] = {}
+        self._details: dict[int, str] = {}
+        self._undrained: list[tuple[int, ...]] = []
+        self._queries = Queries(self)
+        self._handlers: dict[str, Callable[[Mapping[str, Any], int], None]] = {
+            name: getattr(self, f"_do_{name}") for name in (member.name.lower()
+                                                           for member in Command)
+        }
+
+    # --- commands ---------------------------------------------------------------------
+
+    def apply(self, command: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Apply one command and return its events.
+
+        Parameters
+        ----------
+        command : mapping
+            ``{"cmd": name, ...}`` as the contract lists them; numbers as decimal
+            strings, ints or `Decimal`.
+
+        Returns
+        -------
+        list of dict
+            Events in order, ready for JSON; a refused command gives one `rejected`.
+
+        Raises
+        ------
+        CommandError
+            The mapping does not fit the command's schema; nothing was applied.
+        """
+        self._undrained += self.core.drain()
+        self.submit(command)
+        return self._render(self.core.drain())
+
+    def submit(self, command: Mapping[str, Any]) -> None:
+        """Apply one command and leave its events to be drained (for loading in bulk).
+
+        Raises
+        ------
+        CommandError
+            As `apply`.
+        """
+        if check_shape(command) != "cmd":
+            raise CommandError("a query is not a command")
+        self._handlers[command["cmd"]](command, command.get("ts", NONE))
+
+    def apply_marks(self, marks: Iterable[MarkRow], ts: int | None = None) -> None:
+        """Apply marks of several symbols as one `marks` command; events are left to be drained.
+
+        Parameters
+        ----------
+        marks : iterable of (symbol, mark_price, index_price or None, feed_seq or None)
+        ts : int, optional
+            Nanoseconds since the epoch.
+
+        Notes
+        -----
+        Complexity: O(symbols + triggers crossed).
+        """
+        self.core.marks([self._mark_row(*row) for row in marks], NONE if ts is None else ts)
+
+    def query(self, query: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer one query at the current marks; nothing changes.
+
+        Raises
+        ------
+        CommandError
+            The mapping does not fit the query's schema.
+        """
+        if check_shape(query) != "query":
+            raise CommandError("a command is not a query")
+        return self._queries.answer(query)
+
+    def drain(self) -> list[dict[str, Any]]:
+        """Return the events since the last `drain` or `apply`, and forget them."""
+        records, self._undrained = self._undrained + self.core.drain(), []
+        return self._render(records)
+
+    def drain_records(self) -> list[tuple[int, ...]]:
+        """Return the same as undecoded records: (kind, seq, ts, cause, *payload)."""
+        records, self._undrained = self._undrained + self.core.drain(), []
+        self._details.clear()
+        if self._client_ids:
+            for record in records:
+                self._forget_dead(record)
+        return records
+
+    def _render(self, records: list[tuple[int, ...]]) -> list[dict[str, Any]]:
+        events = []
+        for record in records:
+            events.append(render_event(record, self))
+            if self._client_ids:
+                self._forget_dead(record)
+        return events
+
+    def _forget_dead(self, record: tuple[int, ...]) -> None:
+        kind = record[0]
+        if kind == EventKind.ORDER_CANCELED or (
+            kind == EventKind.ORDER_UPDATE and record[7] == OrderStatus.FILLED
+        ):
+            key = (record[4], record[6])
+            if key in self._client_ids:
+                later = [entry for entry in self._client_ids[key] if entry[0] > record[1]]
+                if later:
+                    self._client_ids[key] = later
+                else:
+                    del self._client_ids[key]
+
+    # --- reads ------------------------------------------------------------------------
+
+    @property
+    def seq(self) -> int:
+        """Number of the last command."""
+        return int(self.core.seq)
+
+    @property
+    def ts(self) -> int:
+        """Engine time, nanoseconds since the epoch."""
+        return int(self.core.ts)
+
+    @property
+    def symbols(self) -> list[str]:
+        """Symbols in the order of their declaration, which is their index in records."""
+        return [instrument.symbol for instrument in self.instruments_by_index]
+
+    @property
+    def assets(self) -> list[str]:
+        """Assets in the order of their declaration, which is their index in records."""
+        return [asset.name for asset in self.assets_by_index]
+
+    def instrument(self, symbol: str) -> Instrument:
+        """Return an instrument's names and grids.
+
+        Raises
+        ------
+        KeyError
+            No such symbol.
+        """
+        return self._instruments[symbol]
+
+    def totals(self) -> dict[str, Any]:
+        """Return the conservation terms of every asset; `drift` is always ``"0"``."""
+        return self._queries.totals()
+
+    def state_hash(self) -> str:
+        """Return the hash of the logical state, hex; equal states give equal hashes.
+
+        Notes
+        -----
+        Covers the core's digest, the names declared and the client order ids of live
+        orders; not `seq`, so that a rejected command leaves it as it was.
+        Complexity: O(everything).
+        """
+        names = [
+            [[asset.name, asset.decimals] for asset in self.assets_by_index],
+            [[one.symbol, one.base, one.quote, one.tick.text(1), one.mark.text(1),
+              one.lot.text(1), str(one.contract_size)] for one in self.instruments_by_index],
+            sorted([*key, entries[-1][1]] for key, entries in self._client_ids.items()
+                   if entries[-1][1] is not None and self.core.has_order(*key)),
+        ]
+        digest = hashlib.blake2b(self.core.digest(), digest_size=16)
+        digest.update(json.dumps(names, separators=(",", ":")).encode())
+        return digest.hexdigest()
+
+    def check(self) -> None:
+        """Assert the engine's invariants by recomputing everything; for tests and audits."""
+        self.core.check()
+
+    # --- what rendering asks for ------------------------------------------------------
+
+    def client_order_id(self, account: int, order_id: int, seq: int) -> str | None:
+        """Return the client's own id that an order had at a command, if it had one."""
+        for accepted, name in reversed(self._client_ids.get((account, order_id), ())):
+            if accepted <= seq:
+                return name
+        return None
+
+    def rejection_detail(self, seq: int) -> str | None:
+        """Return and forget the note about a rejection that was decided at the edge."""
+        return self._details.pop(seq, None)
+
+    def asset_index(self, name: str) -> int:
+        """Return an asset's index, -1 where there is none."""
+        asset = self._assets.get(name)
+        return -1 if asset is None else asset.index
+
+    def symbol_index(self, symbol: str) -> int:
+        """Return a symbol's index, -1 where there is none."""
+        instrument = self._instruments.get(symbol)
+        return -1 if instrument is None else instrument.index
+
+    # --- handlers: one a command, numbers to integers ---------------------------------
+
+    def _reject(
+        self, command: Command, reason: RejectReason, ts: int, detail: str | None = None,
+        account: int = NONE, symbol: int = NONE, order_id: int = NONE,
+    ) -> None:
+        self.core.reject(int(command), int(reason), account, symbol, order_id, ts)
+        if detail is not None:
+            self._details[self.seq] = detail
+
+    def _do_asset(self, line: Mapping[str, Any], ts: int) -> None:
+        name, decimals = line["asset"], line["decimals"]
+        if not 0 <= decimals <= 18:
+            self._reject(Command.ASSET, RejectReason.MALFORMED, ts, "decimals must be 0 to 18")
+        elif name in self._assets:
+            self._reject(Command.ASSET, RejectReason.ALREADY_EXISTS, ts)
+        else:
+            before = len(self.assets_by_index)
+            minor = Grid("1" if decimals == 0 else "0." + "0" * (decimals - 1) + "1")
+            asset = Asset(before, name, decimals, minor)
+            self.assets_by_index.append(asset)
+            self._assets[name] = asset
+            self.core.add_asset(ts)
+            if not self._was_accepted:  # only a `ts` going back can fail here
+                del self._assets[name], self.assets_by_index[before]
+
+    @property
+    def _was_accepted(self) -> bool:
+        return bool(self.core.rejected_seq != self.core.seq)
+
+    def _do_instrument(self, line: Mapping[str, Any], ts: int) -> None:
+        try:
+            check_form(line)
+            if line["symbol"] in self._instruments:
+                raise TermsError(RejectReason.ALREADY_EXISTS, "declared before")
+            settle = self._assets.get(line["settle"])
+            if settle is None:
+                raise TermsError(RejectReason.UNKNOWN_ASSET, f"no asset {line['settle']}")
+            tiers = parse_tiers(line["tiers"], settle)
+            index = len(self.instruments_by_index)
+            instrument = build_instrument(index, line, settle)
+        except TermsError as error:
+            self._reject(Command.INSTRUMENT, error.reason, ts, error.detail)
+            return
+        self.instruments_by_index.append(instrument)
+        self._instruments[instrument.symbol] = instrument
+        self.core.add_instrument(*core_terms(instrument, tiers), ts)
+        if not self._was_accepted:
+            del self._instruments[instrument.symbol], self.instruments_by_index[index]
+
+    def _do_tiers(self, line: Mapping[str, Any], ts: int) -> None:
+        instrument = self._instruments.get(line["symbol"])
+        if instrument is None:
+            self._reject(Command.TIERS, RejectReason.UNKNOWN_SYMBOL, ts)
+            return
+        try:
+            tiers = parse_tiers(line["tiers"], instrument.settle)
+        except TermsError as error:
+            self._reject(
+                Command.TIERS, error.reason, ts, error.detail, symbol=instrument.index)
+            return
+        self.core.set_tiers(instrument.index, tiers, ts)
+
+    def _do_account(self, line: Mapping[str, Any], ts: int) -> None:
+        account = line["account"]
+        if account > 0 and line.get("position_mode", "one_way") != "one_way":
+            self._reject(
+                Command.ACCOUNT, RejectReason.UNSUPPORTED, ts, "hedge mode is not built yet",
+                account)
+            return
+        mode = MarginMode[line.get("margin_mode", "cross").upper()]
+        self.core.open_account(account, int(mode), ts)
+
+    def _amount(self, asset: str, amount: DecimalLike) -> int:
+        """Minor units of an amount; of an unknown asset only the sign is of interest."""
+        known = self._assets.get(asset)
+        return known.minor.units(amount) if known else sign_of(amount)
+
+    def _do_deposit(self, line: Mapping[str, Any], ts: int) -> None:
+        amount = -1 if sign_of(line["amount"]) < 0 else self._amount(
+            line["asset"], line["amount"])
+        self.core.deposit(line["account"], self.asset_index(line["asset"]), amount, ts)
+
+    def _do_withdraw(self, line: Mapping[str, Any], ts: int) -> None:
+        amount = -1 if sign_of(line["amount"]) < 0 else self._amount(
+            line["asset"], line["amount"])
+        self.core.withdraw(line["account"], self.asset_index(line["asset"]), amount, ts)
+
+    def _do_insurance(self, line: Mapping[str, Any], ts: int) -> None:
+        amount = self._amount(line["asset"], line["amount"])
+        self.core.fund_insurance(self.asset_index(line["asset"]), amount, ts)
+
+    def _do_leverage(self, line: Mapping[str, Any], ts: int) -> None:
+        self.core.set_leverage(
+            line["account"], self.symbol_index(line["symbol"]), RATE.positive_units(
+                line["leverage"]), ts)
+
+    def _do_margin_mode(self, line: Mapping[str, Any], ts: int) -> None:
+        mode = MarginMode[line["mode"].upper()]
+        self.core.set_margin_mode(
+            line["account"], self.symbol_index(line["symbol"]), int(mode), ts)
+
+    def _do_isolated_margin(self, line: Mapping[str, Any], ts: int) -> None:
+        symbol = self.symbol_index(line["symbol"])
+        if line.get("position_side") is not None:
+            self._reject(
+                Command.ISOLATED_MARGIN, RejectReason.MALFORMED, ts,
+                "position_side in one-way mode", line["account"], symbol)
+            return
+        amount = sign_of(line["amount"])
+        if symbol >= 0:
+            amount = self.instruments_by_index[symbol].settle.minor.units(line["amount"])
+        self.core.adjust_isolated_margin(line["account"], symbol, amount, ts)
+
+    def _price(self, symbol: int, price: DecimalLike | None) -> int:
+        if price is None:
+            return NONE
+        return _units(self.instruments_by_index[symbol].tick if symbol >= 0 else None, price)
+
+    def _lots(self, symbol: int, quantity: DecimalLike | None) -> int:
+        if quantity is None:
+            return NONE
+        return _units(self.instruments_by_index[symbol].lot if symbol >= 0 else None, quantity)
+
+    def _leaves(self, symbol: int, leaves: DecimalLike | None) -> int:
+        """Open quantity of an amend: at or below zero it cancels, whatever the grid."""
+        if leaves is None:
+            return NONE
+        return max(0, self._lots(symbol, leaves)) if sign_of(leaves) <= 0 else self._lots(
+            symbol, leaves)
+
+    def _do_order(self, line: Mapping[str, Any], ts: int) -> None:
+        account, order_id = line["account"], line["order_id"]
+        symbol = self.symbol_index(line["symbol"])
+        if line.get("position_side") is not None:
+            self._reject(
+                Command.ORDER, RejectReason.MALFORMED, ts, "position_side in one-way mode",
+                account, symbol, order_id)
+            return
+        order_type = {"limit": OrderType.LIMIT, "market": OrderType.MARKET}.get(
+            line["type"], _NOT_BUILT)
+        time_in_force = line.get("time_in_force")
+        if time_in_force is None:
+            tif = int(TimeInForce.IOC if order_type == OrderType.MARKET else TimeInForce.GTC)
+        else:
+            tif = _NOT_BUILT if time_in_force == "gtd" else int(TimeInForce[time_in_force.upper()])
+        unbuilt = ("trigger_price", "trigger_by", "callback_rate", "display_quantity", "expire_ts")
+        if line.get("close_position") or any(line.get(name) is not None for name in unbuilt):
+            order_type = _NOT_BUILT
+        stp = StpMode[(line.get("stp") or "none").upper()]
+        client_id = line.get("client_order_id")
+        self.core.place_order(
+            account, symbol, order_id, int(Side[line["side"].upper()]), int(order_type),
+            self._lots(symbol, line["quantity"]), self._price(symbol, line.get("price")),
+            tif, line.get("post_only", False), line.get("reduce_only", False), int(stp), ts)
+        key = (account, order_id)
+        if self._was_accepted and (client_id is not None or key in self._client_ids):
+            self._client_ids.setdefault(key, []).append((self.seq, client_id))
+
+    def _do_amend(self, line: Mapping[str, Any], ts: int) -> None:
+        symbol = self.symbol_index(line["symbol"])
+        both = line.get("quantity") is not None and line.get("leaves") is not None
+        if line.get("trigger_price") is not None and not both:
+            self._reject(
+                Command.AMEND, RejectReason.UNSUPPORTED, ts, "trigger orders are not built yet",
+                line["account"], symbol, line["order_id"])
+            return
+        self.core.amend_order(
+            line["account"], symbol, line["order_id"], self._price(symbol, line.get("price")),
+            self._lots(symbol, line.get("quantity")), self._leaves(symbol, line.get("leaves")), ts)
+
+    def _do_cancel(self, line: Mapping[str, Any], ts: int) -> None:
+        self.core.cancel(
+            line["account"], self.symbol_index(line["symbol"]), line["order_id"], ts)
+
+    def _do_cancel_all(self, line: Mapping[str, Any], ts: int) -> None:
+        account, symbol = line.get("account"), line.get("symbol")
+        self.core.cancel_all(
+            NONE if account is None else account,
+            NONE if symbol is None else self.symbol_index(symbol), ts)
+
+    def _do_fill(self, line: Mapping[str, Any], ts: int) -> None:
+        symbol = self.symbol_index(line["symbol"])
+        if line.get("position_side") is not None:
+            self._reject(
+                Command.FILL, RejectReason.MALFORMED, ts, "position_side in one-way mode",
+                line["account"], symbol)
+            return
+        quantity = self._lots(symbol, line["quantity"])
+        value, fee = 0 if sign_of(line["price"]) > 0 else -1, 0
+        if symbol >= 0:
+            instrument = self.instruments_by_index[symbol]
+            value = instrument.fill_value(quantity, line["price"])
+            fee = instrument.settle.minor.units(line.get("fee", 0))
+        self.core.fill(
+            line["account"], symbol, int(Side[line["side"].upper()]), quantity, value, fee, ts)
+
+    def _mark_row(
+        self, symbol: str, mark: DecimalLike, index: DecimalLike | None, feed_seq: int | None
+    ) -> tuple[int, int, int, int]:
+        at = self.symbol_index(symbol)
+        grid = self.instruments_by_index[at].mark if at >= 0 else None
+        return (
+            at, _units(grid, mark), NONE if index is None else _units(grid, index),
+            NONE if feed_seq is None else feed_seq)
+
+    def _do_mark(self, line: Mapping[str, Any], ts: int) -> None:
+        row = self._mark_row(
+            line["symbol"], line["mark_price"], line.get("index_price"), line.get("feed_seq"))
+        self.core.mark(*row, ts)
+
+    def _do_marks(self, line: Mapping[str, Any], ts: int) -> None:
+        self.apply_marks(
+            [(row["symbol"], row["mark_price"], row.get("index_price"), row.get("feed_seq"))
+             for row in line["marks"]], ts)
+
+    def _do_funding(self, line: Mapping[str, Any], ts: int) -> None:
+        self.core.funding(self.symbol_index(line["symbol"]), RATE.units(line["rate"]), ts)
+
+    def _do_halt(self, line: Mapping[str, Any], ts: int) -> None:
+        mode = HaltMode[line["mode"].upper()]
+        self.core.halt(self.symbol_index(line["symbol"]), int(mode), ts)
+
+    def _do_resume(self, line: Mapping[str, Any], ts: int) -> None:
+        self.core.resume(self.symbol_index(line["symbol"]), ts)
+
+    def _do_time(self, line: Mapping[str, Any], ts: int) -> None:
+        self.core.advance(ts)
+
+    def _do_collateral(self, line: Mapping[str, Any], ts: int) -> None:
+        self._reject(
+            Command.COLLATERAL, RejectReason.UNSUPPORTED, ts,
+            "collateral assets are not built yet")
+
+    def _do_asset_price(self, line: Mapping[str, Any], ts: int) -> None:
+        self._reject(
+            Command.ASSET_PRICE, RejectReason.UNSUPPORTED, ts,
+            "collateral assets are not built yet")
+
+
+def _units(grid: Grid | None, value: DecimalLike) -> int:
+    """Units of a positive number; without a grid (unknown symbol) only its sign."""
+    return sign_of(value) if grid is None else grid.positive_units(value)

@@ -1,0 +1,296 @@
+"""The vocabulary of the seam: enumerations and event layouts, all integers.
+
+Both implementations of the core (`engine.core`, compiled, and `engine.reference`,
+plain Python) speak in these numbers, and nothing else crosses the seam: no
+strings, no decimals, no floats. What a number means to a person (a decimal
+string, a symbol's name) is the business of `engine.exchange` and `engine.render`.
+
+Codes are part of the journal and wire formats: append, never renumber.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+#: Absent value in an event payload or an optional integer argument.
+NONE = -(2**63)
+#: A decimal that was not a multiple of its tick, lot or minor unit.
+OFF_GRID = NONE + 1
+#: A decimal whose scaled integer does not fit the engine's money range.
+TOO_LARGE = NONE + 2
+
+#: Scale of rates (fees, margin rates, leverage, margin-call levels): 1e-8 units.
+RATE_SCALE = 10**8
+#: Largest magnitude of a stored amount of money, a notional or a quantity.
+MONEY_MAX = 2**62
+
+
+class Side(IntEnum):
+    BUY = 0
+    SELL = 1
+
+
+class OrderType(IntEnum):
+    LIMIT = 0
+    MARKET = 1
+
+
+class TimeInForce(IntEnum):
+    GTC = 0
+    IOC = 1
+    FOK = 2
+
+
+class StpMode(IntEnum):
+    """Self-trade prevention; the taker's mode decides."""
+
+    NONE = 0
+    CANCEL_TAKER = 1
+    CANCEL_MAKER = 2
+    CANCEL_BOTH = 3
+    DECREMENT = 4
+
+
+class OrderStatus(IntEnum):
+    OPEN = 0
+    PARTIALLY_FILLED = 1
+    FILLED = 2
+
+
+class MarginMode(IntEnum):
+    CROSS = 0
+    ISOLATED = 1
+
+
+class TierRule(IntEnum):
+    MARGINAL = 0
+    WHOLE = 1
+
+
+class AccountStatus(IntEnum):
+    """Ordered: an account shows the worst status of its pools."""
+
+    ACTIVE = 0
+    MARGIN_CALL = 1
+    LIQUIDATING = 2
+    BANKRUPT = 3
+
+
+class HaltMode(IntEnum):
+    NONE = 0
+    CANCEL_ONLY = 1
+    NO_LIQUIDATION = 2
+    ALL = 3
+
+
+class Command(IntEnum):
+    """Commands of the contract; `UNSUPPORTED_COMMANDS` are known but not built yet."""
+
+    ASSET = 0
+    COLLATERAL = 1
+    ASSET_PRICE = 2
+    INSTRUMENT = 3
+    TIERS = 4
+    ACCOUNT = 5
+    DEPOSIT = 6
+    WITHDRAW = 7
+    LEVERAGE = 8
+    MARGIN_MODE = 9
+    ISOLATED_MARGIN = 10
+    ORDER = 11
+    AMEND = 12
+    CANCEL = 13
+    CANCEL_ALL = 14
+    FILL = 15
+    MARK = 16
+    MARKS = 17
+    FUNDING = 18
+    INSURANCE = 19
+    HALT = 20
+    RESUME = 21
+    TIME = 22
+
+
+class RejectReason(IntEnum):
+    """Why a command was refused. Declared in check order: the first that applies is given."""
+
+    MALFORMED = 0
+    UNSUPPORTED = 1
+    ALREADY_EXISTS = 2
+    UNKNOWN_ASSET = 3
+    UNKNOWN_SYMBOL = 4
+    UNKNOWN_ACCOUNT = 5
+    UNKNOWN_ORDER = 6
+    DUPLICATE_ORDER_ID = 7
+    BAD_TIERS = 8
+    BAD_INSTRUMENT = 9
+    POSITION_OPEN = 10
+    NO_POSITION = 11
+    NO_MARK_PRICE = 12
+    HALTED = 13
+    ACCOUNT_LIQUIDATING = 14
+    OFF_TICK = 15
+    OFF_LOT = 16
+    QUANTITY_LIMIT = 17
+    PRICE_BAND = 18
+    ORDER_LIMIT = 19
+    LEVERAGE = 20
+    TIER_LIMIT = 21
+    REDUCE_ONLY = 22
+    POST_ONLY_WOULD_CROSS = 23
+    FOK_UNFILLABLE = 24
+    INSUFFICIENT_BALANCE = 25
+    INSUFFICIENT_MARGIN = 26
+    OVERFLOW = 27
+
+
+class CancelReason(IntEnum):
+    USER = 0
+    IOC = 1
+    SELF_TRADE = 2
+    REDUCE_ONLY = 3
+    LIQUIDATION = 4
+    AMEND = 5
+
+
+class InsuranceReason(IntEnum):
+    COMMAND = 0
+    LIQUIDATION_FEE = 1
+    DEFICIT = 2
+    INVENTORY = 3
+    FUNDING = 4
+
+
+class LiquidationOutcome(IntEnum):
+    RELEASED = 0
+    CLOSED = 1
+    BANKRUPT = 2
+
+
+class EventKind(IntEnum):
+    ORDER_ACCEPTED = 1
+    REJECTED = 2
+    TRADE = 3
+    ORDER_UPDATE = 4
+    ORDER_CANCELED = 5
+    ORDER_AMENDED = 6
+    BALANCE = 7
+    POSITION = 8
+    MARK = 9
+    FUNDING_PAYMENT = 10
+    MARGIN_CALL = 11
+    MARGIN_CALL_CLEARED = 12
+    LIQUIDATION_STARTED = 13
+    LIQUIDATION_STEP = 14
+    LIQUIDATION_TAKEOVER = 15
+    LIQUIDATION_FINISHED = 16
+    INSURANCE = 17
+    ADL = 18
+    TIERS_CHANGED = 19
+    HALTED = 20
+    RESUMED = 21
+    ASSET_ADDED = 22
+    INSTRUMENT_ADDED = 23
+    ACCOUNT_OPENED = 24
+    LEVERAGE_CHANGED = 25
+    MARGIN_MODE_CHANGED = 26
+
+
+#: Payload of each event: (field, unit). A record is the tuple
+#: (kind, seq, ts, cause, *payload) of ints, padded with zeros to `RECORD_WIDTH`
+#: where it is stored. Units say how `engine.render` prints the integer:
+#: `price` ticks of the symbol, `mark` mark ticks of the symbol, `lots` of the
+#: symbol, `money` minor units of the symbol's settle asset, `amount` minor
+#: units of the record's own asset, `rate` 1e-8 units, and enumerations by name.
+EVENT_LAYOUTS: dict[EventKind, tuple[tuple[str, str], ...]] = {
+    EventKind.ORDER_ACCEPTED: (
+        ("account", "int"), ("symbol", "symbol"), ("order_id", "int"), ("side", "Side"),
+        ("type", "OrderType"), ("price", "price"), ("quantity", "lots"),
+        ("time_in_force", "TimeInForce"), ("post_only", "bool"), ("reduce_only", "bool"),
+        ("stp", "StpMode"),
+    ),
+    EventKind.REJECTED: (
+        ("cmd", "Command"), ("reason", "RejectReason"), ("account", "int"), ("asset", "asset"),
+        ("symbol", "symbol"), ("order_id", "int"), ("needed", "detail"), ("limit", "detail"),
+    ),
+    EventKind.TRADE: (
+        ("trade_id", "int"), ("symbol", "symbol"), ("price", "price"), ("quantity", "lots"),
+        ("maker_order_id", "int"), ("maker_account", "int"), ("taker_order_id", "int"),
+        ("taker_account", "int"), ("taker_side", "Side"), ("maker_fee", "money"),
+        ("taker_fee", "money"), ("liquidation", "bool"),
+    ),
+    EventKind.ORDER_UPDATE: (
+        ("account", "int"), ("symbol", "symbol"), ("order_id", "int"),
+        ("status", "OrderStatus"), ("filled", "lots"), ("leaves", "lots"),
+    ),
+    EventKind.ORDER_CANCELED: (
+        ("account", "int"), ("symbol", "symbol"), ("order_id", "int"),
+        ("reason", "CancelReason"), ("filled", "lots"), ("leaves", "lots"),
+    ),
+    EventKind.ORDER_AMENDED: (
+        ("account", "int"), ("symbol", "symbol"), ("order_id", "int"), ("price", "price"),
+        ("quantity", "lots"), ("leaves", "lots"),
+    ),
+    EventKind.BALANCE: (("account", "int"), ("asset", "asset"), ("wallet", "amount")),
+    EventKind.POSITION: (
+        ("account", "int"), ("symbol", "symbol"), ("quantity", "lots"),
+        ("entry_value", "money"), ("isolated_margin", "money"),
+    ),
+    EventKind.MARK: (
+        ("symbol", "symbol"), ("mark_price", "mark"), ("index_price", "mark"),
+        ("feed_seq", "int"),
+    ),
+    EventKind.FUNDING_PAYMENT: (
+        ("account", "int"), ("symbol", "symbol"), ("amount", "money"), ("rate", "rate"),
+        ("mark_price", "mark"),
+    ),
+    EventKind.MARGIN_CALL: (
+        ("account", "int"), ("asset", "asset"), ("symbol", "symbol"), ("level", "rate"),
+        ("equity", "amount"), ("maintenance_margin", "amount"),
+    ),
+    EventKind.MARGIN_CALL_CLEARED: (
+        ("account", "int"), ("asset", "asset"), ("symbol", "symbol"), ("level", "rate"),
+        ("equity", "amount"), ("maintenance_margin", "amount"),
+    ),
+    EventKind.LIQUIDATION_STARTED: (
+        ("account", "int"), ("asset", "asset"), ("symbol", "symbol"), ("equity", "amount"),
+        ("maintenance_margin", "amount"),
+    ),
+    EventKind.LIQUIDATION_STEP: (
+        ("account", "int"), ("step", "int"), ("symbol", "symbol"), ("side", "Side"),
+        ("quantity", "lots"), ("limit_price", "price"), ("tier_from", "int"),
+        ("tier_to", "int"), ("filled", "lots"), ("filled_value", "money"), ("fee", "money"),
+    ),
+    EventKind.LIQUIDATION_TAKEOVER: (
+        ("account", "int"), ("symbol", "symbol"), ("side", "Side"), ("quantity", "lots"),
+        ("price", "price"),
+    ),
+    EventKind.LIQUIDATION_FINISHED: (
+        ("account", "int"), ("asset", "asset"), ("symbol", "symbol"),
+        ("outcome", "LiquidationOutcome"), ("steps", "int"), ("equity", "amount"),
+        ("maintenance_margin", "amount"),
+    ),
+    EventKind.INSURANCE: (
+        ("asset", "asset"), ("delta", "amount"), ("balance", "amount"),
+        ("reason", "InsuranceReason"), ("account", "int"),
+    ),
+    EventKind.ADL: (
+        ("account", "int"), ("counterparty", "int"), ("symbol", "symbol"), ("side", "Side"),
+        ("quantity", "lots"), ("price", "price"), ("rank", "int"),
+    ),
+    EventKind.TIERS_CHANGED: (("symbol", "symbol"),),
+    EventKind.HALTED: (("symbol", "symbol"), ("mode", "HaltMode")),
+    EventKind.RESUMED: (("symbol", "symbol"),),
+    EventKind.ASSET_ADDED: (("asset", "asset"),),
+    EventKind.INSTRUMENT_ADDED: (("symbol", "symbol"),),
+    EventKind.ACCOUNT_OPENED: (("account", "int"), ("margin_mode", "MarginMode")),
+    EventKind.LEVERAGE_CHANGED: (
+        ("account", "int"), ("symbol", "symbol"), ("leverage", "rate"),
+    ),
+    EventKind.MARGIN_MODE_CHANGED: (
+        ("account", "int"), ("symbol", "symbol"), ("margin_mode", "MarginMode"),
+    ),
+}
+
+#: Integers in a stored record: kind, seq, ts, cause and the widest payload.
+RECORD_WIDTH = 4 + max(len(layout) for layout in EVENT_LAYOUTS.values())

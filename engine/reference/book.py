@@ -1,0 +1,67 @@
+"""A price-time-priority book in sorted dictionaries; it knows nothing of accounts' money."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from sortedcontainers import SortedDict
+
+from engine.messages import NONE, Side
+
+if TYPE_CHECKING:
+    from engine.reference.state import Order
+
+
+class Book:
+    """Two sides of price levels, each a list of orders in queue order."""
+
+    def __init__(self) -> None:
+        self.levels: dict[Side, SortedDict] = {Side.BUY: SortedDict(), Side.SELL: SortedDict()}
+
+    def add(self, order: Order) -> None:
+        """Put an order at the back of its level."""
+        self.levels[order.side].setdefault(order.price, []).append(order)
+
+    def remove(self, order: Order) -> None:
+        side = self.levels[order.side]
+        side[order.price].remove(order)
+        if not side[order.price]:
+            del side[order.price]
+
+    def best_price(self, side: Side) -> int:
+        """Best price of a side in ticks, NONE where it is empty."""
+        levels = self.levels[side]
+        if not levels:
+            return NONE
+        return levels.peekitem(-1 if side is Side.BUY else 0)[0]
+
+    def front(self, side: Side) -> Order | None:
+        """The order that would trade next."""
+        price = self.best_price(side)
+        return None if price == NONE else self.levels[side][price][0]
+
+    def prices(self, side: Side) -> list[int]:
+        """Prices of a side, best first."""
+        prices = list(self.levels[side])
+        return prices[::-1] if side is Side.BUY else prices
+
+    def orders(self, side: Side) -> Iterator[Order]:
+        """Orders of a side in the order in which they would trade."""
+        for price in self.prices(side):
+            yield from self.levels[side][price]
+
+    def crosses(self, side: Side, price: int) -> bool:
+        """Whether an order of `side` at `price` ticks would trade at once."""
+        other = Side.SELL if side is Side.BUY else Side.BUY
+        best = self.best_price(other)
+        if best == NONE:
+            return False
+        return within_limit(side, best, price)
+
+
+def within_limit(side: Side, price: int, limit: int) -> bool:
+    """Whether a taker of `side` with this limit (NONE: none) accepts a trade at `price`."""
+    if limit == NONE:
+        return True
+    return price <= limit if side is Side.BUY else price >= limit

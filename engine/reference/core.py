@@ -1,0 +1,385 @@
+"""The reference core: one method a command, validation first, in the order of the rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from engine.messages import (
+    MONEY_MAX,
+    NONE,
+    OFF_GRID,
+    RATE_SCALE,
+    TOO_LARGE,
+    Command,
+    EventKind,
+    HaltMode,
+    InsuranceReason,
+    MarginMode,
+    RejectReason,
+    Side,
+    TierRule,
+)
+from engine.reference.margin import Schedule, ceil_div
+from engine.reference.matching import signed
+from engine.reference.orders import OrderEntry
+from engine.reference.state import Account, Asset, Instrument, Position, Rejected
+from engine.reference.views import Views
+
+
+class ReferenceCore(OrderEntry, Views):
+    """The whole engine behind the seam, in plain Python.
+
+    Every command takes ints (`engine.messages` has the sentinels), advances `seq` by
+    one and appends records to be drained; a rejected command appends one `REJECTED`
+    record and changes nothing else.
+    """
+
+    def drain(self) -> list[tuple[int, ...]]:
+        """Return the records since the last drain and forget them."""
+        records, self.records = self.records, []
+        return records
+
+    def execute(
+        self, command: Command, ts: int, run: Callable[[], None], account: int = NONE,
+        symbol: int = NONE, order_id: int = NONE, asset: int = NONE,
+    ) -> None:
+        """Run one command: all of it, or a rejection and nothing."""
+        self.seq += 1
+        before = self.ts
+        if ts != NONE and ts >= before:
+            self.ts = ts
+        try:
+            if ts != NONE and ts < before:
+                raise Rejected(RejectReason.MALFORMED)
+            run()
+        except Rejected as rejected:
+            self.rejected_seq = self.seq
+            self.emit(
+                EventKind.REJECTED, command, rejected.reason, account, asset, symbol, order_id,
+                rejected.needed, rejected.limit,
+            )
+            self.ts = before
+            return
+        self.settle()
+
+    def reject(
+        self, command: int, reason: int, account: int = NONE, symbol: int = NONE,
+        order_id: int = NONE, ts: int = NONE,
+    ) -> None:
+        """Record a rejection that the edge has already decided."""
+
+        def run() -> None:
+            raise Rejected(RejectReason(reason))
+
+        self.execute(Command(command), ts, run, account, symbol, order_id)
+
+    # --- set-up -----------------------------------------------------------------------
+
+    def add_asset(self, ts: int = NONE) -> None:
+        def run() -> None:
+            self.assets.append(Asset())
+            self.emit(EventKind.ASSET_ADDED, len(self.assets) - 1)
+
+        self.execute(Command.ASSET, ts, run)
+
+    def add_instrument(
+        self, settle: int, marks_per_tick: int, unit_value: int, maker_fee: int, taker_fee: int,
+        liquidation_fee: int, price_band: int, max_order_quantity: int, max_open_orders: int,
+        tier_rule: int, tiers: list[tuple[int, int, int, int]], ts: int = NONE,
+    ) -> None:
+        def run() -> None:
+            schedule = Schedule.build(TierRule(tier_rule), tiers)
+            self.instruments.append(Instrument(
+                len(self.instruments), settle, marks_per_tick, unit_value, maker_fee, taker_fee,
+                liquidation_fee, price_band, max_order_quantity, max_open_orders, schedule,
+            ))
+            self.emit(EventKind.INSTRUMENT_ADDED, len(self.instruments) - 1)
+
+        self.execute(Command.INSTRUMENT, ts, run)
+
+    def set_tiers(
+        self, symbol: int, tiers: list[tuple[int, int, int, int]], ts: int = NONE
+    ) -> None:
+        def run() -> None:
+            instrument = self.find_instrument(symbol)
+            instrument.schedule = Schedule.build(instrument.schedule.rule, tiers)
+            self.emit(EventKind.TIERS_CHANGED, symbol)
+            self.retry_all()
+
+        self.execute(Command.TIERS, ts, run, symbol=symbol)
+
+    def open_account(self, account: int, margin_mode: int, ts: int = NONE) -> None:
+        def run() -> None:
+            self.require(account > 0, RejectReason.MALFORMED)
+            self.require(account not in self.accounts, RejectReason.ALREADY_EXISTS)
+            self.accounts[account] = Account(account, MarginMode(margin_mode))
+            self.emit(EventKind.ACCOUNT_OPENED, account, margin_mode)
+
+        self.execute(Command.ACCOUNT, ts, run, account)
+
+    # --- money ------------------------------------------------------------------------
+
+    def deposit(self, account: int, asset: int, amount: int, ts: int = NONE) -> None:
+        def run() -> None:
+            self.require(amount > 0 or amount == TOO_LARGE, RejectReason.MALFORMED)
+            self.require(0 <= asset < len(self.assets), RejectReason.UNKNOWN_ASSET)
+            wallet = self.find_account(account).wallet(asset)
+            books = self.assets[asset]
+            self.require(
+                amount != TOO_LARGE and books.deposits + amount <= MONEY_MAX
+                and wallet.balance + amount <= MONEY_MAX, RejectReason.OVERFLOW,
+            )
+            books.deposits += amount
+            wallet.balance += amount
+            self.touch(wallet)
+
+        self.execute(Command.DEPOSIT, ts, run, account, asset=asset)
+
+    def withdraw(self, account: int, asset: int, amount: int, ts: int = NONE) -> None:
+        def run() -> None:
+            self.require(amount > 0 or amount == TOO_LARGE, RejectReason.MALFORMED)
+            self.require(0 <= asset < len(self.assets), RejectReason.UNKNOWN_ASSET)
+            wallet = self.find_account(account).wallet(asset)
+            self.require(not wallet.in_queue, RejectReason.ACCOUNT_LIQUIDATING)
+            available = self.withdrawable(wallet)
+            if amount == TOO_LARGE or amount > available:
+                raise Rejected(RejectReason.INSUFFICIENT_BALANCE, amount, available)
+            books = self.assets[asset]
+            self.require(books.withdrawals + amount <= MONEY_MAX, RejectReason.OVERFLOW)
+            books.withdrawals += amount
+            wallet.balance -= amount
+            self.touch(wallet)
+
+        self.execute(Command.WITHDRAW, ts, run, account, asset=asset)
+
+    def fund_insurance(self, asset: int, amount: int, ts: int = NONE) -> None:
+        def run() -> None:
+            self.require(amount not in (0, OFF_GRID), RejectReason.MALFORMED)
+            self.require(0 <= asset < len(self.assets), RejectReason.UNKNOWN_ASSET)
+            books = self.assets[asset]
+            free = max(0, min(books.insurance, self.fund_free(asset)))
+            if amount < 0 and amount != TOO_LARGE and -amount > free:
+                raise Rejected(RejectReason.INSUFFICIENT_BALANCE, -amount, free)
+            self.require(
+                amount != TOO_LARGE and books.deposits + max(0, amount) <= MONEY_MAX
+                and books.withdrawals - min(0, amount) <= MONEY_MAX, RejectReason.OVERFLOW,
+            )
+            if amount > 0:
+                books.deposits += amount
+            else:
+                books.withdrawals -= amount
+            self.change_insurance(asset, amount, InsuranceReason.COMMAND, NONE)
+            self.retry_all()
+
+        self.execute(Command.INSURANCE, ts, run, asset=asset)
+
+    # --- margin settings --------------------------------------------------------------
+
+    def set_leverage(self, account: int, symbol: int, leverage: int, ts: int = NONE) -> None:
+        def run() -> None:
+            self.require(leverage > 0 or leverage == TOO_LARGE, RejectReason.MALFORMED)
+            instrument = self.find_instrument(symbol)
+            position = self.find_account(account).position(instrument)
+            self.require(
+                not self.pool_of(position).in_queue, RejectReason.ACCOUNT_LIQUIDATING)
+            exposure = self.worst_exposure(position)
+            tier = instrument.schedule.tiers[instrument.schedule.tier_index(exposure)]
+            if leverage == TOO_LARGE or not RATE_SCALE <= leverage <= tier.max_leverage:
+                raise Rejected(RejectReason.LEVERAGE, leverage, tier.max_leverage)
+            self.require_margin_at(position, leverage)
+            position.leverage = leverage
+            self.emit(EventKind.LEVERAGE_CHANGED, account, symbol, leverage)
+
+        self.execute(Command.LEVERAGE, ts, run, account, symbol)
+
+    def require_margin_at(self, position: Position, leverage: int) -> None:
+        """Refuse a leverage at which the margin held would no longer do."""
+        kept, before = position.leverage, self.free_for(position)
+        position.leverage = leverage
+        after = self.free_for(position)
+        needed = self.initial_margin(position)
+        position.leverage = kept
+        if after < 0 and after < before:
+            raise Rejected(RejectReason.INSUFFICIENT_MARGIN, before - after, max(0, before))
+        if position.quantity and position.margin_mode is MarginMode.ISOLATED:
+            equity, _ = self.measure(position.isolated)
+            if equity < needed:
+                raise Rejected(RejectReason.INSUFFICIENT_MARGIN, needed, max(0, equity))
+
+    def set_margin_mode(self, account: int, symbol: int, mode: int, ts: int = NONE) -> None:
+        def run() -> None:
+            instrument = self.find_instrument(symbol)
+            position = self.find_account(account).position(instrument)
+            self.require(
+                position.quantity == 0 and not position.orders
+                and position.isolated.balance == 0, RejectReason.POSITION_OPEN)
+            position.margin_mode = MarginMode(mode)
+            self.emit(EventKind.MARGIN_MODE_CHANGED, account, symbol, mode)
+
+        self.execute(Command.MARGIN_MODE, ts, run, account, symbol)
+
+    def adjust_isolated_margin(
+        self, account: int, symbol: int, amount: int, ts: int = NONE
+    ) -> None:
+        def run() -> None:
+            self.require(amount not in (0, OFF_GRID), RejectReason.MALFORMED)
+            instrument = self.find_instrument(symbol)
+            position = self.find_account(account).position(instrument)
+            self.require(
+                position.margin_mode is MarginMode.ISOLATED and position.quantity != 0,
+                RejectReason.NO_POSITION,
+            )
+            wallet = self.wallet_of(position)
+            is_adding = amount == TOO_LARGE or amount > 0
+            source = wallet if is_adding else position.isolated
+            self.require(not source.in_queue, RejectReason.ACCOUNT_LIQUIDATING)
+            available = self.withdrawable(wallet) if is_adding else position.isolated.balance
+            if amount == TOO_LARGE or abs(amount) > available:
+                needed = amount if amount == TOO_LARGE else abs(amount)
+                raise Rejected(RejectReason.INSUFFICIENT_BALANCE, needed, max(0, available))
+            if not is_adding:
+                equity, _ = self.measure(position.isolated)
+                needed = self.initial_margin(position)
+                if equity + amount < needed:
+                    raise Rejected(
+                        RejectReason.INSUFFICIENT_MARGIN, -amount, max(0, equity - needed))
+            self.move_to_isolated(position, amount)
+
+        self.execute(Command.ISOLATED_MARGIN, ts, run, account, symbol)
+
+    # --- facts from outside -----------------------------------------------------------
+
+    def fill(
+        self, account: int, symbol: int, side: int, quantity: int, value: int, fee: int,
+        ts: int = NONE,
+    ) -> None:
+        """Book an execution made elsewhere; its other half goes to the external account."""
+
+        def run() -> None:
+            grid = (OFF_GRID, TOO_LARGE)
+            self.require(quantity > 0 or quantity in grid, RejectReason.MALFORMED)
+            self.require(value >= 0 or value == TOO_LARGE, RejectReason.MALFORMED)
+            self.require(OFF_GRID not in (fee, value), RejectReason.MALFORMED)
+            instrument = self.find_instrument(symbol)
+            owner = self.find_account(account)
+            self.require(instrument.mark != NONE, RejectReason.NO_MARK_PRICE)
+            self.require(quantity != OFF_GRID, RejectReason.OFF_LOT)
+            self.require(
+                TOO_LARGE not in (quantity, value, fee) and abs(fee) <= MONEY_MAX
+                and value <= MONEY_MAX and self.fits(instrument, quantity, instrument.mark),
+                RejectReason.OVERFLOW,
+            )
+            position = owner.position(instrument)
+            held = max(abs(position.entry_value), abs(instrument.external.entry_value))
+            money = max(
+                abs(self.wallet_of(position).balance), abs(position.isolated.balance),
+                abs(self.assets[instrument.settle].external),
+            )
+            self.require(held + value + money + abs(fee) <= MONEY_MAX, RejectReason.OVERFLOW)
+            lots, cost = signed(Side(side), quantity), signed(Side(side), value)
+            self.settle_fill(position, lots, cost)
+            self.charge(position, fee)
+            books = self.assets[instrument.settle]
+            books.external += fee + self.settle_house(instrument.external, -lots, -cost)
+            self.drop_reduce_only(position)
+            self.retry_waiting()
+
+        self.execute(Command.FILL, ts, run, account, symbol)
+
+    def mark(
+        self, symbol: int, mark: int, index_price: int = NONE, feed_seq: int = NONE,
+        ts: int = NONE,
+    ) -> None:
+        run = self.mark_runner([(symbol, mark, index_price, feed_seq)])
+        self.execute(Command.MARK, ts, run, symbol=symbol)
+
+    def marks(self, marks: list[tuple[int, int, int, int]], ts: int = NONE) -> None:
+        """Apply (symbol, mark, index, feed_seq) rows as one: all prices, then the evaluation."""
+        self.execute(Command.MARKS, ts, self.mark_runner(marks))
+
+    def mark_runner(self, marks: list[tuple[int, int, int, int]]) -> Callable[[], None]:
+        def run() -> None:
+            named = [row[0] for row in marks if row[0] >= 0]
+            self.require(bool(marks) and len(named) == len(set(named)), RejectReason.MALFORMED)
+            prices = [price for _, *pair, _ in marks for price in pair if price != NONE]
+            self.require(
+                all(price > 0 or price in (OFF_GRID, TOO_LARGE) for price in prices)
+                and all(row[1] != NONE for row in marks), RejectReason.MALFORMED,
+            )
+            found = [self.find_instrument(row[0]) for row in marks]
+            self.require(OFF_GRID not in prices, RejectReason.OFF_TICK)
+            self.require(TOO_LARGE not in prices, RejectReason.OVERFLOW)
+            for instrument, row in zip(found, marks, strict=True):
+                self.require(self.fits(instrument, 0, row[1]), RejectReason.OVERFLOW)
+            for symbol, mark, index_price, feed_seq in sorted(marks):
+                instrument = self.instruments[symbol]
+                instrument.mark = mark
+                self.marked.append(instrument)
+                if index_price != NONE:
+                    instrument.index_price = index_price
+                if feed_seq != NONE:
+                    instrument.feed_seq = feed_seq
+                self.emit(EventKind.MARK, symbol, mark, index_price, feed_seq)
+            self.retry_waiting()
+
+        return run
+
+    def funding(self, symbol: int, rate: int, ts: int = NONE) -> None:
+        """Settle funding at the mark: payers pay rounded up, receivers get rounded down."""
+
+        def run() -> None:
+            self.require(abs(rate) <= RATE_SCALE, RejectReason.MALFORMED)
+            instrument = self.find_instrument(symbol)
+            self.require(instrument.mark != NONE, RejectReason.NO_MARK_PRICE)
+            books = self.assets[instrument.settle]
+            paid = 0
+            for account in sorted(self.accounts):
+                position = self.accounts[account].positions.get(symbol)
+                if position is None or position.quantity == 0:
+                    continue
+                amount = self.funding_owed(instrument, position.quantity, rate)
+                self.charge(position, amount)
+                self.touch(self.pool_of(position))
+                self.emit(
+                    EventKind.FUNDING_PAYMENT, account, symbol, -amount, rate, instrument.mark)
+                paid += amount
+            if instrument.external.quantity:
+                amount = self.funding_owed(instrument, instrument.external.quantity, rate)
+                books.external -= amount
+                paid += amount
+            if instrument.fund.quantity:
+                amount = self.funding_owed(instrument, instrument.fund.quantity, rate)
+                self.emit(EventKind.FUNDING_PAYMENT, 0, symbol, -amount, rate, instrument.mark)
+                self.change_insurance(
+                    instrument.settle, -amount, InsuranceReason.FUNDING, NONE)
+                paid += amount
+            books.rounding += paid
+            self.retry_waiting()
+
+        self.execute(Command.FUNDING, ts, run, symbol=symbol)
+
+    @staticmethod
+    def funding_owed(instrument: Instrument, quantity: int, rate: int) -> int:
+        """What a position owes (negative: is owed); owed rounds up, a credit rounds down."""
+        return ceil_div(instrument.value(quantity, instrument.mark) * rate, RATE_SCALE)
+
+    # --- halts and time ---------------------------------------------------------------
+
+    def halt(self, symbol: int, mode: int, ts: int = NONE) -> None:
+        def run() -> None:
+            self.find_instrument(symbol).halt = HaltMode(mode)
+            self.emit(EventKind.HALTED, symbol, mode)
+            self.retry_all()
+
+        self.execute(Command.HALT, ts, run, symbol=symbol)
+
+    def resume(self, symbol: int, ts: int = NONE) -> None:
+        def run() -> None:
+            self.find_instrument(symbol).halt = HaltMode.NONE
+            self.emit(EventKind.RESUMED, symbol)
+            self.retry_all()
+
+        self.execute(Command.RESUME, ts, run, symbol=symbol)
+
+    def advance(self, ts: int = NONE) -> None:
+        self.execute(Command.TIME, ts, lambda: None)

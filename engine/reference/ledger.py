@@ -1,0 +1,379 @@
+"""The world's money: accounts, pools, positions, and every way in which value moves.
+
+Each movement has two sides here, so the identity of `totals` holds after every
+function of this module. What a command means is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+from engine.messages import (
+    MONEY_MAX,
+    NONE,
+    RATE_SCALE,
+    CancelReason,
+    EventKind,
+    InsuranceReason,
+    MarginMode,
+    OrderStatus,
+    Side,
+)
+from engine.reference.margin import ceil_div, floor_div, isolated_share, split_entry_value
+from engine.reference.state import (
+    DEFAULT_LEVERAGE,
+    Account,
+    Asset,
+    HousePosition,
+    Instrument,
+    Order,
+    Pool,
+    Position,
+)
+
+
+class Ledger:
+    """State of one exchange, and the elementary changes of it."""
+
+    def __init__(self) -> None:
+        self.seq = 0
+        self.rejected_seq = 0  # of the latest rejected command
+        self.ts = 0
+        self.trade_id = 0
+        self.assets: list[Asset] = []
+        self.instruments: list[Instrument] = []
+        self.accounts: dict[int, Account] = {}
+        self.records: list[tuple[int, ...]] = []
+        self.changed_orders: list[Order] = []
+        self.changed_pools: set[Pool] = set()
+        self.changed_positions: set[tuple[int, int]] = set()
+        self.pending: set[Pool] = set()  # touched since they were last evaluated
+        self.marked: list[Instrument] = []  # by the command under way
+        self.waiting: list[Pool] = []  # queued, but stuck for now; longest first
+
+    # --- events -----------------------------------------------------------------------
+
+    def emit(self, kind: EventKind, *payload: int) -> None:
+        self.records.append((int(kind), self.seq, self.ts, self.seq, *map(int, payload)))
+
+    def flush_changes(self) -> None:
+        """Report the end-of-command state of what changed: orders, positions, wallets."""
+        for order in self.changed_orders:
+            self.emit_order_update(order)
+        for account, symbol in sorted(self.changed_positions):
+            position = self.accounts[account].positions[symbol]
+            self.emit(
+                EventKind.POSITION, account, symbol, position.quantity, position.entry_value,
+                position.isolated.balance,
+            )
+        wallets = [pool for pool in self.changed_pools if pool.symbol == NONE]
+        for pool in sorted(wallets, key=lambda pool: (pool.account, pool.asset)):
+            self.emit(EventKind.BALANCE, pool.account, pool.asset, pool.balance)
+        self.changed_orders.clear()
+        self.changed_pools.clear()
+        self.changed_positions.clear()
+
+    def emit_order_update(self, order: Order) -> None:
+        status = OrderStatus.OPEN
+        if order.filled:
+            status = OrderStatus.PARTIALLY_FILLED if order.leaves else OrderStatus.FILLED
+        self.emit(
+            EventKind.ORDER_UPDATE, order.account, order.symbol, order.order_id, status,
+            order.filled, order.leaves,
+        )
+
+    # --- orders -----------------------------------------------------------------------
+
+    def order_changed(self, order: Order) -> None:
+        if order not in self.changed_orders:
+            self.changed_orders.append(order)
+
+    def retire_order(self, order: Order) -> None:
+        """Forget an order that is dead; its last event is the caller's."""
+        if order in self.changed_orders:
+            self.changed_orders.remove(order)
+        account = self.accounts[order.account]
+        account.orders.pop(order.order_id, None)
+        account.positions[order.symbol].orders.pop(order.order_id, None)
+
+    def cancel_order(self, order: Order, reason: CancelReason, *, is_resting: bool = True) -> None:
+        if is_resting:
+            self.instruments[order.symbol].book.remove(order)
+        self.retire_order(order)
+        self.emit(
+            EventKind.ORDER_CANCELED, order.account, order.symbol, order.order_id, reason,
+            order.filled, order.leaves,
+        )
+
+    # --- pools and positions ----------------------------------------------------------
+
+    def pool_of(self, position: Position) -> Pool:
+        """The pool that margins a position."""
+        if position.margin_mode is MarginMode.ISOLATED:
+            return position.isolated
+        return self.wallet_of(position)
+
+    def wallet_of(self, position: Position) -> Pool:
+        asset = self.instruments[position.symbol].settle
+        return self.accounts[position.account].wallet(asset)
+
+    def touch(self, pool: Pool) -> None:
+        """Note that a pool's money or positions changed."""
+        self.changed_pools.add(pool)
+        self.pending.add(pool)
+        self.stop_waiting(pool)
+
+    def stop_waiting(self, pool: Pool) -> None:
+        """Let a queued pool be worked on again."""
+        if pool.is_waiting:
+            pool.is_waiting = False
+            self.waiting.remove(pool)
+
+    def all_pools(self) -> list[Pool]:
+        pools: list[Pool] = []
+        for account in self.accounts.values():
+            pools.extend(account.wallets.values())
+            pools.extend(position.isolated for position in account.positions.values())
+        return pools
+
+    def positions_of(self, pool: Pool) -> list[Position]:
+        """Open positions of a pool, by symbol."""
+        positions = self.accounts[pool.account].positions
+        return [
+            positions[symbol]
+            for symbol in sorted(positions)
+            if positions[symbol].quantity and self.pool_of(positions[symbol]) is pool
+        ]
+
+    def settle_fill(self, position: Position, quantity: int, value: int) -> None:
+        """Book a signed fill and its signed value to a position: close first, then open."""
+        held = position.quantity
+        closing = 0
+        if held * quantity < 0:
+            closing = min(abs(held), abs(quantity))
+            sign = 1 if quantity > 0 else -1
+            # The value of a trade is linear in its lots, so this division is exact for
+            # trades on the book; an external fill is rounded once, toward zero.
+            closing_value = value
+            if closing < abs(quantity):
+                closing_value = sign * floor_div(abs(value) * closing, abs(quantity))
+            self._close(position, sign * closing, closing_value)
+            quantity -= sign * closing
+            value -= closing_value
+        if quantity:
+            self._open(position, quantity, value)
+        self.changed_positions.add((position.account, position.symbol))
+        self.touch(self.pool_of(position))
+
+    def _open(self, position: Position, quantity: int, value: int) -> None:
+        position.quantity += quantity
+        position.entry_value += value
+        if position.margin_mode is MarginMode.ISOLATED:
+            wallet = self.wallet_of(position)
+            needed = isolated_share(abs(value), self.leverage_of(position))
+            self.move_to_isolated(position, min(needed, self.spendable(wallet)))
+
+    def _close(self, position: Position, quantity: int, value: int) -> None:
+        held = position.quantity
+        released = split_entry_value(position.entry_value, abs(quantity), abs(held))
+        profit = -value - released
+        position.quantity += quantity
+        position.entry_value -= released
+        if position.margin_mode is MarginMode.CROSS:
+            self.wallet_of(position).balance += profit
+            self.touch(self.wallet_of(position))
+            return
+        pool = position.isolated
+        pool.balance += profit
+        if pool.in_queue:
+            return  # nothing leaves a pool in liquidation; `release_isolated` does at its end
+        # The margin behind the closed lots and the profit go to the wallet; a loss beyond
+        # that margin stays with the position.
+        margin_released = floor_div((pool.balance - profit) * abs(quantity), abs(held))
+        self.move_to_isolated(position, -max(0, margin_released + profit))
+
+    @staticmethod
+    def spendable(wallet: Pool) -> int:
+        """What a wallet can pay for isolated positions: nothing while it is in liquidation."""
+        return 0 if wallet.in_queue else max(0, wallet.balance)
+
+    def move_to_isolated(self, position: Position, amount: int) -> None:
+        """Move money from the wallet to an isolated position (negative: back)."""
+        if amount == 0:
+            return
+        wallet = self.wallet_of(position)
+        wallet.balance -= amount
+        position.isolated.balance += amount
+        self.changed_positions.add((position.account, position.symbol))
+        self.touch(wallet)
+        self.touch(position.isolated)
+
+    def charge(self, position: Position, amount: int) -> None:
+        """Take a fee or payment from a position's pool; negative: a credit.
+
+        Isolated: from the wallet while it has money, the rest from the position.
+        """
+        wallet = self.wallet_of(position)
+        from_wallet = amount
+        if position.margin_mode is MarginMode.ISOLATED and amount > 0:
+            from_wallet = min(amount, self.spendable(wallet))
+            if amount > from_wallet:
+                position.isolated.balance -= amount - from_wallet
+                self.touch(position.isolated)
+                self.changed_positions.add((position.account, position.symbol))
+        if from_wallet:
+            wallet.balance -= from_wallet
+            self.touch(wallet)
+
+    def leverage_of(self, position: Position) -> int:
+        if position.leverage:
+            return position.leverage
+        schedule = self.instruments[position.symbol].schedule
+        return min(DEFAULT_LEVERAGE, schedule.tiers[0].max_leverage)
+
+    # --- the house: fund and external account -----------------------------------------
+
+    def settle_house(self, house: HousePosition, quantity: int, value: int) -> int:
+        """Book a fill to the fund's or the external account's position; return the profit."""
+        profit = 0
+        held = house.quantity
+        if held * quantity < 0:
+            closing = min(abs(held), abs(quantity))
+            sign = 1 if quantity > 0 else -1
+            closing_value = value
+            if closing < abs(quantity):
+                closing_value = sign * floor_div(abs(value) * closing, abs(quantity))
+            released = split_entry_value(house.entry_value, closing, abs(held))
+            profit = -closing_value - released
+            house.quantity += sign * closing
+            house.entry_value -= released
+            quantity -= sign * closing
+            value -= closing_value
+        house.quantity += quantity
+        house.entry_value += value
+        return profit
+
+    def change_insurance(
+        self, asset: int, delta: int, reason: InsuranceReason, account: int
+    ) -> None:
+        if delta == 0:
+            return
+        self.assets[asset].insurance += delta
+        self.emit(
+            EventKind.INSURANCE, asset, delta, self.assets[asset].insurance, reason, account
+        )
+
+    def open_interest(self, instrument: Instrument) -> int:
+        """Sum of all long positions, house included, in lots."""
+        quantities = [instrument.fund.quantity, instrument.external.quantity]
+        for account in self.accounts.values():
+            if instrument.index in account.positions:
+                quantities.append(account.positions[instrument.index].quantity)
+        return sum(quantity for quantity in quantities if quantity > 0)
+
+    def fits(self, instrument: Instrument, quantity: int, mark: int) -> bool:
+        """Whether open interest, `quantity` more included, stays in the money range at `mark`."""
+        return instrument.value(self.open_interest(instrument) + quantity, mark) <= MONEY_MAX
+
+    # --- measuring --------------------------------------------------------------------
+
+    def notional(self, position: Position) -> int:
+        instrument = self.instruments[position.symbol]
+        return instrument.value(abs(position.quantity), instrument.mark)
+
+    def unrealized_pnl(self, position: Position) -> int:
+        if position.quantity == 0:
+            return 0
+        instrument = self.instruments[position.symbol]
+        return instrument.value(position.quantity, instrument.mark) - position.entry_value
+
+    def maintenance_margin(self, position: Position) -> int:
+        if position.quantity == 0:
+            return 0
+        schedule = self.instruments[position.symbol].schedule
+        return schedule.maintenance_margin(self.notional(position))
+
+    def initial_margin(self, position: Position) -> int:
+        if position.quantity == 0:
+            return 0
+        schedule = self.instruments[position.symbol].schedule
+        return schedule.initial_margin(self.notional(position), self.leverage_of(position))
+
+    def measure(self, pool: Pool) -> tuple[int, int]:
+        """Equity and maintenance margin of a pool at the current marks."""
+        positions = self.positions_of(pool)
+        equity = pool.balance + sum(self.unrealized_pnl(position) for position in positions)
+        return equity, sum(self.maintenance_margin(position) for position in positions)
+
+    def order_margin(self, position: Position, extra: Order | None = None,
+                     extra_terms: tuple[int, int] | None = None,
+                     without: Order | None = None) -> int:
+        """What the open orders of a symbol reserve beyond the position's initial margin.
+
+        The worse of the two sides: the initial margin of |position value + value of the
+        side's orders|, plus those orders' loss against mark, plus their taker fees. A side
+        that would flip an isolated position also makes up for what that position lacks of
+        its own initial margin, since no more than its equity is released. `extra` is an
+        order that is not on the book yet, `extra_terms` its (value, loss) where they are
+        not those of its limit price; `without` is one to leave out.
+        """
+        instrument = self.instruments[position.symbol]
+        if instrument.mark == NONE:
+            return 0
+        leverage = self.leverage_of(position)
+        held = instrument.value(position.quantity, instrument.mark)
+        own = self.initial_margin(position)
+        worst = 0
+        for side, sign in ((Side.BUY, 1), (Side.SELL, -1)):
+            value = loss = 0
+            for order in self.reserving(position, side, without):
+                order_value = instrument.value_at_tick(order.leaves, order.price)
+                value += order_value
+                loss += max(0, sign * (order_value - instrument.value(
+                    order.leaves, instrument.mark)))
+            if extra is not None and extra.side is side and extra_terms is not None:
+                value, loss = value + extra_terms[0], loss + extra_terms[1]
+            fee = max(0, ceil_div(value * instrument.taker_fee, RATE_SCALE))
+            exposure = held + sign * value
+            margin = instrument.schedule.initial_margin(abs(exposure), leverage) + loss + fee
+            if position.margin_mode is MarginMode.ISOLATED and exposure * held < 0:
+                margin += max(0, own - max(0, self.measure(position.isolated)[0]))
+            worst = max(worst, margin)
+        return max(0, worst - own)
+
+    @staticmethod
+    def reserving(position: Position, side: Side, without: Order | None) -> list[Order]:
+        """Resting orders of a side that reserve margin: all but reduce-only ones."""
+        return [
+            order for order in position.orders.values()
+            if order.side is side and not order.reduce_only and order is not without
+        ]
+
+    def free_margin(self, wallet: Pool) -> int:
+        """Equity - initial margin - order margin of a cross pool; may be negative."""
+        equity, _ = self.measure(wallet)
+        initial = sum(self.initial_margin(position) for position in self.positions_of(wallet))
+        return equity - initial - self.orders_reserve(wallet)
+
+    def orders_reserve(self, wallet: Pool, *, isolated_only: bool = False) -> int:
+        """Order margin of all symbols that settle in a wallet's asset."""
+        total = 0
+        for position in self.accounts[wallet.account].positions.values():
+            if self.instruments[position.symbol].settle != wallet.asset:
+                continue
+            if isolated_only and position.margin_mode is MarginMode.CROSS:
+                continue
+            total += self.order_margin(position)
+        return total
+
+    def free_for(self, position: Position) -> int:
+        """What new orders of a symbol may reserve; may be negative.
+
+        Isolated margin is paid from the wallet itself, not from unrealized profit.
+        """
+        wallet = self.wallet_of(position)
+        free = self.free_margin(wallet)
+        if position.margin_mode is MarginMode.ISOLATED:
+            free = min(free, wallet.balance - self.orders_reserve(wallet, isolated_only=True))
+        return free
+
+    def withdrawable(self, wallet: Pool) -> int:
+        return max(0, min(wallet.balance, self.free_margin(wallet)))

@@ -1,0 +1,393 @@
+"""After every command: margin calls, the liquidation queue, fund, auto-deleveraging.
+
+The reference finds breaches by looking at every pool, every time.
+"""
+
+from __future__ import annotations
+
+from engine.messages import (
+    NONE,
+    RATE_SCALE,
+    CancelReason,
+    EventKind,
+    HaltMode,
+    InsuranceReason,
+    LiquidationOutcome,
+    OrderType,
+    Side,
+    StpMode,
+    TimeInForce,
+)
+from engine.reference.margin import (
+    adl_score,
+    bound_price,
+    ceil_div,
+    floor_div,
+    urgency,
+)
+from engine.reference.matching import Matching, signed
+from engine.reference.state import (
+    EXIT_BUFFER,
+    MARGIN_CALL_HYSTERESIS,
+    MARGIN_CALL_LEVELS,
+    RETRIES_PER_COMMAND,
+    Instrument,
+    Order,
+    Pool,
+    Position,
+)
+
+
+def is_due(equity: int, maintenance: int) -> bool:
+    """Whether margin_ratio has reached 1; equity at or below zero counts as worse."""
+    return equity <= maintenance
+
+
+def level_reached(equity: int, maintenance: int, level: int) -> bool:
+    """Whether margin_ratio >= level (1e-8 units)."""
+    return equity <= 0 or maintenance * RATE_SCALE >= level * equity
+
+
+class Liquidation(Matching):
+    """Matching with the risk rules on top: what a command sets off."""
+
+    def settle(self) -> None:
+        """Work off everything that the command set off, then report what changed."""
+        self.work_off_queue()
+        for instrument in self.marked:
+            if instrument.fund.quantity and instrument.halt is HaltMode.NONE:
+                self.reduce_inventory(instrument)
+                self.work_off_queue()
+        self.marked.clear()
+        self.flush_changes()
+
+    def work_off_queue(self) -> None:
+        self.evaluate_all()
+        while True:
+            ready = [pool for pool in self.all_pools() if pool.in_queue and not pool.is_waiting]
+            if not ready:
+                break
+            self.work(min(ready, key=self.urgency_of))
+            self.evaluate_all()
+
+    def urgency_of(self, pool: Pool) -> tuple:
+        return urgency(*self.measure(pool), pool.account, pool.asset, pool.symbol)
+
+    def retry_waiting(self, most: int = RETRIES_PER_COMMAND) -> None:
+        """Let waiting pools be looked at again, those that have waited longest first."""
+        for pool in self.waiting[:most]:
+            self.stop_waiting(pool)
+
+    def retry_all(self) -> None:
+        self.retry_waiting(len(self.waiting))
+
+    # --- evaluation -------------------------------------------------------------------
+
+    def evaluate_all(self) -> None:
+        """Margin calls, breaches and deficits of all pools outside the queue, worst first.
+
+        In rounds: everything is measured before anything is done about it, and pools
+        that a round touched are looked at in the next.
+        """
+        while True:
+            touched, self.pending = self.pending, set()
+            pools = [pool for pool in self.all_pools() if not pool.in_queue]
+            pools.sort(key=self.urgency_of)
+            measured = [(pool, *self.measure(pool)) for pool in pools]
+            for pool, equity, maintenance in measured:
+                if self.positions_of(pool):
+                    self.evaluate(pool, equity, maintenance)
+                else:
+                    self.set_call_level(pool, 0, equity, maintenance)
+                    if pool in touched:
+                        self.clear_flat(pool)
+            if not self.pending:
+                break
+
+    def evaluate(self, pool: Pool, equity: int, maintenance: int) -> None:
+        level = pool.call_level
+        while level < len(MARGIN_CALL_LEVELS) and level_reached(
+            equity, maintenance, MARGIN_CALL_LEVELS[level]
+        ):
+            level += 1
+        while level > 0 and not level_reached(
+            equity, maintenance, MARGIN_CALL_LEVELS[level - 1] - MARGIN_CALL_HYSTERESIS
+        ):
+            level -= 1
+        self.set_call_level(pool, level, equity, maintenance)
+        if is_due(equity, maintenance):
+            pool.in_queue = True
+            pool.steps = 0
+            self.emit(
+                EventKind.LIQUIDATION_STARTED, pool.account, pool.asset, pool.symbol, equity,
+                maintenance,
+            )
+            self.cancel_pool_orders(pool)
+
+    def set_call_level(self, pool: Pool, level: int, equity: int, maintenance: int) -> None:
+        """Move to a margin-call level, one event for each level passed."""
+        while pool.call_level != level:
+            is_up = pool.call_level < level
+            passed = pool.call_level if is_up else pool.call_level - 1
+            pool.call_level += 1 if is_up else -1
+            self.emit(
+                EventKind.MARGIN_CALL if is_up else EventKind.MARGIN_CALL_CLEARED, pool.account,
+                pool.asset, pool.symbol, MARGIN_CALL_LEVELS[passed], equity, maintenance,
+            )
+
+    def cancel_pool_orders(self, pool: Pool) -> None:
+        """Cancel the orders of a pool, and for a wallet those that would draw on it."""
+        positions = self.accounts[pool.account].positions
+        for symbol in sorted(positions):
+            position = positions[symbol]
+            is_own = self.pool_of(position) is pool
+            if is_own or self.wallet_of(position) is pool:
+                for order in list(position.orders.values()):
+                    if is_own or not order.reduce_only:
+                        self.cancel_order(order, CancelReason.LIQUIDATION)
+
+    def clear_flat(self, pool: Pool) -> None:
+        """Settle what a pool without positions is left with.
+
+        Isolated margin that is left goes back to the wallet. A deficit is covered by the
+        fund as far as its balance goes, once, when it arises; the rest stays on record as
+        the pool's negative balance, and the account is bankrupt.
+        """
+        if pool.balance >= 0:
+            pool.is_bankrupt = False
+            if pool.symbol != NONE:
+                position = self.accounts[pool.account].positions[pool.symbol]
+                self.move_to_isolated(position, -pool.balance)
+            return
+        if pool.is_bankrupt:
+            return
+        paid = min(-pool.balance, max(0, self.assets[pool.asset].insurance))
+        if paid:
+            pool.balance += paid
+            self.touch(pool)
+            self.change_insurance(pool.asset, -paid, InsuranceReason.DEFICIT, pool.account)
+        pool.is_bankrupt = pool.balance < 0
+
+    # --- the work on one pool ---------------------------------------------------------
+
+    def work(self, pool: Pool) -> None:
+        """Liquidate one pool until it is healthy, flat, or nothing more can be done."""
+        self.cancel_pool_orders(pool)
+        stuck: set[int] = set()
+        while True:
+            equity, maintenance = self.measure(pool)
+            positions = self.positions_of(pool)
+            if not positions:
+                outcome = LiquidationOutcome.CLOSED
+                if pool.balance < 0:
+                    outcome = LiquidationOutcome.BANKRUPT
+                self.finish(pool, outcome, equity, maintenance)
+                return
+            if maintenance * RATE_SCALE < (RATE_SCALE - EXIT_BUFFER) * equity:
+                self.finish(pool, LiquidationOutcome.RELEASED, equity, maintenance)
+                return
+            allowed = [
+                position for position in positions
+                if position.symbol not in stuck and self.may_liquidate(position)
+            ]
+            if not allowed:
+                break
+            position = max(allowed, key=self.maintenance_margin)  # the first of equals
+            if self.step(pool, position, equity, maintenance):
+                stuck.add(position.symbol)
+        pool.is_waiting = pool.has_stuck = True
+        self.waiting.append(pool)
+
+    def may_liquidate(self, position: Position) -> bool:
+        halt = self.instruments[position.symbol].halt
+        return halt not in (HaltMode.NO_LIQUIDATION, HaltMode.ALL)
+
+    def finish(
+        self, pool: Pool, outcome: LiquidationOutcome, equity: int, maintenance: int
+    ) -> None:
+        pool.in_queue = pool.has_stuck = False
+        self.pending.add(pool)
+        if outcome is not LiquidationOutcome.RELEASED:
+            self.clear_flat(pool)
+        self.emit(
+            EventKind.LIQUIDATION_FINISHED, pool.account, pool.asset, pool.symbol, outcome,
+            pool.steps, equity, maintenance,
+        )
+
+    def step(self, pool: Pool, position: Position, equity: int, maintenance: int) -> int:
+        """Close one part of one position; return the lots that nobody would take."""
+        instrument = self.instruments[position.symbol]
+        quantity = self.step_quantity(instrument, position)
+        side = Side.SELL if position.quantity > 0 else Side.BUY
+        held = abs(position.quantity)
+        before = self.maintenance_margin(position)
+        after = instrument.schedule.maintenance_margin(
+            instrument.value(held - quantity, instrument.mark)) if held > quantity else 0
+        share = equity
+        if maintenance > 0:
+            # The part's share of the equity; floor: against the trader, also below zero.
+            share = floor_div(equity * (before - after), maintenance)
+        bound = bound_price(
+            side, quantity, instrument.mark, share, instrument.unit_value,
+            instrument.marks_per_tick,
+        )
+        pool.steps += 1
+        silent = len(self.records)
+        tier_from = instrument.schedule.tier_index(self.notional(position)) + 1
+        order = Order(
+            pool.account, position.symbol, 0, side, OrderType.LIMIT, bound, quantity, quantity,
+            TimeInForce.IOC, False, True, StpMode.NONE,
+        )
+        filled, value = self.sweep(order, bound, liquidation=True)
+        fee = self.liquidation_fee(instrument, position, side, filled, value, bound)
+        self.emit(
+            EventKind.LIQUIDATION_STEP, pool.account, pool.steps, position.symbol, side, quantity,
+            bound, tier_from, instrument.schedule.tier_index(self.notional(position)) + 1,
+            filled, value, fee,
+        )
+        if fee:
+            self.pool_of(position).balance -= fee
+            self.touch(pool)
+            self.change_insurance(
+                instrument.settle, fee, InsuranceReason.LIQUIDATION_FEE, pool.account
+            )
+        remainder = quantity - filled
+        if remainder and self.fund_can_take(instrument, position, remainder, bound):
+            self.take_over(instrument, position, side, remainder, bound)
+            remainder = 0
+        if remainder:
+            remainder = self.auto_deleverage(instrument, pool, position, side, remainder, bound)
+        if remainder == quantity and pool.has_stuck:
+            # Tried again in vain: nothing happened, and nothing is said.
+            del self.records[silent:]
+            pool.steps -= 1
+        return remainder
+
+    def step_quantity(self, instrument: Instrument, position: Position) -> int:
+        """Lots that bring the notional down to the next lower tier's cap; all in the lowest."""
+        held = abs(position.quantity)
+        tier = instrument.schedule.tiers[instrument.schedule.tier_index(self.notional(position))]
+        if tier.min_notional == 0:
+            return held
+        keep = floor_div(tier.min_notional, instrument.mark * instrument.unit_value)
+        return held - min(held, keep)
+
+    def liquidation_fee(
+        self, instrument: Instrument, position: Position, side: Side, filled: int, value: int,
+        bound: int,
+    ) -> int:
+        """The fee on the filled value (up), at most what the fills saved over the bound."""
+        at_bound = instrument.value_at_tick(filled, bound)
+        saved = value - at_bound if side is Side.SELL else at_bound - value
+        return min(ceil_div(value * instrument.liquidation_fee, RATE_SCALE), saved)
+
+    # --- the fund ---------------------------------------------------------------------
+
+    def fund_can_take(
+        self, instrument: Instrument, position: Position, lots: int, bound: int
+    ) -> bool:
+        """Whether the fund stays solvent, its inventory margined at mark, with this on top."""
+        sign = 1 if position.quantity > 0 else -1
+        value = instrument.value_at_tick(lots, bound)
+        return self.fund_free(instrument.settle, instrument, sign * lots, sign * value) >= 0
+
+    def fund_free(
+        self, asset: int, added_to: Instrument | None = None, lots: int = 0, value: int = 0
+    ) -> int:
+        """Balance of the fund, plus profit, less maintenance margin of its inventory at mark."""
+        free = self.assets[asset].insurance
+        for instrument in self.instruments:
+            if instrument.settle != asset or instrument.mark == NONE:
+                continue
+            quantity, entry_value = instrument.fund.quantity, instrument.fund.entry_value
+            if instrument is added_to:
+                quantity, entry_value = quantity + lots, entry_value + value
+            free += instrument.value(quantity, instrument.mark) - entry_value
+            if quantity:
+                free -= instrument.schedule.maintenance_margin(
+                    instrument.value(abs(quantity), instrument.mark))
+        return free
+
+    def take_over(
+        self, instrument: Instrument, position: Position, side: Side, lots: int, bound: int
+    ) -> None:
+        value = instrument.value_at_tick(lots, bound)
+        self.settle_fill(position, signed(side, lots), signed(side, value))
+        profit = self.settle_house(instrument.fund, -signed(side, lots), -signed(side, value))
+        self.drop_reduce_only(position)
+        self.emit(
+            EventKind.LIQUIDATION_TAKEOVER, position.account, instrument.index, side, lots, bound
+        )
+        self.change_insurance(
+            instrument.settle, profit, InsuranceReason.INVENTORY, position.account
+        )
+
+    def reduce_inventory(self, instrument: Instrument) -> None:
+        """Offer the fund's inventory to the book at the mark or better, as an immediate order.
+
+        The limit is rounded in the fund's favour: up for a sale, down for a purchase.
+        """
+        held = instrument.fund.quantity
+        side = Side.SELL if held > 0 else Side.BUY
+        if side is Side.SELL:
+            limit = ceil_div(instrument.mark, instrument.marks_per_tick)
+        else:
+            limit = floor_div(instrument.mark, instrument.marks_per_tick)
+        if limit:
+            order = Order(
+                0, instrument.index, 0, side, OrderType.LIMIT, limit, abs(held), abs(held),
+                TimeInForce.IOC, False, False, StpMode.NONE,
+            )
+            self.sweep(order, limit, liquidation=True)
+
+    # --- auto-deleveraging ------------------------------------------------------------
+
+    def adl_ranking(self, instrument: Instrument, side: Side) -> list[tuple[int, Position]]:
+        """(score, position) of the holders of a side (BUY: longs), first to be closed first.
+
+        Pools in liquidation and pools without equity are not ranked.
+        """
+        ranking = []
+        for account in self.accounts.values():
+            position = account.positions.get(instrument.index)
+            if position is None or signed(side, 1) * position.quantity <= 0:
+                continue
+            pool = self.pool_of(position)
+            equity, _ = self.measure(pool)
+            if pool.in_queue or equity <= 0:
+                continue
+            score = adl_score(
+                self.unrealized_pnl(position), position.entry_value, self.notional(position),
+                equity,
+            )
+            ranking.append((score, position))
+        ranking.sort(key=lambda entry: (-entry[0], entry[1].account))
+        return ranking
+
+    def auto_deleverage(
+        self, instrument: Instrument, pool: Pool, position: Position, side: Side, lots: int,
+        bound: int,
+    ) -> int:
+        """Close against opposing holders in rank order at the bound; return what is left."""
+        # A long is closed by selling, against shorts: their side is that of the closing trade.
+        for rank, (_, counter) in enumerate(self.adl_ranking(instrument, side), start=1):
+            if lots == 0:
+                break
+            quantity = min(lots, abs(counter.quantity))
+            value = instrument.value_at_tick(quantity, bound)
+            counter_pool = self.pool_of(counter)
+            equity, _ = self.measure(counter_pool)
+            # The counterparty trades the other way round, from mark to the bound.
+            gain = signed(side, value - instrument.value(quantity, instrument.mark))
+            if equity + gain < 0:
+                continue
+            self.settle_fill(position, signed(side, quantity), signed(side, value))
+            self.settle_fill(counter, -signed(side, quantity), -signed(side, value))
+            self.drop_reduce_only(position)
+            self.drop_reduce_only(counter)
+            self.emit(
+                EventKind.ADL, counter.account, position.account, instrument.index,
+                Side.BUY if side is Side.SELL else Side.SELL, quantity, bound, rank,
+            )
+            lots -= quantity
+        return lots

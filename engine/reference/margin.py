@@ -1,0 +1,130 @@
+"""Margin arithmetic of one position or one schedule: pure functions over ints.
+
+Formulas are those of section 5 of the rules (`docs/rules.md`). Every division
+says which way it rounds: requirements up, credits down.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from engine.messages import MONEY_MAX, RATE_SCALE, Side, TierRule
+
+
+def floor_div(numerator: int, denominator: int) -> int:
+    """Quotient rounded toward minus infinity."""
+    return numerator // denominator
+
+
+def ceil_div(numerator: int, denominator: int) -> int:
+    """Quotient rounded toward plus infinity."""
+    return -((-numerator) // denominator)
+
+
+@dataclass(frozen=True)
+class Tier:
+    """One band of notional with its margin rates."""
+
+    min_notional: int  # minor units, exclusive lower bound
+    max_notional: int  # minor units, inclusive upper bound; MONEY_MAX: no cap
+    maintenance_rate: int  # 1e-8 units
+    max_leverage: int  # 1e-8 units
+    deduction: int  # minor units x 1e-8 units, exact
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Maintenance tiers of an instrument, ascending and gapless."""
+
+    rule: TierRule
+    tiers: tuple[Tier, ...]
+
+    @classmethod
+    def build(cls, rule: TierRule, rows: list[tuple[int, int, int, int]]) -> Schedule:
+        """Derive the deductions A_k that make the marginal rule continuous."""
+        tiers: list[Tier] = []
+        for low, high, rate, leverage in rows:
+            deduction = 0
+            if tiers and rule is TierRule.MARGINAL:
+                previous = tiers[-1]
+                deduction = previous.deduction + low * (rate - previous.maintenance_rate)
+            tiers.append(Tier(low, high, rate, leverage, deduction))
+        return cls(rule, tuple(tiers))
+
+    def tier_index(self, notional: int) -> int:
+        """Index of the tier with min < notional <= max; the last one beyond its cap."""
+        for index, tier in enumerate(self.tiers):
+            if notional <= tier.max_notional:
+                return index
+        return len(self.tiers) - 1
+
+    def maintenance_margin(self, notional: int) -> int:
+        """Maintenance margin, rounded up."""
+        tier = self.tiers[self.tier_index(notional)]
+        return ceil_div(notional * tier.maintenance_rate - tier.deduction, RATE_SCALE)
+
+    def initial_margin(self, notional: int, leverage: int) -> int:
+        """Notional / leverage, rounded up; leverage at most what the notional's tier allows."""
+        allowed = min(leverage, self.tiers[self.tier_index(notional)].max_leverage)
+        return ceil_div(notional * RATE_SCALE, allowed)
+
+    @property
+    def is_capped(self) -> bool:
+        return self.tiers[-1].max_notional < MONEY_MAX
+
+
+def isolated_share(value: int, leverage: int) -> int:
+    """Margin that an opening fill moves to an isolated position: value / leverage, up."""
+    return ceil_div(value * RATE_SCALE, leverage)
+
+
+def trade_fee(value: int, rate: int) -> int:
+    """Fee of a trade; up for a fee, so a rebate (negative) is rounded down in size."""
+    return ceil_div(value * rate, RATE_SCALE)
+
+
+def split_entry_value(entry_value: int, closed: int, quantity: int) -> int:
+    """Entry value released by closing `closed` of `quantity` lots, against the account (up)."""
+    return ceil_div(entry_value * closed, quantity)
+
+
+def bound_price(
+    side: Side, quantity: int, mark: int, equity_share: int, unit_value: int, marks_per_tick: int
+) -> int:
+    """Worst price, in ticks, at which closing `quantity` costs at most `equity_share` against mark.
+
+    Rounding: a sell up to the tick, a buy down, never below one tick.
+    """
+    at_mark = quantity * mark * unit_value
+    per_tick = quantity * unit_value * marks_per_tick
+    if side is Side.SELL:
+        return max(1, ceil_div(at_mark - equity_share, per_tick))
+    return max(1, floor_div(at_mark + equity_share, per_tick))
+
+
+def adl_score(unrealized_pnl: int, entry_value: int, notional: int, equity: int) -> int:
+    """Auto-deleveraging score in 1e-8 units: profit ratio times (losers: over) leverage.
+
+    Each factor is floored to 1e-8 and capped at `MONEY_MAX`; `equity` must be positive.
+    """
+    ratio = floor_div(unrealized_pnl * RATE_SCALE, max(1, abs(entry_value)))
+    ratio = max(-MONEY_MAX, min(MONEY_MAX, ratio))
+    leverage = max(1, min(MONEY_MAX, floor_div(notional * RATE_SCALE, equity)))
+    if ratio >= 0:
+        return min(MONEY_MAX, floor_div(ratio * leverage, RATE_SCALE))
+    return max(-MONEY_MAX, floor_div(ratio * RATE_SCALE, leverage))
+
+
+def urgency(equity: int, maintenance: int, account: int, asset: int, symbol: int) -> tuple:
+    """Sort key of the liquidation queue: worst first.
+
+    Equity at or below zero comes before all else, by equity / maintenance margin
+    ascending; above it the same quotient ascending is margin_ratio descending, so
+    one exact fraction orders both. Ties go by account id, asset, symbol.
+    """
+    if equity <= 0 and maintenance == 0:
+        return (0, Fraction(0), account, asset, symbol)
+    if maintenance == 0:
+        return (2, Fraction(0), account, asset, symbol)
+    return (1, Fraction(equity, maintenance), account, asset, symbol)

@@ -1,0 +1,400 @@
+"""What can be read: accounts, positions, books, totals, and the digest of the whole state.
+
+Reads compute from the current marks, so they are never stale. All ints; see
+`engine.render` for how they are shown.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from engine.messages import (
+    NONE,
+    RATE_SCALE,
+    AccountStatus,
+    MarginMode,
+    OrderStatus,
+    RejectReason,
+    Side,
+)
+from engine.reference.liquidation import Liquidation, is_due
+from engine.reference.margin import ceil_div, floor_div
+from engine.reference.state import Account, Instrument, Order, Pool, Position
+
+
+class Views(Liquidation):
+    """Queries. They raise `LookupError` for what is unknown."""
+
+    def _account(self, account: int) -> Account:
+        if account not in self.accounts:
+            raise LookupError(RejectReason.UNKNOWN_ACCOUNT)
+        return self.accounts[account]
+
+    def has_order(self, account: int, order_id: int) -> bool:
+        """Whether an account has a live order of this id."""
+        return account in self.accounts and order_id in self.accounts[account].orders
+
+    def account_ids(self) -> list[int]:
+        return sorted(self.accounts)
+
+    def account_view(self, account: int) -> dict:
+        """Status, wallets and cross pools of an account."""
+        owner = self._account(account)
+        status = AccountStatus.ACTIVE
+        pools = []
+        for pool in [*owner.wallets.values(),
+                     *(position.isolated for position in owner.positions.values())]:
+            status = max(status, self.pool_status(pool))
+        for asset in sorted(owner.wallets):
+            wallet = owner.wallets[asset]
+            reserve = self.orders_reserve(wallet)
+            positions = self.positions_of(wallet)
+            if not (wallet.balance or positions or reserve or self.has_orders(owner, asset)):
+                continue
+            equity, maintenance = self.measure(wallet)
+            pools.append({
+                "asset": asset,
+                "wallet": wallet.balance,
+                "equity": equity,
+                "unrealized_pnl": sum(self.unrealized_pnl(each) for each in positions),
+                "initial_margin": sum(self.initial_margin(each) for each in positions),
+                "order_margin": reserve,
+                "maintenance_margin": maintenance,
+                "available_margin": max(0, self.free_margin(wallet)),
+                "is_open": int(bool(positions)),
+            })
+        return {"status": int(status), "pools": pools}
+
+    def has_orders(self, owner: Account, asset: int) -> bool:
+        return any(self.instruments[o.symbol].settle == asset for o in owner.orders.values())
+
+    def pool_status(self, pool: Pool) -> AccountStatus:
+        if pool.in_queue:
+            return AccountStatus.LIQUIDATING
+        if pool.balance < 0 and not self.positions_of(pool):
+            return AccountStatus.BANKRUPT
+        return AccountStatus.MARGIN_CALL if pool.call_level else AccountStatus.ACTIVE
+
+    def position_views(self, account: int, symbol: int = NONE) -> list[dict]:
+        """Open positions of an account, by symbol."""
+        owner = self._account(account)
+        if symbol != NONE and not 0 <= symbol < len(self.instruments):
+            raise LookupError(RejectReason.UNKNOWN_SYMBOL)
+        return [
+            self.position_view(owner.positions[each])
+            for each in sorted(owner.positions)
+            if owner.positions[each].quantity and symbol in (NONE, each)
+        ]
+
+    def position_view(self, position: Position) -> dict:
+        instrument = self.instruments[position.symbol]
+        equity, maintenance = self.measure(self.pool_of(position))
+        ranked = [each for _, each in self.adl_ranking(
+            instrument, Side.BUY if position.quantity > 0 else Side.SELL)]
+        return {
+            "symbol": position.symbol,
+            "quantity": position.quantity,
+            "entry_value": position.entry_value,
+            "mark_price": instrument.mark,
+            "notional": self.notional(position),
+            "unrealized_pnl": self.unrealized_pnl(position),
+            "leverage": self.leverage_of(position),
+            "margin_mode": int(position.margin_mode),
+            "isolated_margin": position.isolated.balance,
+            "initial_margin": self.initial_margin(position),
+            "maintenance_margin": self.maintenance_margin(position),
+            "tier": instrument.schedule.tier_index(self.notional(position)) + 1,
+            "pool_equity": equity,
+            "pool_maintenance_margin": maintenance,
+            "liquidation_price": self.liquidation_price(position),
+            "bankruptcy_price": self.bankruptcy_price(position),
+            "adl_rank": ranked.index(position) + 1 if position in ranked else NONE,
+        }
+
+    # --- liquidation and bankruptcy price ---------------------------------------------
+
+    def is_due_at(self, position: Position, mark: int) -> bool:
+        """Whether the pool would be due with this symbol's mark at `mark`, all else equal."""
+        instrument = self.instruments[position.symbol]
+        kept, instrument.mark = instrument.mark, mark
+        due = is_due(*self.measure(self.pool_of(position)))
+        instrument.mark = kept
+        return due
+
+    def linear_pieces(self, position: Position) -> list[tuple[int, int]]:
+        """Ranges of marks in which the position stays in one tier, ascending.
+
+        The last one ends where no answer can lie any more.
+        """
+        instrument = self.instruments[position.symbol]
+        per_mark = abs(position.quantity) * instrument.unit_value
+        equity, maintenance = self.measure(self.pool_of(position))
+        # In the last tier a mark tick is worth at least this much to the pool, if anything.
+        slope = per_mark * (RATE_SCALE - instrument.schedule.tiers[-1].maintenance_rate)
+        reach = 4 * (instrument.mark + instrument.schedule.tiers[-1].min_notional // per_mark + 1)
+        if slope:
+            reach += 4 * (abs(equity) + maintenance + 1) * RATE_SCALE // slope
+        pieces = []
+        for tier in instrument.schedule.tiers:
+            low = tier.min_notional // per_mark + 1
+            high = reach
+            if tier is not instrument.schedule.tiers[-1]:
+                high = min(reach, tier.max_notional // per_mark)
+            if low <= high:
+                pieces.append((low, high))
+        return pieces
+
+    def liquidation_price(self, position: Position) -> int:
+        """First mark from the safe side at which the pool is due, NONE where there is none.
+
+        Within one tier the pool's health is linear in the mark, so each tier is bisected.
+        The safe side begins at the current mark, or beyond it where the pool is due now.
+        """
+        instrument = self.instruments[position.symbol]
+        step = -1 if position.quantity > 0 else 1
+        pieces = self.linear_pieces(position)
+        if step < 0:
+            pieces = [(high, low) for low, high in reversed(pieces)]
+        if self.is_due_at(position, instrument.mark):
+            # Walk toward safety; the last mark that is still due is the answer.
+            pieces = [(end, start) for start, end in reversed(pieces)]
+            start = self.first_mark(position, pieces, instrument.mark, -step, wanted=False)
+            return NONE if start == NONE or start + step < 1 else start + step
+        return self.first_mark(position, pieces, instrument.mark, step, wanted=True)
+
+    def first_mark(
+        self, position: Position, pieces: list[tuple[int, int]], origin: int, step: int,
+        *, wanted: bool,
+    ) -> int:
+        """First mark from `origin` in direction `step` at which being due equals `wanted`."""
+        for start, end in pieces:
+            if (end - origin) * step < 0:
+                continue
+            begin = start if (start - origin) * step > 0 else origin
+            if self.is_due_at(position, begin) is wanted:
+                return begin
+            if self.is_due_at(position, end) is not wanted:
+                continue
+            while (end - begin) * step > 1:
+                middle = (begin + end) // 2
+                if self.is_due_at(position, middle) is wanted:
+                    end = middle
+                else:
+                    begin = middle
+            return end
+        return NONE
+
+    def bankruptcy_price(self, position: Position) -> int:
+        """Mark at which the pool's equity is spent: up for a long, down for a short.
+
+        The others at their marks; NONE where there is none above zero.
+        """
+        instrument = self.instruments[position.symbol]
+        equity, _ = self.measure(self.pool_of(position))
+        per_mark = position.quantity * instrument.unit_value
+        spent = position.quantity * instrument.mark * instrument.unit_value - equity
+        if per_mark > 0:
+            price = ceil_div(spent, per_mark)
+        else:
+            price = floor_div(-spent, -per_mark)
+        return price if price > 0 else NONE
+
+    # --- orders, books, rankings ------------------------------------------------------
+
+    def order_views(self, account: int) -> list[dict]:
+        """Live orders of an account, by symbol, then in order of acceptance."""
+        owner = self._account(account)
+        return [
+            {
+                "order_id": order.order_id, "symbol": order.symbol, "side": int(order.side),
+                "type": int(order.type), "price": order.price, "quantity": order.quantity,
+                "filled": order.filled, "leaves": order.leaves,
+                "status": int(
+                    OrderStatus.PARTIALLY_FILLED if order.filled else OrderStatus.OPEN),
+                "time_in_force": int(order.time_in_force), "post_only": int(order.post_only),
+                "reduce_only": int(order.reduce_only), "stp": int(order.stp),
+            }
+            for symbol in sorted(owner.positions)
+            for order in owner.positions[symbol].orders.values()
+        ]
+
+    def _instrument(self, symbol: int) -> Instrument:
+        if not 0 <= symbol < len(self.instruments):
+            raise LookupError(RejectReason.UNKNOWN_SYMBOL)
+        return self.instruments[symbol]
+
+    def book_levels(self, symbol: int, side: int, depth: int) -> list[tuple[int, list]]:
+        """Best `depth` levels of a side: (price, [(account, order_id, leaves), ...])."""
+        book = self._instrument(symbol).book
+        return [
+            (price, [(o.account, o.order_id, o.leaves) for o in book.levels[Side(side)][price]])
+            for price in book.prices(Side(side))[:depth]
+        ]
+
+    def instrument_view(self, symbol: int) -> dict:
+        instrument = self._instrument(symbol)
+        return {
+            "mark_price": instrument.mark, "index_price": instrument.index_price,
+            "last_price": instrument.last_price, "feed_seq": instrument.feed_seq,
+            "halt": int(instrument.halt), "open_interest": self.open_interest(instrument),
+            "fund_quantity": instrument.fund.quantity,
+            "fund_entry_value": instrument.fund.entry_value,
+            "external_quantity": instrument.external.quantity,
+            "external_entry_value": instrument.external.entry_value,
+        }
+
+    def tier_views(self, symbol: int) -> list[tuple[int, int, int, int, int]]:
+        """Rows of (min, max, rate, leverage, deduction times 1e8)."""
+        return [
+            (t.min_notional, t.max_notional, t.maintenance_rate, t.max_leverage, t.deduction)
+            for t in self._instrument(symbol).schedule.tiers
+        ]
+
+    def queue_view(self) -> list[tuple[int, int, int, int, int, int, int]]:
+        """(account, asset, symbol, equity, maintenance margin, steps, waiting), worst first."""
+        queued = [pool for pool in self.all_pools() if pool.in_queue]
+        return [
+            (pool.account, pool.asset, pool.symbol, *self.measure(pool), pool.steps,
+             int(pool.is_waiting))
+            for pool in sorted(queued, key=self.urgency_of)
+        ]
+
+    def adl_view(self, symbol: int, side: int) -> list[tuple[int, int, int]]:
+        """(account, score, lots) of the holders of a side, first to be closed first."""
+        return [
+            (position.account, score, abs(position.quantity))
+            for score, position in self.adl_ranking(self._instrument(symbol), Side(side))
+        ]
+
+    # --- totals and digest ------------------------------------------------------------
+
+    def insurance_balance(self, asset: int) -> int:
+        """Balance of the insurance fund."""
+        return self.assets[asset].insurance
+
+    def totals_view(self, asset: int) -> dict[str, int]:
+        """The terms of the conservation identity of one asset, and their drift."""
+        books = self.assets[asset]
+        wallets = isolated = entries = 0
+        for account in self.accounts.values():
+            for pool in account.wallets.values():
+                wallets += pool.balance if pool.asset == asset else 0
+            for position in account.positions.values():
+                if self.instruments[position.symbol].settle == asset:
+                    isolated += position.isolated.balance
+                    entries += position.entry_value
+        for instrument in self.instruments:
+            if instrument.settle == asset:
+                entries += instrument.fund.entry_value + instrument.external.entry_value
+        total = (wallets + isolated + books.insurance + books.fees + books.rounding
+                 + books.external - entries)
+        return {
+            "deposits": books.deposits, "withdrawals": books.withdrawals, "wallets": wallets,
+            "isolated_margins": isolated, "insurance": books.insurance, "fees": books.fees,
+            "rounding": books.rounding, "external": books.external, "entry_values": entries,
+            "drift": books.deposits - books.withdrawals - total,
+        }
+
+    def position_totals(self, symbol: int) -> tuple[int, int, int]:
+        """Net lots held by (accounts, fund, external account); they sum to zero."""
+        instrument = self._instrument(symbol)
+        held = sum(
+            account.positions[symbol].quantity
+            for account in self.accounts.values() if symbol in account.positions
+        )
+        return held, instrument.fund.quantity, instrument.external.quantity
+
+    def digest(self) -> bytes:
+        """Hash of the logical state: a canonical walk, 8 bytes little-endian an integer.
+
+        Rows that hold nothing but defaults are left out, so it makes no difference
+        whether anybody ever looked at them.
+        """
+        out: list[int] = [self.ts, self.trade_id, len(self.assets), len(self.instruments)]
+        for asset in self.assets:
+            out += [asset.deposits, asset.withdrawals, asset.insurance, asset.fees,
+                    asset.rounding, asset.external]
+        for instrument in self.instruments:
+            self.digest_instrument(instrument, out)
+        for account in sorted(self.accounts):
+            self.digest_account(self.accounts[account], out)
+        for pool in self.waiting:
+            out += [pool.account, pool.asset, pool.symbol]
+        data = b"".join(value.to_bytes(8, "little", signed=True) for value in out)
+        return hashlib.blake2b(data, digest_size=16).digest()
+
+    def digest_instrument(self, instrument: Instrument, out: list[int]) -> None:
+        out += [
+            instrument.settle, instrument.marks_per_tick, instrument.unit_value,
+            instrument.maker_fee, instrument.taker_fee, instrument.liquidation_fee,
+            instrument.price_band, instrument.max_order_quantity, instrument.max_open_orders,
+            instrument.schedule.rule, len(instrument.schedule.tiers),
+        ]
+        for tier in instrument.schedule.tiers:
+            out += [tier.min_notional, tier.max_notional, tier.maintenance_rate,
+                    tier.max_leverage]
+        out += [
+            instrument.mark, instrument.index_price, instrument.last_price,
+            instrument.feed_seq, instrument.halt, instrument.fund.quantity,
+            instrument.fund.entry_value, instrument.external.quantity,
+            instrument.external.entry_value,
+        ]
+        for side in Side:
+            for order in instrument.book.orders(side):
+                out += [order.price, order.account, order.order_id]
+
+    def digest_account(self, account: Account, out: list[int]) -> None:
+        out += [account.id, account.margin_mode]
+        for asset in sorted(account.wallets):
+            pool = account.wallets[asset]
+            if pool.balance or pool.call_level or pool.in_queue:
+                out += [asset, *self.pool_digest(pool)]
+        for symbol in sorted(account.positions):
+            position = account.positions[symbol]
+            pool = position.isolated
+            is_default = (position.leverage == 0 and position.margin_mode is account.margin_mode)
+            if position.quantity == 0 and not position.orders and not pool.balance and is_default:
+                continue
+            out += [
+                symbol, position.quantity, position.entry_value, position.leverage,
+                position.margin_mode, *self.pool_digest(pool),
+            ]
+            for order in position.orders.values():
+                self.digest_order(order, out)
+
+    @staticmethod
+    def pool_digest(pool: Pool) -> list[int]:
+        return [
+            pool.balance, pool.call_level, pool.in_queue, pool.is_waiting, pool.is_bankrupt,
+            pool.steps if pool.in_queue else 0,
+        ]
+
+    def digest_order(self, order: Order, out: list[int]) -> None:
+        out += [
+            order.order_id, order.side, order.price, order.quantity, order.leaves,
+            order.time_in_force, order.post_only, order.reduce_only, order.stp,
+        ]
+
+    # --- invariants -------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Assert what must hold between commands; O(everything)."""
+        for asset in range(len(self.assets)):
+            assert self.totals_view(asset)["drift"] == 0, self.totals_view(asset)
+        for instrument in self.instruments:
+            assert sum(self.position_totals(instrument.index)) == 0
+            bid, ask = (instrument.book.best_price(side) for side in Side)
+            assert NONE in (bid, ask) or bid < ask, f"crossed: {bid} >= {ask}"
+        for pool in self.all_pools():
+            if self.positions_of(pool) and not pool.in_queue:
+                assert not is_due(*self.measure(pool)), f"missed breach: {pool}"
+        for account in self.accounts.values():
+            for position in account.positions.values():
+                assert position.margin_mode is MarginMode.ISOLATED or not position.isolated.balance
+                assert position.quantity or position.isolated.balance <= 0, position
+                assert position.quantity or not position.entry_value, position
+                for order in position.orders.values():
+                    assert 0 < order.leaves <= order.quantity
+                    assert account.orders[order.order_id] is order
+
+
