@@ -1,0 +1,106 @@
+# The order book. Read this file first: node, level, side, book, then the desk that owns
+# all orders and matches.
+#
+# An order is a row of the desk's slab; levels are rows of the book's slab; links are row
+# numbers, so a copy of the arrays is a copy of the book. Levels of a side form a list
+# from best to worst; a 64-ary bitmap trie over the price finds a level, or where a new
+# one belongs, in a number of steps that depends on the digits of the price and not on
+# how many empty prices lie between two levels.
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+
+from engine.core.tables cimport table_t
+from engine.core.types cimport NONE
+
+cdef struct order_t:
+    # what it is
+    int64_t order_id             # the client's
+    int64_t price                # ticks; NONE for a market order
+    int64_t quantity             # lots, total
+    int64_t leaves               # lots, open
+    int64_t reserved             # lots that count in its owner's order margin
+    int32_t account              # account row
+    int32_t symbol               # book number
+    int32_t position             # position row of (account, symbol); free for other hosts
+    uint8_t side
+    uint8_t kind                 # OrderType
+    uint8_t time_in_force
+    uint8_t stp
+    uint8_t is_post_only
+    uint8_t is_reduce_only
+    uint8_t is_resting           # in a level
+    uint8_t is_liquidation       # an internal taker: no id, not in the table
+    # where it is
+    int32_t level                # level row, NIL when not resting
+    int32_t prev, next           # neighbours in the level's queue; next also links free rows
+    int32_t own_prev, own_next   # neighbours among the owner's orders of this symbol
+    int32_t changed              # 1 + place in the list of changed orders, 0: not in it
+
+cdef struct level_t:
+    int64_t price                # ticks
+    int64_t quantity             # lots, sum of leaves
+    int32_t head, tail           # orders, first to trade first
+    int32_t better, worse        # neighbouring levels; worse also links free rows
+    int32_t count                # orders
+
+cdef struct trie_node_t:
+    uint64_t present             # which children exist
+    int32_t child[64]            # node rows, or level rows in the lowest layer
+
+cdef struct trie_t:
+    trie_node_t *nodes
+    int32_t count, capacity
+    int32_t free                 # head of the free list (linked through child[0])
+    int32_t root                 # NIL: empty
+    int32_t layers               # layers in use: prices below 64 ** layers fit
+
+cdef struct side_t:
+    int32_t best, worst          # level rows, NIL: empty
+    int32_t side                 # Side
+    trie_t trie
+
+cdef struct book_t:
+    side_t sides[2]              # indexed by Side
+    level_t *levels
+    int32_t level_count, level_capacity
+    int32_t free_level
+    int64_t last_price           # ticks of the last trade, NONE before the first
+
+cdef int book_init(book_t *book) except -1
+cdef void book_free(book_t *book) noexcept nogil
+
+cdef inline int64_t best_price(const book_t *book, int side, int64_t none) noexcept nogil:
+    cdef int32_t level = book.sides[side].best
+    return none if level < 0 else book.levels[level].price
+
+
+# Whether a taker of `side` with this limit accepts a trade at `price`.
+cdef inline bint within_limit(int side, int64_t price, int64_t limit) noexcept nogil:
+    if limit == NONE:
+        return True
+    return price <= limit if side == 0 else price >= limit
+
+
+# All orders of all books of one exchange, and the matching rule. What a trade or a
+# cancel means to anyone's money is the subclass's: it overrides the hooks.
+cdef class Desk:
+    cdef order_t *orders
+    cdef int32_t order_count, order_capacity, free_order
+    cdef table_t order_table     # (account row, order id) -> order row
+    cdef book_t *books
+    cdef int32_t book_count, book_capacity
+
+    cdef int32_t new_book(self) except -1
+    cdef int32_t new_order(self) except -1
+    cdef void free_order_row(self, int32_t row) noexcept
+    cdef int rest(self, int32_t row) except -1
+    cdef int unrest(self, int32_t row) except -1
+    cdef int sweep(self, int32_t taker, int64_t limit) except -1
+    cdef int prevent_self_trade(self, int32_t taker, int32_t maker) except -1
+
+    # Hooks. `reducible` is asked for reduce-only orders alone; `on_trade` follows the change
+    # of both orders' leaves; `on_cancel` gets an order that is off the book already.
+    cdef int64_t reducible(self, int32_t row) except -1
+    cdef int on_trade(self, int32_t taker, int32_t maker, int64_t price, int64_t lots) except -1
+    cdef int on_change(self, int32_t row) except -1
+    cdef int on_cancel(self, int32_t row, int reason) except -1

@@ -1,0 +1,109 @@
+# Fixed-point arithmetic: 128-bit intermediates, and a named rounding for each division.
+#
+# Cython does not know __int128. `i128` is declared to it as a 64-bit typedef so that C
+# expressions come out right, but a conversion to a Python object would be cut to 64
+# bits, and Cython's own overflow checks would be wrong. So everything that multiplies,
+# divides or converts an i128 is a C function here; elsewhere i128 is only added,
+# subtracted, compared and passed on.
+
+from libc.stdint cimport int64_t
+
+cdef extern from *:
+    """
+    #ifndef ENGINE_FIXED
+    #define ENGINE_FIXED
+    typedef __int128 engine_i128;
+    static inline engine_i128 engine_mul(int64_t a, int64_t b) { return (engine_i128)a * b; }
+    static inline engine_i128 engine_mulw(engine_i128 a, int64_t b) { return a * b; }
+    static inline engine_i128 engine_add(engine_i128 a, engine_i128 b) { return a + b; }
+    static inline engine_i128 engine_sub(engine_i128 a, engine_i128 b) { return a - b; }
+    static inline engine_i128 engine_neg(engine_i128 a) { return -a; }
+    static inline engine_i128 engine_wide(int64_t a) { return a; }
+    static inline int64_t engine_low(engine_i128 a) { return (int64_t)a; }
+    static inline int64_t engine_high(engine_i128 a) { return (int64_t)(a >> 64); }
+    static inline engine_i128 engine_shift(engine_i128 a, int n) { return a >> n; }
+    static inline int engine_fits(engine_i128 a) { return a == (int64_t)a; }
+    static inline int engine_cmp(engine_i128 a, engine_i128 b) { return (a > b) - (a < b); }
+    static inline int engine_sign(engine_i128 a) { return (a > 0) - (a < 0); }
+    /* The divisor is positive in both. A 64-bit dividend takes the fast instruction. */
+    static inline engine_i128 engine_floor(engine_i128 a, engine_i128 b) {
+        engine_i128 q;
+        if (a == (int64_t)a && b == (int64_t)b) {
+            int64_t x = (int64_t)a, y = (int64_t)b, r = x / y;
+            return r - ((x % y) < 0);
+        }
+        q = a / b;
+        return q - ((a % b) < 0);
+    }
+    static inline engine_i128 engine_ceil(engine_i128 a, engine_i128 b) {
+        return -engine_floor(-a, b);
+    }
+    static inline int engine_bits(engine_i128 a) {
+        uint64_t high;
+        if (a < 0) a = -a;
+        high = (uint64_t)(a >> 64);
+        if (high) return 128 - __builtin_clzll(high);
+        return (uint64_t)a ? 64 - __builtin_clzll((uint64_t)a) : 0;
+    }
+    #endif
+    """
+    ctypedef long long i128 "engine_i128"
+    i128 wide "engine_wide"(int64_t a) noexcept nogil
+    i128 mul "engine_mul"(int64_t a, int64_t b) noexcept nogil            # a * b, exact
+    i128 mul_wide "engine_mulw"(i128 a, int64_t b) noexcept nogil         # exact under 2**127
+    i128 add "engine_add"(i128 a, i128 b) noexcept nogil
+    i128 sub "engine_sub"(i128 a, i128 b) noexcept nogil
+    i128 neg "engine_neg"(i128 a) noexcept nogil
+    i128 shift_right "engine_shift"(i128 a, int n) noexcept nogil
+    i128 floor_div "engine_floor"(i128 a, i128 b) noexcept nogil          # toward -inf, b > 0
+    i128 ceil_div "engine_ceil"(i128 a, i128 b) noexcept nogil            # toward +inf, b > 0
+    int compare "engine_cmp"(i128 a, i128 b) noexcept nogil               # -1, 0, 1
+    int sign_of "engine_sign"(i128 a) noexcept nogil                      # -1, 0, 1
+    int bit_length "engine_bits"(i128 a) noexcept nogil                   # of |a|
+    int fits_int64 "engine_fits"(i128 a) noexcept nogil
+    int64_t low_half "engine_low"(i128 a) noexcept nogil
+    int64_t high_half "engine_high"(i128 a) noexcept nogil
+
+
+cdef int64_t narrow_failed(i128 value) except? -1
+
+
+# An i128 as int64; a value that does not fit is an error that names it, never a wrap.
+cdef inline int64_t narrow(i128 value) except? -1:
+    if fits_int64(value):
+        return low_half(value)
+    return narrow_failed(value)
+
+
+cdef inline int64_t min64(int64_t a, int64_t b) noexcept nogil:
+    return a if a < b else b
+
+
+cdef inline int64_t max64(int64_t a, int64_t b) noexcept nogil:
+    return a if a > b else b
+
+
+cdef inline int64_t abs64(int64_t a) noexcept nogil:
+    return a if a >= 0 else -a
+
+
+# floor(a * b / c) and ceil(a * b / c), c > 0.
+cdef inline int64_t mul_div_floor(int64_t a, int64_t b, int64_t c) except? -1:
+    return narrow(floor_div(mul(a, b), wide(c)))
+
+
+cdef inline int64_t mul_div_ceil(int64_t a, int64_t b, int64_t c) except? -1:
+    return narrow(ceil_div(mul(a, b), wide(c)))
+
+
+# a + b and a - b that refuse to wrap.
+cdef inline int64_t add_checked(int64_t a, int64_t b) except? -1:
+    return narrow(add(wide(a), wide(b)))
+
+
+cdef inline int64_t sub_checked(int64_t a, int64_t b) except? -1:
+    return narrow(sub(wide(a), wide(b)))
+
+
+# An invariant that stays on in release builds.
+cdef int violated(str what) except -1

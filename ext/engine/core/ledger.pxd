@@ -1,0 +1,159 @@
+# Accounts, pools, positions, the house, and every way in which money moves between them.
+#
+# account -> its wallets (one cross pool an asset) and its positions (one a symbol, made
+# when first touched). A pool is what is margined together: a wallet with the open cross
+# positions of its asset, or the isolated margin of one position. All rows are numbered;
+# lists are sorted (by asset, by symbol), so that a walk is in canonical order.
+
+from libc.stdint cimport int32_t, int64_t, uint8_t
+
+from engine.core.book cimport Desk
+from engine.core.events cimport Records
+from engine.core.fixed cimport i128
+from engine.core.tables cimport table_t
+from engine.core.tiers cimport schedule_t
+
+cdef struct asset_t:
+    int64_t deposits, withdrawals
+    int64_t insurance            # balance of the fund
+    int64_t fees
+    int64_t rounding
+    int64_t external             # cash of the external account
+
+# A position of the fund or of the external account.
+cdef struct house_t:
+    int64_t quantity
+    int64_t entry_value
+
+cdef struct instrument_t:
+    # terms
+    int32_t settle               # asset row
+    int64_t marks_per_tick       # mark ticks in one tick
+    int64_t unit_value           # minor units of one lot at one mark tick
+    int64_t maker_fee, taker_fee, liquidation_fee
+    int64_t price_band           # of mark; NONE: no band
+    int64_t max_order_quantity   # lots; NONE: no limit
+    int64_t max_open_orders      # NONE: no limit
+    schedule_t schedule
+    # market
+    int64_t mark                 # mark ticks; NONE before the first
+    int64_t index_price          # mark ticks; NONE before the first
+    int64_t feed_seq
+    int32_t halt                 # HaltMode
+    # holders
+    house_t fund, external
+    int64_t long_lots            # open interest: sum of all long positions, house included
+    int32_t *holders             # position rows with a position open, in no order
+    int32_t holder_count, holder_capacity
+
+cdef struct account_t:
+    int64_t id
+    int32_t first_wallet         # pool rows, by asset
+    int32_t first_position       # position rows, by symbol
+    uint8_t margin_mode          # default of its positions
+
+cdef struct pool_t:
+    int64_t balance              # wallet, or isolated margin
+    int32_t account, asset
+    int32_t symbol               # NIL: a cross pool
+    int32_t first_open           # position rows with a position open, by symbol
+    int32_t next_in_account      # next wallet of the account
+    int32_t steps                # liquidation steps since it entered the queue
+    int32_t heap_index           # place in the liquidation queue, NIL: not in it
+    int32_t version              # counts changes, for the deleveraging ranking
+    uint8_t call_level           # margin-call levels reached
+    uint8_t in_queue
+    uint8_t is_waiting           # in the queue, but nothing more can be done for now
+    uint8_t is_pending           # touched since it was last evaluated
+    uint8_t is_changed           # its wallet is to be reported
+    uint8_t has_stuck            # has waited since it entered the queue
+    uint8_t is_bankrupt          # flat with a deficit that the fund did not cover whole
+
+cdef struct position_t:
+    int64_t quantity             # lots, long > 0
+    int64_t entry_value          # exact cost, + for a long
+    int64_t leverage             # 0: the default
+    # open orders that are not reduce-only
+    int64_t side_value[2]        # minor units, by Side
+    int64_t extreme_price[2]     # no bid is above, no ask below; tightened when it matters
+    # triggers: marks at or beyond which the pool is to be looked at
+    int64_t trigger[2]           # [0] falling, 0: none; [1] rising, MONEY_MAX: none
+    int32_t trigger_slot[2]      # place in the trigger's bucket
+    # links
+    int32_t account, symbol
+    int32_t wallet, isolated     # pool rows; isolated NIL until first needed
+    int32_t next_in_account
+    int32_t prev_open, next_open  # open positions of its pool
+    int32_t holder_slot          # place among the symbol's holders, NIL: flat
+    int32_t first_order, last_order
+    int32_t order_count, reduce_only_count
+    uint8_t margin_mode
+    uint8_t is_changed
+
+cdef class Ledger(Desk):
+    cdef public int64_t seq, ts, rejected_seq
+    cdef int64_t trade_id
+    cdef Records records
+    cdef asset_t *assets
+    cdef int32_t asset_count
+    cdef instrument_t *instruments
+    cdef int32_t instrument_count
+    cdef account_t *accounts
+    cdef int32_t account_count, account_capacity
+    cdef table_t account_table   # account id -> row
+    cdef pool_t *pools
+    cdef int32_t pool_count, pool_capacity
+    cdef position_t *positions
+    cdef int32_t position_count, position_capacity
+    cdef table_t position_table  # (account row, symbol) -> row
+    # what a command touched
+    cdef int32_t *changed_orders
+    cdef int32_t changed_order_count, changed_order_capacity
+    cdef list changed_pools      # wallets to report
+    cdef list changed_positions
+    cdef int32_t *pending        # pools to evaluate
+    cdef int32_t pending_count, pending_capacity
+
+    # rows
+    cdef int32_t find_account(self, int64_t account) noexcept
+    cdef int32_t new_account(self, int64_t account, int margin_mode) except -1
+    cdef int32_t new_pool(self, int32_t account, int32_t asset, int32_t symbol) except -1
+    cdef int32_t wallet_of(self, int32_t account, int32_t asset) except -1
+    cdef int32_t find_position(self, int32_t account, int32_t symbol) noexcept
+    cdef int32_t position_at(self, int32_t account, int32_t symbol) except -1
+    cdef int32_t pool_of(self, int32_t position) except -1
+    cdef int64_t leverage_of(self, int32_t position) noexcept
+
+    # notes of what changed
+    cdef int64_t *emit(self, int kind) except NULL
+    cdef int touch(self, int32_t pool) except -1
+    cdef int note_pending(self, int32_t pool) except -1
+    cdef int note_position(self, int32_t position) except -1
+    cdef int note_order(self, int32_t order) except -1
+    cdef int flush_changes(self) except -1
+    cdef int emit_order_update(self, int32_t order) except -1
+
+    # money
+    cdef int settle_fill(self, int32_t position, int64_t quantity, int64_t value) except -1
+    cdef int close_part(self, int32_t position, int64_t quantity, int64_t value) except -1
+    cdef int open_part(self, int32_t position, int64_t quantity, int64_t value) except -1
+    cdef int link_open(self, int32_t position) except -1
+    cdef int unlink_open(self, int32_t position) except -1
+    cdef int set_quantity(self, int32_t position, int64_t quantity) except -1
+    cdef int64_t spendable(self, int32_t wallet) noexcept
+    cdef int move_to_isolated(self, int32_t position, int64_t amount) except -1
+    cdef int charge(self, int32_t position, int64_t amount) except -1
+    cdef int64_t settle_house(
+        self, int32_t symbol, house_t *house, int64_t quantity, int64_t value) except? -1
+    cdef int change_insurance(
+        self, int32_t asset, int64_t delta, int reason, int64_t account) except -1
+
+    # measuring
+    cdef int64_t value(self, int32_t symbol, int64_t quantity, int64_t mark) except? -1
+    cdef int64_t notional(self, int32_t position) except? -1
+    cdef int64_t maintenance(self, int32_t position) except? -1
+    cdef int64_t initial(self, int32_t position) except? -1
+    cdef int64_t unrealized(self, int32_t position) except? -1
+    cdef int measure(self, int32_t pool, int64_t *equity, int64_t *maintenance) except -1
+    cdef bint fits(self, int32_t symbol, int64_t quantity, int64_t mark) noexcept
+    cdef int unfile(self, int32_t position) except -1

@@ -1,0 +1,96 @@
+# What a command sets off: margin calls, breaches, the liquidation queue, takeover by the
+# fund, auto-deleveraging.
+#
+# The life of a pool: quiet -> (breach) in the queue -> worked on, step by step -> out of it,
+# released, closed or bankrupt. `enqueue` and `finish` are the only places that change it.
+
+from libc.stdint cimport int32_t, int64_t
+
+from engine.core.risk cimport Risk
+
+# A pool with its measure; ordered worst first.
+cdef struct measured_t:
+    int64_t equity, maintenance
+    int64_t account              # id, breaks ties
+    int32_t asset, symbol        # break ties within an account
+    int32_t pool                 # row
+
+# A candidate for deleveraging; stale once its pool's version has moved on.
+cdef struct candidate_t:
+    int64_t score
+    int64_t account              # id, breaks ties
+    int32_t position
+    int32_t version
+
+# Candidates of one side of one symbol, a heap with the first to be closed on top.
+cdef struct ranking_t:
+    candidate_t *heap
+    int32_t count, capacity
+    int32_t log_read             # touches seen so far
+    int32_t is_built
+
+cdef bint is_more_urgent(const measured_t *a, const measured_t *b) noexcept nogil
+
+cdef class Liquidation(Risk):
+    cdef int32_t *batch          # pools of the evaluation round under way
+    cdef int32_t batch_capacity
+    cdef measured_t *round_rows
+    cdef int32_t round_capacity
+    cdef measured_t *queue       # heap of pools that can be worked on now
+    cdef int32_t queue_count, queue_capacity
+    cdef int32_t *marked         # symbols whose mark the command under way moved
+    cdef int32_t marked_count, marked_capacity
+    cdef dict waiting            # queued pools that are stuck for now, longest first
+    cdef ranking_t *rankings     # two a symbol, built when first needed in a command
+    cdef int32_t ranking_count
+    cdef bint is_ranking_live
+    cdef list touch_log          # pools touched since the first ranking was built
+
+    cdef int settle(self) except -1
+    cdef int work_off_queue(self) except -1
+    cdef int note_marked(self, int32_t symbol) except -1
+    cdef int reduce_inventory(self, int32_t symbol) except -1
+    cdef int retry_waiting(self) except -1
+    cdef int retry_all(self) except -1
+    cdef measured_t measured(self, int32_t pool) except *
+    cdef int evaluate_all(self) except -1
+    cdef int evaluate_round(self, int32_t count) except -1
+    cdef int requeue(self, int32_t pool) except -1
+    cdef int evaluate(self, const measured_t *row) except -1
+    cdef int set_call_level(self, const measured_t *row, int level) except -1
+    cdef int enqueue(self, const measured_t *row) except -1
+    cdef int finish(self, int32_t pool, int outcome, const measured_t *row) except -1
+    cdef int cancel_pool_orders(self, int32_t pool) except -1
+    cdef int clear_flat(self, int32_t pool) except -1
+
+    cdef int queue_push(self, measured_t row) except -1
+    cdef measured_t queue_pop(self) noexcept
+    cdef int queue_remove(self, int32_t index) noexcept
+    cdef int queue_sift(self, int32_t index) noexcept
+
+    cdef int work(self, int32_t pool) except -1
+    cdef int drop_pending(self, int32_t pool) except -1
+    cdef int32_t choose_position(self, int32_t pool, set stuck) except? -2
+    cdef int64_t step(self, int32_t pool, int32_t position, const measured_t *row) except? -1
+    cdef int64_t step_quantity(self, int32_t position) except? -1
+    cdef int64_t bound_price(
+        self, int32_t symbol, int side, int64_t lots, int64_t share) except? -1
+    cdef int sweep_part(
+        self, int32_t account, int32_t symbol, int32_t position, int side, int64_t lots,
+        int64_t bound, int64_t *filled, int64_t *worth) except -1
+    cdef int64_t fund_free(
+        self, int32_t asset, int32_t symbol, int64_t lots, int64_t added_value) except? -1
+    cdef int take_over(
+        self, int32_t position, int side, int64_t lots, int64_t bound) except -1
+
+    cdef int64_t score_of(self, int32_t position, int64_t equity) except? -1
+    cdef int rank_add(self, ranking_t *ranking, int32_t position) except -1
+    cdef int rank_refresh(self, int32_t symbol, int side) except -1
+    cdef int rank_push(self, ranking_t *ranking, candidate_t row) except -1
+    cdef candidate_t rank_pop(self, ranking_t *ranking) noexcept
+    cdef int drop_rankings(self) except -1
+    cdef int64_t auto_deleverage(
+        self, int32_t position, int side, int64_t lots, int64_t bound) except? -1
+    cdef int close_against(
+        self, int32_t position, int32_t counter, int side, int64_t lots, int64_t bound,
+        int64_t rank) except -1

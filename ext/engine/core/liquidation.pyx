@@ -1,0 +1,768 @@
+"""Evaluation after each command, the liquidation queue, the fund, auto-deleveraging."""
+
+from itertools import islice
+
+from libc.stdlib cimport free, qsort, realloc
+from libc.string cimport memset
+
+from engine.core.book cimport order_t
+from engine.core.fixed cimport (
+    abs64, add, add_checked, ceil_div, compare, floor_div, i128, max64, min64, mul, mul_wide,
+    narrow, sub, sub_checked, wide,
+)
+from engine.core.ledger cimport instrument_t, pool_t
+from engine.core.tiers cimport maintenance_margin, tier_index, tier_t
+from engine.core.types cimport (
+    CANCEL_LIQUIDATION, EVENT_ADL, EVENT_LIQUIDATION_FINISHED, EVENT_LIQUIDATION_STARTED,
+    EVENT_LIQUIDATION_STEP, EVENT_LIQUIDATION_TAKEOVER, EVENT_MARGIN_CALL,
+    EVENT_MARGIN_CALL_CLEARED, HALT_ALL, HALT_NO_LIQUIDATION, HALT_NONE, INSURANCE_DEFICIT,
+    INSURANCE_INVENTORY, INSURANCE_LIQUIDATION_FEE, MONEY_MAX, NIL, NONE, OUTCOME_BANKRUPT,
+    OUTCOME_CLOSED, OUTCOME_RELEASED, RATE_SCALE, SIDE_BUY, SIDE_SELL, TIF_IOC, TYPE_LIMIT,
+)
+
+# A pool leaves liquidation when margin_ratio is under 1 by this much.
+cdef int64_t EXIT_BUFFER = 0
+# How many waiting pools an ordinary command looks at again.
+cdef int RETRIES_PER_COMMAND = 32
+cdef int64_t[1] CALL_LEVELS
+CALL_LEVELS[0] = 80_000_000
+
+
+# The order of the queue: equity / maintenance margin ascending; without a requirement
+# spent equity comes first of all, equity left comes last; ties by account id, then
+# asset, then symbol. Compared by cross-multiplication, so it is exact and total.
+cdef bint is_more_urgent(const measured_t *a, const measured_t *b) noexcept nogil:
+    cdef int class_a = 1 if a.maintenance else (0 if a.equity <= 0 else 2)
+    cdef int class_b = 1 if b.maintenance else (0 if b.equity <= 0 else 2)
+    cdef int order
+    if class_a != class_b:
+        return class_a < class_b
+    if class_a == 1:
+        order = compare(mul(a.equity, b.maintenance), mul(b.equity, a.maintenance))
+        if order:
+            return order < 0
+    if a.account != b.account:
+        return a.account < b.account
+    if a.asset != b.asset:
+        return a.asset < b.asset
+    return a.symbol < b.symbol
+
+
+cdef int compare_rows(const void *a, const void *b) noexcept nogil:
+    if is_more_urgent(<const measured_t *>a, <const measured_t *>b):
+        return -1
+    return 1 if is_more_urgent(<const measured_t *>b, <const measured_t *>a) else 0
+
+
+cdef inline bint ranks_before(const candidate_t *a, const candidate_t *b) noexcept nogil:
+    return a.score > b.score or (a.score == b.score and a.account < b.account)
+
+
+cdef void *larger(void *rows, int32_t *capacity, int32_t wanted, size_t size) except NULL:
+    cdef int32_t room = max64(64, 2 * <int64_t>capacity[0])
+    cdef void *out
+    room = max64(room, wanted)
+    out = realloc(rows, room * size)
+    if out == NULL:
+        raise MemoryError("liquidation")
+    capacity[0] = room
+    return out
+
+
+cdef class Liquidation(Risk):
+    """The risk core with its consequences."""
+
+    def __cinit__(self):
+        self.waiting = {}
+        self.touch_log = []
+
+    def __dealloc__(self):
+        cdef int32_t i
+        for i in range(self.ranking_count):
+            free(self.rankings[i].heap)
+        free(self.rankings)
+        free(self.batch)
+        free(self.round_rows)
+        free(self.queue)
+        free(self.marked)
+
+    # --- after every command ----------------------------------------------------------
+
+    # Work off everything that the command set off, then report what changed.
+    cdef int settle(self) except -1:
+        cdef int32_t i, symbol
+        if self.pending_count:
+            self.work_off_queue()
+        for i in range(self.marked_count):
+            symbol = self.marked[i]
+            if (self.instruments[symbol].fund.quantity
+                    and self.instruments[symbol].halt == HALT_NONE):
+                self.reduce_inventory(symbol)
+                self.work_off_queue()
+        self.marked_count = 0
+        if self.is_ranking_live:
+            self.drop_rankings()
+        return self.flush_changes()
+
+    cdef int work_off_queue(self) except -1:
+        cdef measured_t row
+        self.evaluate_all()
+        while self.queue_count:
+            row = self.queue_pop()
+            self.work(row.pool)
+            self.evaluate_all()
+        return 0
+
+    # Note that a command moved a symbol's mark.
+    cdef int note_marked(self, int32_t symbol) except -1:
+        if self.marked_count == self.marked_capacity:
+            self.marked = <int32_t *>larger(
+                self.marked, &self.marked_capacity, self.marked_count + 1, sizeof(int32_t))
+        self.marked[self.marked_count] = symbol
+        self.marked_count += 1
+        return 0
+
+    # Let waiting pools be looked at again, those that have waited longest first.
+    cdef int retry_waiting(self) except -1:
+        cdef int32_t pool
+        if self.waiting:
+            for pool in islice(self.waiting, RETRIES_PER_COMMAND):
+                self.note_pending(pool)
+        return 0
+
+    cdef int retry_all(self) except -1:
+        cdef int32_t pool
+        for pool in self.waiting:
+            self.note_pending(pool)
+        return 0
+
+    cdef int touch(self, int32_t pool) except -1:
+        if self.is_ranking_live:
+            self.touch_log.append(pool)
+        return Risk.touch(self, pool)
+
+    cdef measured_t measured(self, int32_t pool) except *:
+        cdef measured_t row
+        self.measure(pool, &row.equity, &row.maintenance)
+        row.account = self.accounts[self.pools[pool].account].id
+        row.asset = self.pools[pool].asset
+        row.symbol = self.pools[pool].symbol
+        row.pool = pool
+        return row
+
+    # Rounds: everything pending is measured before anything is done about it; pools that
+    # a round touches are looked at in the next.
+    cdef int evaluate_all(self) except -1:
+        cdef int32_t *pools
+        cdef int32_t count, capacity
+        while self.pending_count:
+            pools, capacity, count = self.pending, self.pending_capacity, self.pending_count
+            self.pending, self.pending_capacity = self.batch, self.batch_capacity
+            self.pending_count = 0
+            self.batch, self.batch_capacity = pools, capacity
+            self.evaluate_round(count)
+        return 0
+
+    cdef int evaluate_round(self, int32_t count) except -1:
+        cdef int32_t i, pool
+        cdef int32_t rows = 0
+        cdef measured_t *row
+        if count > self.round_capacity:
+            self.round_rows = <measured_t *>larger(
+                self.round_rows, &self.round_capacity, count, sizeof(measured_t))
+        for i in range(count):
+            pool = self.batch[i]
+            self.pools[pool].is_pending = 0
+            if self.pools[pool].in_queue:
+                self.requeue(pool)
+                continue
+            self.round_rows[rows] = self.measured(pool)
+            rows += 1
+        self.evaluation_count += rows
+        if rows > 1:
+            qsort(self.round_rows, rows, sizeof(measured_t), compare_rows)
+        for i in range(rows):
+            row = &self.round_rows[i]
+            if self.pools[row.pool].first_open >= 0:
+                self.evaluate(row)
+                continue
+            self.set_call_level(row, 0)
+            self.clear_flat(row.pool)
+        for i in range(rows):
+            row = &self.round_rows[i]
+            if self.pools[row.pool].first_open >= 0 and not self.pools[row.pool].in_queue:
+                self.file_pool(row.pool, row.equity, row.maintenance)
+        return 0
+
+    # A queued pool that changed, or that is to be looked at again.
+    cdef int requeue(self, int32_t pool) except -1:
+        self.pools[pool].is_waiting = 0
+        self.waiting.pop(pool, None)
+        if self.pools[pool].heap_index >= 0:
+            self.queue_remove(self.pools[pool].heap_index)
+        return self.queue_push(self.measured(pool))
+
+    cdef int evaluate(self, const measured_t *row) except -1:
+        self.set_call_level(
+            row, self.level_of(&self.pools[row.pool], row.equity, row.maintenance))
+        if row.equity <= row.maintenance:
+            self.enqueue(row)
+        return 0
+
+    # Move to a margin-call level, one event for each level passed.
+    cdef int set_call_level(self, const measured_t *row, int level) except -1:
+        cdef pool_t *pool = &self.pools[row.pool]
+        cdef bint is_up
+        cdef int64_t *out
+        while pool.call_level != level:
+            is_up = pool.call_level < level
+            out = self.emit(EVENT_MARGIN_CALL if is_up else EVENT_MARGIN_CALL_CLEARED)
+            out[0] = row.account
+            out[1] = row.asset
+            out[2] = row.symbol if row.symbol >= 0 else NONE
+            out[3] = CALL_LEVELS[pool.call_level if is_up else pool.call_level - 1]
+            out[4] = row.equity
+            out[5] = row.maintenance
+            pool.call_level += 1 if is_up else -1
+        return 0
+
+    # Breach: into the queue, orders cancelled, triggers withdrawn.
+    cdef int enqueue(self, const measured_t *row) except -1:
+        cdef int64_t *out
+        self.pools[row.pool].in_queue = 1
+        self.pools[row.pool].is_waiting = self.pools[row.pool].has_stuck = 0
+        self.pools[row.pool].steps = 0
+        out = self.emit(EVENT_LIQUIDATION_STARTED)
+        out[0] = row.account
+        out[1] = row.asset
+        out[2] = row.symbol if row.symbol >= 0 else NONE
+        out[3] = row.equity
+        out[4] = row.maintenance
+        self.cancel_pool_orders(row.pool)
+        self.unfile_pool(row.pool)
+        return self.queue_push(row[0])
+
+    # Out of the queue.
+    cdef int finish(self, int32_t pool, int outcome, const measured_t *row) except -1:
+        cdef int64_t *out
+        self.pools[pool].in_queue = 0
+        self.pools[pool].is_waiting = self.pools[pool].has_stuck = 0
+        self.note_pending(pool)
+        if self.is_ranking_live:
+            self.touch_log.append(pool)
+        if outcome != OUTCOME_RELEASED:
+            self.clear_flat(pool)
+        out = self.emit(EVENT_LIQUIDATION_FINISHED)
+        out[0] = row.account
+        out[1] = row.asset
+        out[2] = row.symbol if row.symbol >= 0 else NONE
+        out[3] = outcome
+        out[4] = self.pools[pool].steps
+        out[5] = row.equity
+        out[6] = row.maintenance
+        return 0
+
+    # Cancel the orders of a pool, and for a wallet those that would draw on it.
+    cdef int cancel_pool_orders(self, int32_t pool) except -1:
+        cdef int32_t position = self.accounts[self.pools[pool].account].first_position
+        cdef int32_t order, following
+        cdef bint is_own
+        while position >= 0:
+            order = self.positions[position].first_order
+            if order >= 0:
+                is_own = self.pool_of(position) == pool
+                if is_own or self.positions[position].wallet == pool:
+                    while order >= 0:
+                        following = self.orders[order].own_next
+                        if is_own or not self.orders[order].is_reduce_only:
+                            self.cancel_order(order, CANCEL_LIQUIDATION)
+                        order = following
+            position = self.positions[position].next_in_account
+        return 0
+
+    # Settle what a pool without positions is left with. Isolated margin goes back to the
+    # wallet. A deficit is covered by the fund as far as its balance goes, once, when it
+    # arises; the rest stays on record as the pool's negative balance.
+    cdef int clear_flat(self, int32_t pool) except -1:
+        cdef pool_t *row = &self.pools[pool]
+        cdef int64_t paid
+        if row.balance >= 0:
+            row.is_bankrupt = 0
+            if row.symbol >= 0:
+                self.move_to_isolated(
+                    self.find_position(row.account, row.symbol), -row.balance)
+            return 0
+        if row.is_bankrupt:
+            return 0
+        paid = min64(-row.balance, max64(0, self.assets[row.asset].insurance))
+        if paid:
+            row.balance += paid
+            self.touch(pool)
+            self.change_insurance(
+                row.asset, -paid, INSURANCE_DEFICIT, self.accounts[row.account].id)
+        row.is_bankrupt = row.balance < 0
+        return 0
+
+    # --- the queue: a binary heap, worst on top ---------------------------------------
+
+    cdef int queue_push(self, measured_t row) except -1:
+        if self.queue_count == self.queue_capacity:
+            self.queue = <measured_t *>larger(
+                self.queue, &self.queue_capacity, self.queue_count + 1, sizeof(measured_t))
+        self.queue[self.queue_count] = row
+        self.pools[row.pool].heap_index = self.queue_count
+        self.queue_count += 1
+        return self.queue_sift(self.queue_count - 1)
+
+    cdef measured_t queue_pop(self) noexcept:
+        cdef measured_t row = self.queue[0]
+        self.queue_remove(0)
+        return row
+
+    cdef int queue_remove(self, int32_t index) noexcept:
+        self.pools[self.queue[index].pool].heap_index = NIL
+        self.queue_count -= 1
+        if index < self.queue_count:
+            self.queue[index] = self.queue[self.queue_count]
+            self.pools[self.queue[index].pool].heap_index = index
+            self.queue_sift(index)
+        return 0
+
+    # Restore the heap around one entry, upward or downward.
+    cdef int queue_sift(self, int32_t index) noexcept:
+        cdef measured_t row = self.queue[index]
+        cdef int32_t parent, child
+        while index > 0:
+            parent = (index - 1) >> 1
+            if not is_more_urgent(&row, &self.queue[parent]):
+                break
+            self.queue[index] = self.queue[parent]
+            self.pools[self.queue[index].pool].heap_index = index
+            index = parent
+        while True:
+            child = 2 * index + 1
+            if child >= self.queue_count:
+                break
+            if child + 1 < self.queue_count and is_more_urgent(
+                    &self.queue[child + 1], &self.queue[child]):
+                child += 1
+            if not is_more_urgent(&self.queue[child], &row):
+                break
+            self.queue[index] = self.queue[child]
+            self.pools[self.queue[index].pool].heap_index = index
+            index = child
+        self.queue[index] = row
+        self.pools[row.pool].heap_index = index
+        return 0
+
+    # --- the work on one pool ---------------------------------------------------------
+
+    # Liquidate one pool until it is healthy, flat, or nothing more can be done for now.
+    cdef int work(self, int32_t pool) except -1:
+        cdef measured_t row
+        cdef int32_t position
+        cdef set stuck = set()
+        self.cancel_pool_orders(pool)
+        while True:
+            row = self.measured(pool)
+            if self.pools[pool].first_open < 0:
+                return self.finish(
+                    pool, OUTCOME_BANKRUPT if self.pools[pool].balance < 0 else OUTCOME_CLOSED,
+                    &row)
+            if mul(row.maintenance, RATE_SCALE) < mul(row.equity, RATE_SCALE - EXIT_BUFFER):
+                return self.finish(pool, OUTCOME_RELEASED, &row)
+            position = self.choose_position(pool, stuck)
+            if position < 0:
+                break
+            if self.step(pool, position, &row):
+                stuck.add(position)
+        # What was done to it is no reason to look at it again in this command.
+        self.drop_pending(pool)
+        self.pools[pool].is_waiting = self.pools[pool].has_stuck = 1
+        self.waiting[pool] = None
+        return 0
+
+    cdef int drop_pending(self, int32_t pool) except -1:
+        cdef int32_t i
+        if not self.pools[pool].is_pending:
+            return 0
+        for i in range(self.pending_count):
+            if self.pending[i] == pool:
+                self.pending_count -= 1
+                self.pending[i] = self.pending[self.pending_count]
+                break
+        self.pools[pool].is_pending = 0
+        return 0
+
+    # The position with the largest maintenance margin that may be liquidated and is not
+    # stuck; the first by symbol of equals, NIL where there is none.
+    cdef int32_t choose_position(self, int32_t pool, set stuck) except? -2:
+        cdef int32_t row = self.pools[pool].first_open
+        cdef int32_t chosen = NIL
+        cdef int64_t most = -1, margin
+        cdef int halt
+        while row >= 0:
+            halt = self.instruments[self.positions[row].symbol].halt
+            if halt != HALT_NO_LIQUIDATION and halt != HALT_ALL and row not in stuck:
+                margin = self.maintenance(row)
+                if margin > most:
+                    most, chosen = margin, row
+            row = self.positions[row].next_open
+        return chosen
+
+    # Close one part of one position: book, fund, deleveraging. Returns the lots that
+    # nobody would take.
+    cdef int64_t step(self, int32_t pool, int32_t position, const measured_t *row) except? -1:
+        cdef int32_t symbol = self.positions[position].symbol
+        cdef instrument_t *instrument = &self.instruments[symbol]
+        cdef int64_t held = abs64(self.positions[position].quantity)
+        cdef int64_t lots = self.step_quantity(position)
+        cdef int side = SIDE_SELL if self.positions[position].quantity > 0 else SIDE_BUY
+        cdef int sign = -1 if side == SIDE_SELL else 1
+        cdef int64_t before = self.maintenance(position)
+        cdef int64_t after = 0, share = row.equity
+        cdef int64_t bound, filled, worth, fee, saved
+        cdef int tier_from = tier_index(&instrument.schedule, self.notional(position)) + 1
+        cdef int64_t *out
+        cdef int64_t wanted = lots
+        cdef Py_ssize_t silent = self.records.count
+        if held > lots:
+            after = maintenance_margin(
+                &instrument.schedule, self.value(symbol, held - lots, instrument.mark))
+        if row.maintenance > 0:
+            # The part's share of the equity; floor: against the trader, also below zero.
+            share = narrow(floor_div(mul(row.equity, before - after), wide(row.maintenance)))
+        bound = self.bound_price(symbol, side, lots, share)
+        self.pools[pool].steps += 1
+        self.sweep_part(
+            self.positions[position].account, symbol, position, side, lots, bound, &filled,
+            &worth)
+        # The fee on what was filled (up), at most what the fills saved over the bound.
+        saved = -sign * (worth - self.value_at_tick(symbol, filled, bound))
+        fee = min64(saved, narrow(ceil_div(
+            mul(worth, instrument.liquidation_fee), wide(RATE_SCALE))))
+        out = self.emit(EVENT_LIQUIDATION_STEP)
+        out[0] = row.account
+        out[1] = self.pools[pool].steps
+        out[2] = symbol
+        out[3] = side
+        out[4] = lots
+        out[5] = bound
+        out[6] = tier_from
+        out[7] = tier_index(&instrument.schedule, self.notional(position)) + 1
+        out[8] = filled
+        out[9] = worth
+        out[10] = fee
+        if fee:
+            self.pools[pool].balance = sub_checked(self.pools[pool].balance, fee)
+            self.touch(pool)
+            self.change_insurance(
+                instrument.settle, fee, INSURANCE_LIQUIDATION_FEE, row.account)
+        lots -= filled
+        if lots and self.fund_free(
+                instrument.settle, symbol, -sign * lots,
+                -sign * self.value_at_tick(symbol, lots, bound)) >= 0:
+            self.take_over(position, side, lots, bound)
+            lots = 0
+        if lots:
+            lots = self.auto_deleverage(position, side, lots, bound)
+        if lots == wanted and self.pools[pool].has_stuck:
+            # Tried again in vain: nothing happened, and nothing is said.
+            self.records.count = silent
+            self.pools[pool].steps -= 1
+        return lots
+
+    # Lots that bring the notional down to the next lower tier's cap; all in the lowest.
+    cdef int64_t step_quantity(self, int32_t position) except? -1:
+        cdef instrument_t *instrument = &self.instruments[self.positions[position].symbol]
+        cdef int64_t held = abs64(self.positions[position].quantity)
+        cdef const tier_t *tier = &instrument.schedule.tiers[
+            tier_index(&instrument.schedule, self.notional(position))]
+        cdef int64_t keep
+        if tier.min_notional == 0:
+            return held
+        keep = narrow(floor_div(
+            wide(tier.min_notional), mul(instrument.mark, instrument.unit_value)))
+        return held - min64(held, keep)
+
+    # Worst price in ticks at which closing `lots` costs at most `share` against mark; a sell
+    # rounded up to the tick, a buy down, never below one tick.
+    cdef int64_t bound_price(
+        self, int32_t symbol, int side, int64_t lots, int64_t share
+    ) except? -1:
+        cdef instrument_t *instrument = &self.instruments[symbol]
+        cdef i128 at_mark = wide(self.value(symbol, lots, instrument.mark))
+        cdef i128 per_tick = mul_wide(
+            mul(lots, instrument.unit_value), instrument.marks_per_tick)
+        cdef i128 price
+        if side == SIDE_SELL:
+            price = ceil_div(sub(at_mark, wide(share)), per_tick)
+        else:
+            price = floor_div(add(at_mark, wide(share)), per_tick)
+        return max64(1, narrow(price))
+
+    # Sweep lots through the book as an immediate order of a pool in liquidation, or of the
+    # fund (account and position NIL).
+    cdef int sweep_part(
+        self, int32_t account, int32_t symbol, int32_t position, int side, int64_t lots,
+        int64_t bound, int64_t *filled, int64_t *worth
+    ) except -1:
+        cdef int32_t taker = self.new_order()
+        cdef order_t *order = &self.orders[taker]
+        order.price = bound
+        order.quantity = order.leaves = lots
+        order.account = account
+        order.symbol = symbol
+        order.position = position
+        order.side = side
+        order.kind = TYPE_LIMIT
+        order.time_in_force = TIF_IOC
+        order.is_reduce_only = order.is_liquidation = 1
+        self.traded_value = 0
+        self.sweep(taker, bound)
+        worth[0] = self.traded_value
+        filled[0] = lots - self.orders[taker].leaves
+        self.free_order_row(taker)
+        return 0
+
+    # --- the fund ---------------------------------------------------------------------
+
+    # Balance of the fund, plus profit, less maintenance margin of its whole inventory at
+    # mark, with `lots` of `symbol` (NIL: nothing) added at `added_value`. The fund may take a
+    # position over, and may be drained, while this stays at or above zero.
+    cdef int64_t fund_free(
+        self, int32_t asset, int32_t symbol, int64_t lots, int64_t added_value
+    ) except? -1:
+        cdef int64_t spare = self.assets[asset].insurance
+        cdef int32_t i
+        cdef int64_t quantity, entry_value, worth
+        cdef instrument_t *instrument
+        for i in range(self.instrument_count):
+            instrument = &self.instruments[i]
+            if instrument.settle != asset or instrument.mark == NONE:
+                continue
+            quantity, entry_value = instrument.fund.quantity, instrument.fund.entry_value
+            if i == symbol:
+                quantity = add_checked(quantity, lots)
+                entry_value = add_checked(entry_value, added_value)
+            worth = self.value(i, quantity, instrument.mark)
+            spare = add_checked(spare, sub_checked(worth, entry_value))
+            if quantity:
+                spare = sub_checked(
+                    spare, maintenance_margin(&instrument.schedule, abs64(worth)))
+        return spare
+
+    cdef int take_over(
+        self, int32_t position, int side, int64_t lots, int64_t bound
+    ) except -1:
+        cdef int32_t symbol = self.positions[position].symbol
+        cdef int sign = 1 if side == SIDE_BUY else -1
+        cdef int64_t worth = self.value_at_tick(symbol, lots, bound)
+        cdef int64_t account = self.accounts[self.positions[position].account].id
+        cdef int64_t profit
+        cdef int64_t *out
+        self.settle_fill(position, sign * lots, sign * worth)
+        profit = self.settle_house(
+            symbol, &self.instruments[symbol].fund, -sign * lots, -sign * worth)
+        self.drop_reduce_only(position)
+        out = self.emit(EVENT_LIQUIDATION_TAKEOVER)
+        out[0] = account
+        out[1] = symbol
+        out[2] = side
+        out[3] = lots
+        out[4] = bound
+        return self.change_insurance(
+            self.instruments[symbol].settle, profit, INSURANCE_INVENTORY, account)
+
+    # Offer the fund's inventory to the book at the mark or better, as an immediate order.
+    # The limit is rounded in the fund's favour: up for a sale, down for a purchase.
+    cdef int reduce_inventory(self, int32_t symbol) except -1:
+        cdef instrument_t *instrument = &self.instruments[symbol]
+        cdef int64_t held = instrument.fund.quantity
+        cdef int64_t filled, worth, limit
+        cdef int side = SIDE_SELL if held > 0 else SIDE_BUY
+        if side == SIDE_SELL:
+            limit = narrow(ceil_div(wide(instrument.mark), wide(instrument.marks_per_tick)))
+        else:
+            limit = instrument.mark // instrument.marks_per_tick
+        if limit:
+            self.sweep_part(NIL, symbol, NIL, side, abs64(held), limit, &filled, &worth)
+        return 0
+
+    # --- auto-deleveraging ------------------------------------------------------------
+
+    # Profit ratio times (for losers: over) the pool's leverage on this position, in rate
+    # units. Each factor is floored and capped at MONEY_MAX; `equity` is positive.
+    cdef int64_t score_of(self, int32_t position, int64_t equity) except? -1:
+        cdef int64_t entry = max64(1, abs64(self.positions[position].entry_value))
+        cdef i128 ratio = floor_div(mul(self.unrealized(position), RATE_SCALE), wide(entry))
+        cdef i128 leverage = floor_div(
+            mul(self.notional(position), RATE_SCALE), wide(equity))
+        cdef int64_t share, times
+        cdef i128 score
+        if ratio > wide(MONEY_MAX):
+            ratio = wide(MONEY_MAX)
+        if ratio < wide(-MONEY_MAX):
+            ratio = wide(-MONEY_MAX)
+        if leverage > wide(MONEY_MAX):
+            leverage = wide(MONEY_MAX)
+        share = narrow(ratio)
+        times = max64(1, narrow(leverage))
+        if share >= 0:
+            score = floor_div(mul(share, times), wide(RATE_SCALE))
+            return narrow(score) if score < wide(MONEY_MAX) else MONEY_MAX
+        score = floor_div(mul(share, RATE_SCALE), wide(times))
+        return narrow(score) if score > wide(-MONEY_MAX) else -MONEY_MAX
+
+    # Add a holder to a ranking, unless its pool is in liquidation or without equity.
+    cdef int rank_add(self, ranking_t *ranking, int32_t position) except -1:
+        cdef int32_t pool = self.pool_of(position)
+        cdef candidate_t row
+        cdef int64_t equity, maintenance
+        if self.pools[pool].in_queue:
+            return 0
+        self.measure(pool, &equity, &maintenance)
+        if equity <= 0:
+            return 0
+        row.score = self.score_of(position, equity)
+        row.account = self.accounts[self.positions[position].account].id
+        row.position = position
+        row.version = self.pools[pool].version
+        return self.rank_push(ranking, row)
+
+    # Bring the ranking of a side (BUY: longs) up to date: built whole when first needed in
+    # a command, then only with the pools touched since.
+    cdef int rank_refresh(self, int32_t symbol, int side) except -1:
+        cdef ranking_t *ranking
+        cdef int32_t i, position
+        cdef instrument_t *instrument = &self.instruments[symbol]
+        cdef int sign = 1 if side == SIDE_BUY else -1
+        if self.ranking_count < 2 * self.instrument_count:
+            self.rankings = <ranking_t *>realloc(
+                self.rankings, 2 * self.instrument_count * sizeof(ranking_t))
+            memset(&self.rankings[self.ranking_count], 0,
+                   (2 * self.instrument_count - self.ranking_count) * sizeof(ranking_t))
+            self.ranking_count = 2 * self.instrument_count
+        self.is_ranking_live = True
+        ranking = &self.rankings[2 * symbol + side]
+        if not ranking.is_built:
+            ranking.is_built = 1
+            ranking.count = 0
+            ranking.log_read = <int32_t>len(self.touch_log)
+            for i in range(instrument.holder_count):
+                position = instrument.holders[i]
+                if (self.positions[position].quantity > 0) == (sign > 0):
+                    self.rank_add(ranking, position)
+            return 0
+        for i in range(ranking.log_read, <int32_t>len(self.touch_log)):
+            position = self.find_position(
+                self.pools[<int32_t>self.touch_log[i]].account, symbol)
+            if (position >= 0 and self.positions[position].quantity
+                    and (self.positions[position].quantity > 0) == (sign > 0)
+                    and self.pool_of(position) == <int32_t>self.touch_log[i]):
+                self.rank_add(ranking, position)
+        ranking.log_read = <int32_t>len(self.touch_log)
+        return 0
+
+    cdef int rank_push(self, ranking_t *ranking, candidate_t row) except -1:
+        cdef int32_t index = ranking.count, parent
+        if ranking.count == ranking.capacity:
+            ranking.heap = <candidate_t *>larger(
+                ranking.heap, &ranking.capacity, ranking.count + 1, sizeof(candidate_t))
+        ranking.count += 1
+        while index > 0:
+            parent = (index - 1) >> 1
+            if not ranks_before(&row, &ranking.heap[parent]):
+                break
+            ranking.heap[index] = ranking.heap[parent]
+            index = parent
+        ranking.heap[index] = row
+        return 0
+
+    cdef candidate_t rank_pop(self, ranking_t *ranking) noexcept:
+        cdef candidate_t first = ranking.heap[0]
+        cdef candidate_t row
+        cdef int32_t index = 0, child
+        ranking.count -= 1
+        row = ranking.heap[ranking.count]
+        while True:
+            child = 2 * index + 1
+            if child >= ranking.count:
+                break
+            if child + 1 < ranking.count and ranks_before(
+                    &ranking.heap[child + 1], &ranking.heap[child]):
+                child += 1
+            if not ranks_before(&ranking.heap[child], &row):
+                break
+            ranking.heap[index] = ranking.heap[child]
+            index = child
+        ranking.heap[index] = row
+        return first
+
+    cdef int drop_rankings(self) except -1:
+        cdef int32_t i
+        for i in range(self.ranking_count):
+            self.rankings[i].is_built = 0
+            self.rankings[i].count = 0
+        self.touch_log.clear()
+        self.is_ranking_live = False
+        return 0
+
+    # Close against opposing holders in rank order at the bound; what is left is returned.
+    # A counterparty that the price would bankrupt is passed over and keeps its rank.
+    cdef int64_t auto_deleverage(
+        self, int32_t position, int side, int64_t lots, int64_t bound
+    ) except? -1:
+        cdef int32_t symbol = self.positions[position].symbol
+        cdef ranking_t *ranking
+        cdef candidate_t row
+        cdef list passed = []
+        cdef int64_t rank = 0, quantity, equity, maintenance, gain
+        cdef int32_t last = NIL, pool
+        cdef int sign = 1 if side == SIDE_BUY else -1
+        # A long is closed by selling, against shorts: their side is that of the trade.
+        self.rank_refresh(symbol, side)
+        ranking = &self.rankings[2 * symbol + side]
+        while lots and ranking.count:
+            row = self.rank_pop(ranking)
+            pool = self.pool_of(row.position)
+            if (row.version != self.pools[pool].version or self.pools[pool].in_queue
+                    or row.position == last):
+                continue
+            last = row.position
+            rank += 1
+            quantity = min64(lots, abs64(self.positions[row.position].quantity))
+            self.measure(pool, &equity, &maintenance)
+            # The counterparty trades the other way round, from mark to the bound.
+            gain = sign * (self.value_at_tick(symbol, quantity, bound)
+                           - self.value(symbol, quantity, self.instruments[symbol].mark))
+            if add(wide(equity), wide(gain)) < wide(0):
+                passed.append((row.score, row.account, row.position, row.version))
+                continue
+            self.close_against(position, row.position, side, quantity, bound, rank)
+            lots -= quantity
+        for row.score, row.account, row.position, row.version in passed:
+            self.rank_push(ranking, row)
+        return lots
+
+    cdef int close_against(
+        self, int32_t position, int32_t counter, int side, int64_t lots, int64_t bound,
+        int64_t rank
+    ) except -1:
+        cdef int32_t symbol = self.positions[position].symbol
+        cdef int sign = 1 if side == SIDE_BUY else -1
+        cdef int64_t worth = self.value_at_tick(symbol, lots, bound)
+        cdef int64_t *out
+        self.settle_fill(position, sign * lots, sign * worth)
+        self.settle_fill(counter, -sign * lots, -sign * worth)
+        self.drop_reduce_only(position)
+        self.drop_reduce_only(counter)
+        out = self.emit(EVENT_ADL)
+        out[0] = self.accounts[self.positions[counter].account].id
+        out[1] = self.accounts[self.positions[position].account].id
+        out[2] = symbol
+        out[3] = SIDE_BUY if side == SIDE_SELL else SIDE_SELL
+        out[4] = lots
+        out[5] = bound
+        out[6] = rank
+        return 0

@@ -1,0 +1,423 @@
+"""Settlement of trades and cancels, rehearsal of sweeps, order margin."""
+
+from engine.core.book cimport order_t, within_limit
+from engine.core.fixed cimport (
+    abs64, add, add_checked, ceil_div, floor_div, i128, max64, min64, mul, mul_wide, narrow,
+    neg, sign_of, sub, sub_checked, wide,
+)
+from engine.core.ledger cimport instrument_t, position_t
+from engine.core.tables cimport table_remove
+from engine.core.tiers cimport initial_margin
+from engine.core.types cimport (
+    CANCEL_REDUCE_ONLY, EVENT_ORDER_CANCELED, EVENT_TRADE, INSURANCE_INVENTORY, MODE_CROSS,
+    MODE_ISOLATED, MONEY_MAX, NIL, NONE, RATE_SCALE, SIDE_BUY, SIDE_SELL, STP_CANCEL_BOTH,
+    STP_CANCEL_TAKER, STP_DECREMENT, STP_NONE,
+)
+
+
+cdef class Matching(Ledger):
+    """The ledger with the matching rule's consequences."""
+
+    # --- an order's life --------------------------------------------------------------
+
+    # Add an order at the end of its owner's orders of the symbol.
+    cdef int link_order(self, int32_t order) except -1:
+        cdef order_t *row = &self.orders[order]
+        cdef position_t *position = &self.positions[row.position]
+        row.own_prev = position.last_order
+        row.own_next = NIL
+        if position.last_order < 0:
+            position.first_order = order
+        else:
+            self.orders[position.last_order].own_next = order
+        position.last_order = order
+        position.order_count += 1
+        position.reduce_only_count += row.is_reduce_only
+        return 0
+
+    # Let an order count for `lots` in its owner's order margin (0: not at all).
+    cdef int sync_reserve(self, int32_t order, int64_t lots) except -1:
+        cdef order_t *row = &self.orders[order]
+        cdef position_t *position = &self.positions[row.position]
+        cdef int64_t change = lots - row.reserved
+        if row.is_reduce_only or change == 0:
+            return 0
+        position.side_value[row.side] += self.value_at_tick(row.symbol, change, row.price)
+        row.reserved = lots
+        if change > 0:
+            if row.side == SIDE_BUY:
+                position.extreme_price[0] = max64(position.extreme_price[0], row.price)
+            else:
+                position.extreme_price[1] = min64(position.extreme_price[1], row.price)
+        return 0
+
+    # Forget an order that is dead and off the book; its last event is the caller's.
+    cdef int retire_order(self, int32_t order) except -1:
+        cdef order_t *row = &self.orders[order]
+        cdef position_t *position = &self.positions[row.position]
+        self.sync_reserve(order, 0)
+        table_remove(&self.order_table, row.account, row.order_id)
+        if row.changed:
+            self.changed_orders[row.changed - 1] = NIL
+            row.changed = 0
+        if row.own_prev < 0:
+            position.first_order = row.own_next
+        else:
+            self.orders[row.own_prev].own_next = row.own_next
+        if row.own_next < 0:
+            position.last_order = row.own_prev
+        else:
+            self.orders[row.own_next].own_prev = row.own_prev
+        position.order_count -= 1
+        position.reduce_only_count -= row.is_reduce_only
+        if position.order_count == 0:
+            position.extreme_price[0] = 0
+            position.extreme_price[1] = MONEY_MAX
+        self.free_order_row(order)
+        return 0
+
+    # Cancel an order, resting or not.
+    cdef int cancel_order(self, int32_t order, int reason) except -1:
+        if self.orders[order].is_resting:
+            self.unrest(order)
+        return self.on_cancel(order, reason)
+
+    cdef int on_cancel(self, int32_t row, int reason) except -1:
+        cdef int64_t *out
+        self.retire_order(row)  # the row stays readable until it is used again
+        out = self.emit(EVENT_ORDER_CANCELED)
+        out[0] = self.accounts[self.orders[row].account].id
+        out[1] = self.orders[row].symbol
+        out[2] = self.orders[row].order_id
+        out[3] = reason
+        out[4] = self.orders[row].quantity - self.orders[row].leaves
+        out[5] = self.orders[row].leaves
+        return 0
+
+    cdef int on_change(self, int32_t row) except -1:
+        self.sync_reserve(row, self.orders[row].leaves)
+        return self.note_order(row)
+
+    cdef int64_t reducible(self, int32_t row) except -1:
+        return self.reducible_by(self.orders[row].position, self.orders[row].side)
+
+    # Lots by which an order of `side` may still reduce a position.
+    cdef int64_t reducible_by(self, int32_t position, int side) noexcept:
+        cdef int64_t held = self.positions[position].quantity
+        return max64(0, -held) if side == SIDE_BUY else max64(0, held)
+
+    # Cancel resting reduce-only orders that have nothing left to reduce.
+    cdef int drop_reduce_only(self, int32_t position) except -1:
+        cdef int32_t order, following
+        if self.positions[position].reduce_only_count == 0:
+            return 0
+        order = self.positions[position].first_order
+        while order >= 0:
+            following = self.orders[order].own_next
+            if (self.orders[order].is_reduce_only and self.orders[order].is_resting
+                    and self.reducible_by(position, self.orders[order].side) == 0):
+                self.cancel_order(order, CANCEL_REDUCE_ONLY)
+            order = following
+        return 0
+
+    # One trade: its event, the makers' end, then the money of maker and taker.
+    cdef int on_trade(self, int32_t taker, int32_t maker, int64_t price, int64_t lots) except -1:
+        cdef int32_t symbol = self.orders[taker].symbol
+        cdef instrument_t *instrument = &self.instruments[symbol]
+        cdef int64_t worth = self.value_at_tick(symbol, lots, price)
+        # Fees round up, so a rebate (a negative fee) is rounded down in size. A
+        # liquidation pays the liquidation fee instead of the taker fee.
+        cdef int64_t maker_fee = narrow(ceil_div(mul(worth, instrument.maker_fee),
+                                                 wide(RATE_SCALE)))
+        cdef int64_t taker_fee = 0
+        cdef int32_t maker_position = self.orders[maker].position
+        cdef int32_t taker_position = self.orders[taker].position
+        cdef int sign = 1 if self.orders[taker].side == SIDE_BUY else -1
+        cdef bint is_fund = taker_position < 0
+        cdef int64_t *out
+        if not self.orders[taker].is_liquidation:
+            taker_fee = narrow(ceil_div(mul(worth, instrument.taker_fee), wide(RATE_SCALE)))
+        self.traded_value = add_checked(self.traded_value, worth)
+        self.trade_id += 1
+        out = self.emit(EVENT_TRADE)
+        out[0] = self.trade_id
+        out[1] = symbol
+        out[2] = price
+        out[3] = lots
+        out[4] = self.orders[maker].order_id
+        out[5] = self.accounts[self.orders[maker].account].id
+        out[6] = self.orders[taker].order_id
+        out[7] = 0 if is_fund else self.accounts[self.orders[taker].account].id
+        out[8] = self.orders[taker].side
+        out[9] = maker_fee
+        out[10] = taker_fee
+        out[11] = self.orders[taker].is_liquidation
+        if self.orders[maker].leaves == 0:
+            self.retire_order(maker)
+            self.emit_order_update(maker)
+        else:
+            self.on_change(maker)
+        if is_fund:
+            self.settle_fund(symbol, sign * lots, sign * worth)
+        self.settle_fill(maker_position, -sign * lots, -sign * worth)
+        self.charge(maker_position, maker_fee)
+        if not is_fund:
+            self.settle_fill(taker_position, sign * lots, sign * worth)
+            self.charge(taker_position, taker_fee)
+        self.drop_reduce_only(maker_position)
+        if not is_fund:
+            self.drop_reduce_only(taker_position)
+        self.assets[self.instruments[symbol].settle].fees = add_checked(
+            self.assets[self.instruments[symbol].settle].fees, maker_fee + taker_fee)
+        return 0
+
+    # Book a trade of the fund (account 0 in events) to its inventory and its balance.
+    cdef int settle_fund(self, int32_t symbol, int64_t quantity, int64_t value) except -1:
+        cdef int64_t profit = self.settle_house(
+            symbol, &self.instruments[symbol].fund, quantity, value)
+        return self.change_insurance(
+            self.instruments[symbol].settle, profit, INSURANCE_INVENTORY, 0)
+
+    # --- prices and values ------------------------------------------------------------
+
+    # Value of lots at a price in ticks, exact; the caller knows that it fits.
+    cdef int64_t value_at_tick(self, int32_t symbol, int64_t lots, int64_t price) except? -1:
+        cdef instrument_t *instrument = &self.instruments[symbol]
+        return narrow(mul_wide(
+            mul(lots, price), narrow(mul(instrument.marks_per_tick, instrument.unit_value))))
+
+    # Whether the value of lots at a price in ticks stays in the money range.
+    cdef bint value_fits(self, int32_t symbol, int64_t lots, int64_t price) noexcept:
+        cdef i128 marks = mul(price, self.instruments[symbol].marks_per_tick)
+        if marks > wide(MONEY_MAX):
+            return False
+        marks = mul_wide(marks, lots)
+        if marks > wide(MONEY_MAX):
+            return False
+        return mul_wide(marks, self.instruments[symbol].unit_value) <= wide(MONEY_MAX)
+
+    # Worst price in ticks that the band allows a side, NONE without a band. Rounded down
+    # for a buy, up for a sell: the band is never exceeded.
+    cdef int64_t band_limit(self, int32_t symbol, int side) except? -1:
+        cdef instrument_t *instrument = &self.instruments[symbol]
+        cdef i128 scale = mul(RATE_SCALE, instrument.marks_per_tick)
+        if instrument.price_band == NONE:
+            return NONE
+        if side == SIDE_BUY:
+            return narrow(floor_div(
+                mul(instrument.mark, RATE_SCALE + instrument.price_band), scale))
+        return max64(1, narrow(ceil_div(
+            mul(instrument.mark, RATE_SCALE - instrument.price_band), scale)))
+
+    # What a sweep of this order would do now; nothing changes. Own orders are stepped over
+    # under cancel_maker, taken off the quantity under decrement, end the sweep under
+    # cancel_taker and cancel_both, and count like any other under none. Reduce-only makers
+    # count for what their positions, as they would be by then, let them trade.
+    cdef int rehearse(self, int32_t taker, int64_t limit, int stp, terms_t *terms) except -1:
+        cdef order_t *order = &self.orders[taker]
+        cdef instrument_t *instrument = &self.instruments[order.symbol]
+        cdef int sign = 1 if order.side == SIDE_BUY else -1
+        cdef int64_t wanted = order.leaves
+        cdef int64_t fill
+        cdef i128 worth, total = wide(0), loss = wide(0), over
+        cdef int32_t level = self.books[order.symbol].sides[1 - order.side].best
+        cdef int32_t row
+        cdef order_t *maker
+        cdef dict held = {}
+        terms.lots = 0
+        while level >= 0 and wanted > 0:
+            if not within_limit(order.side, self.books[order.symbol].levels[level].price, limit):
+                break
+            row = self.books[order.symbol].levels[level].head
+            while row >= 0 and wanted > 0:
+                maker = &self.orders[row]
+                row = maker.next
+                if maker.account == order.account and stp != STP_NONE:
+                    if stp == STP_CANCEL_TAKER or stp == STP_CANCEL_BOTH:
+                        wanted = 0
+                        break
+                    if stp == STP_DECREMENT:
+                        wanted -= min64(wanted, maker.leaves)
+                    continue
+                fill = min64(wanted, maker.leaves)
+                if self.positions[maker.position].reduce_only_count:
+                    fill = self.rehearse_reduce_only(maker, fill, terms.lots, held, taker)
+                terms.lots += fill
+                wanted -= fill
+                worth = mul_wide(mul_wide(mul(fill, maker.price), instrument.marks_per_tick),
+                                 instrument.unit_value)
+                total = add(total, worth)
+                over = add(worth, neg(mul_wide(
+                    mul(fill, instrument.mark), instrument.unit_value)))
+                over = over if sign > 0 else neg(over)
+                if over > wide(0):
+                    loss = add(loss, over)
+            level = self.books[order.symbol].levels[level].worse
+        terms.value = narrow(total) if total <= wide(MONEY_MAX) else MONEY_MAX + 1
+        terms.loss = narrow(loss) if loss <= wide(MONEY_MAX) else MONEY_MAX + 1
+        return 0
+
+    # The part of a fill that a maker with reduce-only orders could make by then.
+    cdef int64_t rehearse_reduce_only(
+        self, order_t *maker, int64_t fill, int64_t taken, dict held, int32_t taker
+    ) except? -1:
+        cdef int64_t change = held.get(maker.position, 0)
+        cdef int64_t quantity = self.positions[maker.position].quantity + change
+        cdef int sign = 1 if maker.side == SIDE_BUY else -1
+        if maker.account == self.orders[taker].account:
+            quantity -= sign * taken  # what the taker's own side has traded until here
+        if maker.is_reduce_only:
+            fill = min64(fill, max64(0, -sign * quantity))
+        held[maker.position] = change + sign * fill
+        return fill
+
+    # --- what open orders reserve -----------------------------------------------------
+
+    # Loss against mark if all of a side's orders filled at their prices. O(1) unless an
+    # order may lie beyond the mark, else O(the owner's orders of the symbol).
+    cdef int64_t side_loss(self, int32_t position, int side, int32_t without) except? -1:
+        cdef position_t *row = &self.positions[position]
+        cdef instrument_t *instrument = &self.instruments[row.symbol]
+        cdef int sign = 1 if side == SIDE_BUY else -1
+        cdef int64_t extreme = 0 if side == SIDE_BUY else MONEY_MAX
+        cdef i128 loss = wide(0), over
+        cdef int32_t order
+        cdef i128 edge = mul(row.extreme_price[side], instrument.marks_per_tick)
+        if side == SIDE_BUY:
+            if edge <= wide(instrument.mark):
+                return 0
+        elif edge >= wide(instrument.mark):
+            return 0
+        order = row.first_order
+        while order >= 0:
+            if self.orders[order].side == side and self.orders[order].reserved:
+                if side == SIDE_BUY:
+                    extreme = max64(extreme, self.orders[order].price)
+                else:
+                    extreme = min64(extreme, self.orders[order].price)
+                if order != without:
+                    over = add(
+                        wide(self.value_at_tick(
+                            row.symbol, self.orders[order].reserved, self.orders[order].price)),
+                        neg(mul_wide(mul(self.orders[order].reserved, instrument.mark),
+                                     instrument.unit_value)))
+                    over = over if sign > 0 else neg(over)
+                    if over > wide(0):
+                        loss = add(loss, over)
+            order = self.orders[order].own_next
+        row.extreme_price[side] = extreme
+        return narrow(loss)
+
+    # Value of a side's orders, with an extra order and without another.
+    cdef i128 side_total(
+        self, int32_t position, int side, int extra_side, const terms_t *extra, int32_t without
+    ) except? -1:
+        cdef i128 total = wide(self.positions[position].side_value[side])
+        if without >= 0 and self.orders[without].side == side:
+            total = add(total, neg(wide(self.value_at_tick(
+                self.orders[without].symbol, self.orders[without].reserved,
+                self.orders[without].price))))
+        if extra != NULL and extra_side == side:
+            total = add(total, wide(extra.value))
+        return total
+
+    # What the open orders of a symbol reserve beyond the position's initial margin: the
+    # worse of the two sides, initial margin of |position value + value of the side's
+    # orders| plus those orders' loss against mark plus their taker fees. Each term rounds
+    # up. A side that would flip an isolated position also makes up for what that position
+    # lacks of its own initial margin, since no more than its equity is released.
+    cdef int64_t order_margin(
+        self, int32_t position, int extra_side, const terms_t *extra, int32_t without
+    ) except? -1:
+        cdef position_t *row = &self.positions[position]
+        cdef instrument_t *instrument = &self.instruments[row.symbol]
+        cdef int64_t leverage, held, own, loss, fee, side_margin, equity, maintenance
+        cdef int64_t worst = 0
+        cdef i128 total, exposure
+        cdef bint is_flip
+        cdef int side
+        if instrument.mark == NONE:
+            return 0
+        if extra == NULL and row.side_value[0] == 0 and row.side_value[1] == 0:
+            return 0
+        leverage = self.leverage_of(position)
+        held = self.value(row.symbol, row.quantity, instrument.mark)
+        own = self.initial(position)
+        for side in range(2):
+            total = self.side_total(position, side, extra_side, extra, without)
+            exposure = add(wide(held), total if side == SIDE_BUY else neg(total))
+            is_flip = sign_of(exposure) * sign_of(wide(held)) < 0
+            exposure = exposure if exposure >= wide(0) else neg(exposure)
+            loss = self.side_loss(position, side, without)
+            if extra != NULL and extra_side == side:
+                loss = add_checked(loss, extra.loss)
+            fee = 0
+            if instrument.taker_fee > 0:
+                fee = narrow(ceil_div(mul_wide(total, instrument.taker_fee), wide(RATE_SCALE)))
+            side_margin = add_checked(add_checked(loss, fee), initial_margin(
+                &instrument.schedule, narrow(exposure), leverage))
+            if row.margin_mode == MODE_ISOLATED and is_flip:
+                self.measure(self.pool_of(position), &equity, &maintenance)
+                side_margin = add_checked(side_margin, max64(0, own - max64(0, equity)))
+            worst = max64(worst, side_margin)
+        return max64(0, sub_checked(worst, own))
+
+    # Notional of the worse side of position plus open orders; MONEY_MAX + 1 where beyond.
+    # A new sell counts at the mark where its price is lower: it may trade as high as that.
+    cdef int64_t worst_exposure(
+        self, int32_t position, int extra_side, const terms_t *extra, int32_t without
+    ) except? -1:
+        cdef position_t *row = &self.positions[position]
+        cdef int64_t held
+        cdef i128 total, worst, at_mark
+        cdef int side
+        if self.instruments[row.symbol].mark == NONE:
+            return 0
+        held = self.value(row.symbol, row.quantity, self.instruments[row.symbol].mark)
+        worst = wide(abs64(held))
+        for side in range(2):
+            total = self.side_total(position, side, extra_side, extra, without)
+            if extra != NULL and extra_side == side and side == SIDE_SELL:
+                at_mark = wide(self.value(
+                    row.symbol, extra.lots, self.instruments[row.symbol].mark))
+                if at_mark > wide(extra.value):
+                    total = add(total, sub(at_mark, wide(extra.value)))
+            total = add(wide(held), total if side == SIDE_BUY else neg(total))
+            total = total if total >= wide(0) else neg(total)
+            worst = total if total > worst else worst
+        return narrow(worst) if worst <= wide(MONEY_MAX) else MONEY_MAX + 1
+
+    # Order margin of all symbols that settle in a wallet's asset.
+    cdef int64_t orders_reserve(self, int32_t wallet, bint isolated_only) except? -1:
+        cdef int64_t total = 0
+        cdef int32_t row = self.accounts[self.pools[wallet].account].first_position
+        while row >= 0:
+            if (self.positions[row].order_count and self.positions[row].wallet == wallet
+                    and not (isolated_only and self.positions[row].margin_mode == MODE_CROSS)):
+                total = add_checked(total, self.order_margin(row, 0, NULL, NIL))
+            row = self.positions[row].next_in_account
+        return total
+
+    # Equity - initial margin - order margin of a cross pool; may be negative.
+    cdef int64_t free_margin(self, int32_t wallet) except? -1:
+        cdef int64_t equity, maintenance
+        cdef int32_t row = self.pools[wallet].first_open
+        self.measure(wallet, &equity, &maintenance)
+        while row >= 0:
+            equity = sub_checked(equity, self.initial(row))
+            row = self.positions[row].next_open
+        return sub_checked(equity, self.orders_reserve(wallet, False))
+
+    # What new orders of a symbol may reserve; may be negative. Isolated margin is paid from
+    # the wallet itself, not from unrealized profit.
+    cdef int64_t free_for(self, int32_t position) except? -1:
+        cdef int32_t wallet = self.positions[position].wallet
+        cdef int64_t free = self.free_margin(wallet)
+        if self.positions[position].margin_mode == MODE_ISOLATED:
+            free = min64(
+                free,
+                sub_checked(self.pools[wallet].balance, self.orders_reserve(wallet, True)))
+        return free
+
+    cdef int64_t withdrawable(self, int32_t wallet) except? -1:
+        return max64(0, min64(self.pools[wallet].balance, self.free_margin(wallet)))

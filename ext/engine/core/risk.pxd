@@ -1,0 +1,45 @@
+# Risk: each pool's slack, split into triggers, so that a tick touches only pools that may
+# have reached a threshold.
+#
+# A pool outside the queue is quiet while a weighted health G = a x equity - b x
+# maintenance margin stays positive: (1, 1) for liquidation, (level, 1) for the next
+# margin call, whichever comes first; and, in a margin call, while the same with the
+# clearing level stays at or below zero. The slack is split among the pool's positions in
+# proportion to their notional; each position's trigger is the first mark at which it
+# alone has used up its share. While every mark is short of every trigger, no sum of
+# changes can have reached the threshold.
+
+from libc.stdint cimport int32_t, int64_t
+
+from engine.core.fixed cimport i128
+from engine.core.ledger cimport pool_t, position_t
+from engine.core.matching cimport Matching
+from engine.core.triggers cimport trigger_side_t
+
+# "contribution >= floor" (or <= with the sign turned) of one position, as a function of
+# its mark; linear within each tier.
+cdef struct bound_t:
+    int64_t weight               # of value in rate units (RATE_SCALE for liquidation)
+    i128 limit                   # in minor units x rate units
+    int32_t sense                # +1: at least the limit, -1: at most
+
+cdef class Risk(Matching):
+    cdef trigger_side_t *trigger_sides       # two a symbol: falling, rising
+    cdef int32_t trigger_symbols
+    cdef int32_t *crossed
+    cdef int32_t crossed_count, crossed_capacity
+    cdef public int64_t evaluation_count     # pools measured, ever: what the index saved
+
+    cdef int add_triggers(self) except -1
+    cdef int collect_crossed(self, int32_t symbol) except -1
+    cdef int file_pool(self, int32_t pool, int64_t equity, int64_t maintenance) except -1
+    cdef int file_trigger(self, int32_t row, int rising, int64_t price) except -1
+    cdef int unfile_pool(self, int32_t pool) except -1
+    cdef int safe_range(
+        self, position_t *position, const bound_t *bound, int64_t *low, int64_t *high
+    ) except -1
+    cdef int64_t walk(
+        self, position_t *position, const bound_t *bound, int step
+    ) except? -1
+    cdef int level_of(self, pool_t *pool, int64_t equity, int64_t maintenance) noexcept
+    cdef bint level_reached(self, int64_t equity, int64_t maintenance, int64_t level) noexcept

@@ -1,0 +1,212 @@
+"""Slack and triggers: the distance of each pool to its next threshold, as prices."""
+
+from libc.stdlib cimport free, realloc
+
+from engine.core.fixed cimport (
+    abs64, add, bit_length, ceil_div, floor_div, max64, min64, mul, mul_wide, narrow, neg,
+    shift_right, sub, wide,
+)
+from engine.core.ledger cimport instrument_t
+from engine.core.tiers cimport maintenance_margin, schedule_t, tier_index
+from engine.core.triggers cimport (
+    trigger_crossed, trigger_free, trigger_init, trigger_insert, trigger_remove,
+)
+from engine.core.types cimport MONEY_MAX, RATE_SCALE
+
+# Margin-call levels (margin_ratio, ascending) and the hysteresis under which they clear.
+cdef enum:
+    LEVELS = 1
+cdef int64_t[LEVELS] CALL_LEVELS
+CALL_LEVELS[0] = 80_000_000
+cdef int64_t CALL_HYSTERESIS = 5_000_000
+
+
+cdef class Risk(Matching):
+    """The ledger and matching, with the trigger index kept in step."""
+
+    def __dealloc__(self):
+        cdef int32_t i
+        for i in range(2 * self.trigger_symbols):
+            trigger_free(&self.trigger_sides[i])
+        free(self.trigger_sides)
+        free(self.crossed)
+
+    # Two empty sides for the newest symbol.
+    cdef int add_triggers(self) except -1:
+        cdef int32_t n = self.trigger_symbols
+        cdef trigger_side_t *sides = <trigger_side_t *>realloc(
+            self.trigger_sides, 2 * (n + 1) * sizeof(trigger_side_t))
+        if sides == NULL:
+            raise MemoryError("trigger index")
+        self.trigger_sides = sides
+        trigger_init(&sides[2 * n], 0)
+        trigger_init(&sides[2 * n + 1], 1)
+        self.trigger_symbols += 1
+        return 0
+
+    # Mark as pending the pools whose trigger the symbol's new mark has reached.
+    cdef int collect_crossed(self, int32_t symbol) except -1:
+        cdef int32_t i
+        cdef int64_t mark = self.instruments[symbol].mark
+        cdef trigger_side_t *sides = &self.trigger_sides[2 * symbol]
+        if mark > sides[0].nearest and mark < sides[1].nearest:
+            return 0
+        self.crossed_count = 0
+        trigger_crossed(
+            &sides[0], mark, &self.crossed, &self.crossed_count, &self.crossed_capacity)
+        trigger_crossed(
+            &sides[1], mark, &self.crossed, &self.crossed_count, &self.crossed_capacity)
+        for i in range(self.crossed_count):
+            self.note_pending(self.pool_of(self.crossed[i]))
+        return 0
+
+    # --- margin-call levels -----------------------------------------------------------
+
+    # Whether margin_ratio >= level; spent equity counts as beyond every level.
+    cdef bint level_reached(self, int64_t equity, int64_t maintenance, int64_t level) noexcept:
+        return equity <= 0 or mul(maintenance, RATE_SCALE) >= mul(level, equity)
+
+    # The margin-call level that a pool belongs on now, with hysteresis on the way down.
+    cdef int level_of(self, pool_t *pool, int64_t equity, int64_t maintenance) noexcept:
+        cdef int level = pool.call_level
+        while level < LEVELS and self.level_reached(equity, maintenance, CALL_LEVELS[level]):
+            level += 1
+        while level > 0 and not self.level_reached(
+            equity, maintenance, CALL_LEVELS[level - 1] - CALL_HYSTERESIS
+        ):
+            level -= 1
+        return level
+
+    # --- filing -----------------------------------------------------------------------
+
+    # File triggers for all positions of a pool, given its measure at the current marks.
+    cdef int file_pool(self, int32_t pool, int64_t equity, int64_t maintenance) except -1:
+        cdef pool_t *owner = &self.pools[pool]
+        cdef bint is_calling = owner.call_level < LEVELS
+        cdef bint may_clear = owner.call_level > 0
+        cdef bound_t down, up
+        cdef i128 slack, clear_slack = wide(0), total = wide(0), share, contribution
+        cdef int64_t worth, requirement, low, high, clear_low, clear_high, part, parts
+        cdef int32_t row = owner.first_open
+        cdef int shift
+        cdef position_t *position
+        if row < 0:
+            return 0
+        while row >= 0:
+            total = add(total, wide(self.notional(row)))
+            row = self.positions[row].next_open
+        shift = max64(0, bit_length(total) - 31)
+        parts = max64(1, narrow(shift_right(total, shift)))
+        down.sense, up.sense = 1, -1
+        if is_calling:
+            down.weight = CALL_LEVELS[owner.call_level]
+            slack = sub(sub(mul(down.weight, equity), mul(RATE_SCALE, maintenance)), wide(1))
+        else:
+            down.weight = RATE_SCALE
+            slack = sub(sub(wide(equity), wide(maintenance)), wide(1))
+        if may_clear:
+            up.weight = CALL_LEVELS[owner.call_level - 1] - CALL_HYSTERESIS
+            clear_slack = sub(mul(RATE_SCALE, maintenance), mul(up.weight, equity))
+        row = owner.first_open
+        while row >= 0:
+            position = &self.positions[row]
+            worth = self.value(
+                position.symbol, position.quantity, self.instruments[position.symbol].mark)
+            requirement = maintenance_margin(
+                &self.instruments[position.symbol].schedule, abs64(worth))
+            # Shares are rounded down, so that together they never exceed the slack.
+            part = abs64(worth) >> shift
+            share = floor_div(mul_wide(slack, part), wide(parts))
+            if is_calling:
+                contribution = sub(mul(down.weight, worth), mul(down.weight, position.entry_value))
+                contribution = sub(contribution, mul(RATE_SCALE, requirement))
+                # A requirement rounds up by less than one unit: allow for it.
+                down.limit = add(sub(contribution, share), wide(RATE_SCALE - 1))
+            else:
+                contribution = sub(sub(wide(worth), wide(position.entry_value)),
+                                   wide(requirement))
+                down.limit = mul_wide(sub(contribution, share), RATE_SCALE)
+            self.safe_range(position, &down, &low, &high)
+            if may_clear:
+                contribution = sub(mul(up.weight, worth), mul(up.weight, position.entry_value))
+                contribution = sub(contribution, mul(RATE_SCALE, requirement))
+                up.limit = add(contribution, floor_div(mul_wide(clear_slack, part), wide(parts)))
+                self.safe_range(position, &up, &clear_low, &clear_high)
+                low = max64(low, clear_low)
+                high = min64(high, clear_high)
+            self.file_trigger(row, 0, low)
+            self.file_trigger(row, 1, high)
+            row = position.next_open
+        return 0
+
+    # Move one trigger of a position to a price (0 or MONEY_MAX: no trigger).
+    cdef int file_trigger(self, int32_t row, int rising, int64_t price) except -1:
+        cdef trigger_side_t *side = &self.trigger_sides[
+            2 * self.positions[row].symbol + rising]
+        if self.positions[row].trigger[rising] == price:
+            return 0
+        trigger_remove(side, self.positions, row)
+        if price != (MONEY_MAX if rising else 0):
+            trigger_insert(side, self.positions, row, price)
+        return 0
+
+    cdef int unfile(self, int32_t position) except -1:
+        self.file_trigger(position, 0, 0)
+        return self.file_trigger(position, 1, MONEY_MAX)
+
+    cdef int unfile_pool(self, int32_t pool) except -1:
+        cdef int32_t row = self.pools[pool].first_open
+        while row >= 0:
+            self.unfile(row)
+            row = self.positions[row].next_open
+        return 0
+
+    # --- solving ----------------------------------------------------------------------
+
+    # The marks nearest to the current one, on either side, at which a bound fails.
+    cdef int safe_range(
+        self, position_t *position, const bound_t *bound, int64_t *low, int64_t *high
+    ) except -1:
+        low[0] = self.walk(position, bound, -1)
+        high[0] = self.walk(position, bound, 1)
+        return 0
+
+    # First mark from the current one in direction `step` at which the bound fails; 0 or
+    # MONEY_MAX where it never does. Within a tier the bound is a line A x mark + B >= 0, so
+    # each tier is solved exactly, and the jump between tiers (of the whole rule) checked.
+    cdef int64_t walk(self, position_t *position, const bound_t *bound, int step) except? -1:
+        cdef instrument_t *instrument = &self.instruments[position.symbol]
+        cdef schedule_t *schedule = &instrument.schedule
+        cdef int64_t per_mark = narrow(mul(abs64(position.quantity), instrument.unit_value))
+        cdef int64_t origin = instrument.mark
+        cdef int64_t start = origin
+        cdef int64_t stop
+        cdef int sign = 1 if position.quantity > 0 else -1
+        cdef int k = tier_index(schedule, narrow(mul(per_mark, origin)))
+        cdef i128 slope, level, edge
+        while 0 <= k < schedule.count:
+            slope = mul(per_mark, bound.sense * (sign * bound.weight - schedule.tiers[k].rate))
+            level = sub(sub(schedule.tiers[k].deduction, mul(bound.weight, position.entry_value)),
+                        bound.limit)
+            if bound.sense < 0:
+                level = neg(level)
+            if step > 0:
+                stop = MONEY_MAX
+                if k < schedule.count - 1:
+                    stop = schedule.tiers[k].max_notional // per_mark
+            else:
+                stop = schedule.tiers[k].min_notional // per_mark + 1
+            if (stop - start) * step >= 0:
+                if add(mul_wide(slope, start), level) < wide(0):
+                    return max64(0, origin + step) if start == origin else start
+                if step > 0 and slope < wide(0):
+                    edge = floor_div(level, neg(slope))
+                    if edge < wide(stop):
+                        return narrow(edge) + 1
+                elif step < 0 and slope > wide(0):
+                    edge = ceil_div(neg(level), slope)
+                    if edge > wide(stop):
+                        return narrow(edge) - 1
+                start = stop + step
+            k += step
+        return MONEY_MAX if step > 0 else 0

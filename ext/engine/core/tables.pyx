@@ -1,0 +1,77 @@
+"""The hash table's cold half: allocation, growth, insertion, removal."""
+
+from libc.stdlib cimport free, malloc
+
+
+cdef int table_init(table_t *table, uint64_t capacity) except -1:
+    cdef uint64_t i
+    table.slots = <slot_t *>malloc(capacity * sizeof(slot_t))
+    if table.slots == NULL:
+        raise MemoryError("hash table")
+    table.mask = capacity - 1
+    table.count = 0
+    for i in range(capacity):
+        table.slots[i].row = -1
+    return 0
+
+
+cdef void table_free(table_t *table) noexcept nogil:
+    free(table.slots)
+    table.slots = NULL
+
+
+cdef void table_place(table_t *table, slot_t slot) noexcept nogil:
+    cdef uint64_t i = table_home(table, slot.scope, slot.key)
+    while table.slots[i].row >= 0:
+        i = (i + 1) & table.mask
+    table.slots[i] = slot
+
+
+cdef int table_grow(table_t *table) except -1:
+    cdef table_t larger
+    cdef uint64_t i
+    table_init(&larger, 2 * (table.mask + 1))
+    for i in range(table.mask + 1):
+        if table.slots[i].row >= 0:
+            table_place(&larger, table.slots[i])
+    larger.count = table.count
+    table_free(table)
+    table[0] = larger
+    return 0
+
+
+# Insert a key that is not there yet.
+cdef int table_put(table_t *table, int32_t scope, int64_t key, int32_t row) except -1:
+    cdef slot_t slot
+    if 2 * (<uint64_t>table.count + 1) > table.mask + 1:
+        table_grow(table)
+    slot.key = key
+    slot.scope = scope
+    slot.row = row
+    table_place(table, slot)
+    table.count += 1
+    return 0
+
+
+# Remove a key that is there. Later slots of the same run move up, so no tombstones.
+cdef void table_remove(table_t *table, int32_t scope, int64_t key) noexcept nogil:
+    cdef uint64_t i = table_home(table, scope, key)
+    cdef uint64_t j, home
+    while table.slots[i].row >= 0 and not (
+        table.slots[i].key == key and table.slots[i].scope == scope
+    ):
+        i = (i + 1) & table.mask
+    if table.slots[i].row < 0:
+        return
+    j = i
+    while True:
+        j = (j + 1) & table.mask
+        if table.slots[j].row < 0:
+            break
+        home = table_home(table, table.slots[j].scope, table.slots[j].key)
+        # Move slot j into the hole unless its home lies cyclically in (i, j].
+        if ((j - home) & table.mask) >= ((j - i) & table.mask):
+            table.slots[i] = table.slots[j]
+            i = j
+    table.slots[i].row = -1
+    table.count -= 1

@@ -1,0 +1,54 @@
+# Margin schedules: notional bands with their rates, and what they ask of a notional.
+
+from libc.stdint cimport int32_t, int64_t
+
+from engine.core.fixed cimport ceil_div, i128, mul, narrow, sub, wide
+from engine.core.types cimport MONEY_MAX, RATE_SCALE
+
+cdef enum:
+    TIERS_MAX = 64
+
+cdef struct tier_t:
+    int64_t min_notional         # minor units, exclusive lower bound
+    int64_t max_notional         # minor units, inclusive upper bound; MONEY_MAX: no cap
+    int64_t rate                 # maintenance margin rate
+    int64_t max_leverage         # rate units
+    i128 deduction               # minor units x rate units, exact (A_k of the marginal rule)
+
+cdef struct schedule_t:
+    int32_t rule                 # TierRule
+    int32_t count
+    tier_t tiers[TIERS_MAX]
+
+cdef int schedule_load(schedule_t *schedule, int rule, list rows) except -1
+
+
+# Index of the tier with min < notional <= max; the last one beyond its cap. O(tiers).
+cdef inline int tier_index(const schedule_t *schedule, int64_t notional) noexcept nogil:
+    cdef int k = 0
+    while k < schedule.count - 1 and notional > schedule.tiers[k].max_notional:
+        k += 1
+    return k
+
+
+# notional x rate - deduction, rounded up.
+cdef inline int64_t maintenance_margin(
+    const schedule_t *schedule, int64_t notional
+) except? -1:
+    cdef const tier_t *tier = &schedule.tiers[tier_index(schedule, notional)]
+    return narrow(ceil_div(sub(mul(notional, tier.rate), tier.deduction), wide(RATE_SCALE)))
+
+
+# notional / leverage, rounded up; leverage at most what the notional's tier allows.
+cdef inline int64_t initial_margin(
+    const schedule_t *schedule, int64_t notional, int64_t leverage
+) except? -1:
+    cdef int64_t allowed = schedule.tiers[tier_index(schedule, notional)].max_leverage
+    if leverage < allowed:
+        allowed = leverage
+    return narrow(ceil_div(mul(notional, RATE_SCALE), wide(allowed)))
+
+
+# Margin that an opening fill moves to an isolated position: value / leverage, rounded up.
+cdef inline int64_t isolated_share(int64_t value, int64_t leverage) except? -1:
+    return narrow(ceil_div(mul(value, RATE_SCALE), wide(leverage)))

@@ -1,0 +1,241 @@
+"""The trigger index: buckets of prices, emptied as the mark passes them."""
+
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memset
+
+from engine.core.fixed cimport violated
+from engine.core.types cimport MONEY_MAX
+
+cdef extern from *:
+    """
+    #define trigger_lowest(x) __builtin_ctzll(x)
+    #define trigger_highest(x) (63 - __builtin_clzll(x))
+    """
+    int lowest_bit "trigger_lowest"(uint64_t x) noexcept nogil
+    int highest_bit "trigger_highest"(uint64_t x) noexcept nogil
+
+
+# Number of a price's bucket over all octaves; grows with the price. Prices below 256 have
+# a bucket each, in the octave of their own leading bit.
+cdef inline int bucket_of(int64_t price) noexcept nogil:
+    cdef int octave = highest_bit(<uint64_t>price)
+    if octave < BLOCK_BITS:
+        return octave * BLOCK_BUCKETS + <int>(
+            (<uint64_t>price << (BLOCK_BITS - octave)) & (BLOCK_BUCKETS - 1))
+    return octave * BLOCK_BUCKETS + <int>(
+        (<uint64_t>price >> (octave - BLOCK_BITS)) & (BLOCK_BUCKETS - 1))
+
+
+cdef int trigger_init(trigger_side_t *side, int rising) except -1:
+    memset(side, 0, sizeof(trigger_side_t))
+    side.rising = rising
+    side.nearest = MONEY_MAX if rising else 0
+    return 0
+
+
+cdef void trigger_free(trigger_side_t *side) noexcept nogil:
+    cdef int i, j
+    for i in range(BLOCKS):
+        if side.blocks[i] != NULL:
+            for j in range(BLOCK_BUCKETS):
+                free(side.blocks[i].buckets[j].entries)
+            free(side.blocks[i])
+            side.blocks[i] = NULL
+
+
+cdef int bucket_grow(bucket_t *bucket) except -1:
+    cdef int32_t capacity = 4 if bucket.capacity == 0 else 2 * bucket.capacity
+    cdef entry_t *entries = <entry_t *>realloc(bucket.entries, capacity * sizeof(entry_t))
+    if entries == NULL:
+        raise MemoryError("trigger index")
+    bucket.entries = entries
+    bucket.capacity = capacity
+    return 0
+
+
+# File a position's trigger. O(1).
+cdef int trigger_insert(
+    trigger_side_t *side, position_t *positions, int32_t position, int64_t price
+) except -1:
+    cdef int number = bucket_of(price)
+    cdef int octave = number // BLOCK_BUCKETS
+    cdef int at = number % BLOCK_BUCKETS
+    cdef block_t *block = side.blocks[octave]
+    cdef bucket_t *bucket
+    if block == NULL:
+        block = <block_t *>calloc(1, sizeof(block_t))
+        if block == NULL:
+            raise MemoryError("trigger index")
+        side.blocks[octave] = block
+    bucket = &block.buckets[at]
+    if bucket.count == bucket.capacity:
+        bucket_grow(bucket)
+    bucket.entries[bucket.count].price = price
+    bucket.entries[bucket.count].position = position
+    positions[position].trigger[side.rising] = price
+    positions[position].trigger_slot[side.rising] = bucket.count
+    bucket.count += 1
+    block.present[at >> 6] |= <uint64_t>1 << (at & 63)
+    side.present |= <uint64_t>1 << octave
+    side.count += 1
+    if side.rising:
+        if price < side.nearest:
+            side.nearest = price
+    elif price > side.nearest:
+        side.nearest = price
+    return 0
+
+
+# Note that a bucket has become empty.
+cdef void bucket_emptied(trigger_side_t *side, int octave, int at) noexcept nogil:
+    cdef block_t *block = side.blocks[octave]
+    cdef int i
+    block.present[at >> 6] &= ~(<uint64_t>1 << (at & 63))
+    for i in range(BLOCK_WORDS):
+        if block.present[i]:
+            return
+    side.present &= ~(<uint64_t>1 << octave)
+
+
+# Take a position's trigger out, if it has one. O(1): the last entry of the bucket moves up.
+cdef int trigger_remove(
+    trigger_side_t *side, position_t *positions, int32_t position
+) except -1:
+    cdef int64_t price = positions[position].trigger[side.rising]
+    cdef int number
+    cdef bucket_t *bucket
+    cdef int32_t slot = positions[position].trigger_slot[side.rising]
+    if price == (MONEY_MAX if side.rising else 0):
+        return 0
+    number = bucket_of(price)
+    bucket = &side.blocks[number // BLOCK_BUCKETS].buckets[number % BLOCK_BUCKETS]
+    if slot >= bucket.count or bucket.entries[slot].position != position:
+        violated(f"trigger index: position row {position} is not in its bucket")
+    bucket.count -= 1
+    bucket.entries[slot] = bucket.entries[bucket.count]
+    positions[bucket.entries[slot].position].trigger_slot[side.rising] = slot
+    positions[position].trigger[side.rising] = MONEY_MAX if side.rising else 0
+    side.count -= 1
+    if bucket.count == 0:
+        bucket_emptied(side, number // BLOCK_BUCKETS, number % BLOCK_BUCKETS)
+    return 0
+
+
+# The bucket with entries that is nearest to the mark's side: the lowest for rising, the
+# highest for falling; -1 where there is none.
+cdef int first_bucket(trigger_side_t *side) noexcept nogil:
+    cdef int octave, i
+    cdef block_t *block
+    if side.present == 0:
+        return -1
+    if side.rising:
+        octave = lowest_bit(side.present)
+        block = side.blocks[octave]
+        i = 0
+        while block.present[i] == 0:
+            i += 1
+        return octave * BLOCK_BUCKETS + i * 64 + lowest_bit(block.present[i])
+    octave = highest_bit(side.present)
+    block = side.blocks[octave]
+    i = BLOCK_WORDS - 1
+    while block.present[i] == 0:
+        i -= 1
+    return octave * BLOCK_BUCKETS + i * 64 + highest_bit(block.present[i])
+
+
+cdef inline bint next_bucket(trigger_side_t *side, int *number) noexcept nogil:
+    cdef int at = number[0] % BLOCK_BUCKETS
+    cdef int octave = number[0] // BLOCK_BUCKETS
+    cdef block_t *block = side.blocks[octave]
+    cdef int word = at >> 6
+    cdef uint64_t rest
+    cdef uint64_t octaves
+    if side.rising:
+        rest = 0 if at & 63 == 63 else block.present[word] >> ((at & 63) + 1) << ((at & 63) + 1)
+        while rest == 0 and word < BLOCK_WORDS - 1:
+            word += 1
+            rest = block.present[word]
+        if rest == 0:
+            octaves = 0 if octave == 63 else side.present >> (octave + 1) << (octave + 1)
+            if octaves == 0:
+                return False
+            octave = lowest_bit(octaves)
+            block = side.blocks[octave]
+            word = 0
+            while block.present[word] == 0:
+                word += 1
+            rest = block.present[word]
+        number[0] = octave * BLOCK_BUCKETS + word * 64 + lowest_bit(rest)
+        return True
+    rest = block.present[word] & ((<uint64_t>1 << (at & 63)) - 1)
+    while rest == 0 and word > 0:
+        word -= 1
+        rest = block.present[word]
+    if rest == 0:
+        octaves = side.present & ((<uint64_t>1 << octave) - 1)
+        if octaves == 0:
+            return False
+        octave = highest_bit(octaves)
+        block = side.blocks[octave]
+        word = BLOCK_WORDS - 1
+        while block.present[word] == 0:
+            word -= 1
+        rest = block.present[word]
+    number[0] = octave * BLOCK_BUCKETS + word * 64 + highest_bit(rest)
+    return True
+
+
+cdef int found_add(
+    int32_t **found, int32_t *count, int32_t *capacity, int32_t position
+) except -1:
+    cdef int32_t *larger
+    if count[0] == capacity[0]:
+        capacity[0] = 256 if capacity[0] == 0 else 2 * capacity[0]
+        larger = <int32_t *>realloc(found[0], capacity[0] * sizeof(int32_t))
+        if larger == NULL:
+            raise MemoryError("trigger index")
+        found[0] = larger
+    found[0][count[0]] = position
+    count[0] += 1
+    return 0
+
+
+# Append to `found` the positions whose trigger the mark has reached. The entries stay:
+# evaluating their pools takes them out or files them anew. O(1) where none is reached,
+# else O(entries reached + entries of the bucket that the mark lies in).
+cdef int trigger_crossed(
+    trigger_side_t *side, int64_t mark, int32_t **found, int32_t *found_count,
+    int32_t *found_capacity
+) except -1:
+    cdef int here, number
+    cdef bucket_t *bucket
+    cdef int32_t i
+    cdef int64_t nearest
+    cdef int64_t price
+    if side.rising:
+        if mark < side.nearest:
+            return 0
+    elif mark > side.nearest:
+        return 0
+    here = bucket_of(mark)
+    number = first_bucket(side)
+    nearest = MONEY_MAX if side.rising else 0
+    while number >= 0 and (number <= here if side.rising else number >= here):
+        bucket = &side.blocks[number // BLOCK_BUCKETS].buckets[number % BLOCK_BUCKETS]
+        for i in range(bucket.count):
+            price = bucket.entries[i].price
+            if (mark >= price) if side.rising else (mark <= price):
+                found_add(found, found_count, found_capacity, bucket.entries[i].position)
+            elif (price < nearest) if side.rising else (price > nearest):
+                nearest = price
+        if not next_bucket(side, &number):
+            number = -1
+    # Nearest of what was not reached, or the edge of the next bucket beyond.
+    if number >= 0:
+        bucket = &side.blocks[number // BLOCK_BUCKETS].buckets[number % BLOCK_BUCKETS]
+        for i in range(bucket.count):
+            price = bucket.entries[i].price
+            if (price < nearest) if side.rising else (price > nearest):
+                nearest = price
+    side.nearest = nearest
+    return 0

@@ -1,0 +1,15 @@
+# Reads: everything computed from the current marks when asked for, so never stale.
+
+from libc.stdint cimport int32_t, int64_t
+
+from engine.core.orders cimport Orders
+
+cdef class Views(Orders):
+    cdef int pool_status(self, int32_t pool) except -1
+    cdef dict position_view(self, int32_t position)
+    cdef int64_t liquidation_price(self, int32_t position) except? -1
+    cdef int64_t walk_due(self, int32_t position, int64_t most, int step) except? -1
+    cdef int64_t bankruptcy_price(self, int32_t position) except? -1
+    cdef int64_t adl_rank(self, int32_t position) except? -1
+    cdef int check_account(self, int32_t account) except -1
+    cdef int check_book(self, int32_t symbol) except -1
