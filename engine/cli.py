@@ -1,0 +1,376 @@
+"""The command line: `engine` and `python -m engine`.
+
+Exit codes: 0 done, 1 the run failed, 2 the input was wrong. What goes wrong is
+one line on stderr that begins with `error:`.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from engine import Exchange, __version__
+from engine.errors import EngineError, InputError, RunError
+
+if TYPE_CHECKING:
+    from engine.feeds import Derived, Feed, Step
+    from engine.server import RunFigures
+    from engine.tally import Tally
+
+app = typer.Typer(
+    name="engine",
+    help="Matching and liquidation engine for perpetual futures.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+_ENDPOINT = "tcp://127.0.0.1:5555"
+
+AllowRemote = Annotated[
+    bool,
+    typer.Option(
+        "--allow-remote",
+        help="Accept endpoints beyond this machine; the wire is not authenticated.",
+    ),
+]
+Core = Annotated[str, typer.Option(help="Implementation: compiled, or reference (plain, slow).")]
+Scenario = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Scenario that is applied before the feed.")
+]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"engine {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(
+    file: Annotated[str, typer.Argument(metavar="FILE|-", help="Scenario; - is stdin.")],
+    core: Core = "compiled",
+) -> None:
+    """Apply a scenario to a fresh exchange; print every event and reply as a JSON line."""
+    from engine import scenario
+
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
+    try:
+        source = sys.stdin.fileno() if file == "-" else file
+        lines = open(source, encoding="utf-8")  # noqa: SIM115 -- closed below
+    except OSError as error:
+        raise InputError(f"{file}: cannot open: {(error.strerror or '').lower()}") from None
+    with lines:
+        exchange = make_exchange(core)
+        try:
+            scenario.run(lines, "<stdin>" if file == "-" else file, sys.stdout, exchange)
+        except InputError as error:
+            # What was wrong with a line stands on its own: FILE:LINE: reason.
+            sys.stdout.flush()
+            _say(str(error))
+            raise typer.Exit(2) from None
+
+
+@app.command()
+def serve(
+    scenario: Annotated[str, typer.Option(metavar="FILE", help="Applied before the feed.")],
+    marks: Annotated[
+        str, typer.Option(metavar="ENDPOINT", help="Where the marks are published.")
+    ] = _ENDPOINT,
+    events: Annotated[
+        str | None, typer.Option(metavar="ENDPOINT", help="Publish every event here.")
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option(metavar="S", help="Longest silence of the feed, in seconds.")
+    ] = 30.0,
+    core: Core = "compiled",
+    allow_remote: AllowRemote = False,
+) -> None:
+    """Hold the accounts of a scenario and follow a mark feed over ZeroMQ to its end.
+
+    Marks are the only commands taken over the wire so far: instruments, accounts and
+    orders come from the scenario. The exit code is 1 when the feed did not arrive whole.
+    """
+    from engine.endpoints import check_endpoint
+    from engine.server import EventPublisher, exchange_rows, load_scenario, run_steps
+    from engine.subscriber import MarkSubscriber
+
+    _check_timeout(timeout)
+    for endpoint in filter(None, (marks, events)):
+        check_endpoint(endpoint, allow_remote=allow_remote)
+    exchange = make_exchange(core)
+    load_scenario(exchange, scenario, _say)
+    with ExitStack() as stack:
+        publisher = stack.enter_context(EventPublisher(events)) if events else None
+        subscriber = stack.enter_context(
+            MarkSubscriber(marks, timeout_s=timeout, report=lambda line: _say(f"feed: {line}"))
+        )
+        figures = _with_bar(
+            lambda progress: run_steps(exchange, subscriber.steps(), progress, publisher)
+        )
+    health = subscriber.health
+    _print_rows([("feed", marks), *health.rows(), *exchange_rows(exchange, figures)])
+    if not health.is_complete:
+        raise RunError("the feed did not arrive whole; the figures are of what did")
+
+
+@app.command()
+def replay(
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE",
+            help="Binance Vision kline zips, Tardis trades csv.gz (or either as plain csv), "
+            "or synthetic[:seed=N,steps=N]; several are merged by time.",
+        ),
+    ],
+    speed: Annotated[
+        str, typer.Option(metavar="N|max", help="1: recorded pace; N times faster; or max.")
+    ] = "1",
+    in_process: Annotated[
+        bool, typer.Option("--in-process", help="Feed an engine in this process instead.")
+    ] = False,
+    scenario: Scenario = None,
+    bind: Annotated[str, typer.Option(metavar="ENDPOINT", help="Where to publish.")] = _ENDPOINT,
+    subscribers: Annotated[
+        int, typer.Option(min=0, help="Wait for so many subscribers before the first mark.")
+    ] = 1,
+    timeout: Annotated[
+        float, typer.Option(metavar="S", help="Longest wait for subscribers, in seconds.")
+    ] = 60.0,
+    map_: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="FEEDSYMBOL=SYMBOL", help="Rename a feed's symbol."),
+    ] = None,
+    symbol: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Symbol of kline files whose name does not tell it."),
+    ] = None,
+    derive: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SYMBOL=SOURCE:BETA:FIRSTPRICE",
+            help="Add a symbol that follows another one's returns, times a beta.",
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Stop after N marks (whole steps).")
+    ] = None,
+    core: Core = "compiled",
+    allow_remote: AllowRemote = False,
+) -> None:
+    """Publish a recorded market feed over ZeroMQ, or feed it to an engine in this process.
+
+    Every price becomes a mark: four of each kline, one of each trade.
+    """
+    from engine.endpoints import check_endpoint
+    from engine.feeds import Derived, open_feed, open_feeds
+    from engine.feeds.compose import parse_renames
+
+    factor = _parse_speed(speed)
+    renames = parse_renames(map_ or [])
+    derived = [Derived.parse(argument) for argument in derive or []]
+    feeds = [open_feed(file, symbol) for file in files]
+
+    def steps() -> Iterable[Step]:
+        return open_feeds(feeds, renames=renames, derived=derived, mark_limit=limit)
+
+    if in_process:
+        if factor is not None and speed != "1":
+            raise InputError("--speed: an engine in this process takes the feed as fast as it can")
+        _replay_in_process(steps, derived, scenario, core, _feed_rows(feeds, derived))
+        return
+    if scenario is not None:
+        raise InputError("--scenario goes with --in-process; `engine serve` has its own")
+    _check_timeout(timeout)
+    check_endpoint(bind, allow_remote=allow_remote)
+    _replay_over_zmq(steps(), bind, factor, subscribers, timeout, _feed_rows(feeds, derived))
+
+
+def _replay_in_process(
+    steps: Callable[[], Iterable[Step]],
+    derived: Sequence[Derived],
+    scenario: str | None,
+    core: str,
+    rows: list[tuple[str, str]],
+) -> None:
+    from engine.demo.market import declare_markets, plan_markets
+    from engine.feeds import summarize
+    from engine.server import exchange_rows, load_scenario, run_steps
+
+    exchange = make_exchange(core)
+    if scenario is not None:
+        load_scenario(exchange, scenario, _say)
+    else:
+        # Prices alone: instruments of the right magnitude for whatever the feed carries.
+        summary = summarize(iter(steps()))
+        for command in declare_markets(plan_markets(summary.first_prices, derived)):
+            exchange.submit(command)
+    figures = _with_bar(lambda progress: run_steps(exchange, enumerate(steps(), 1), progress))
+    _print_rows([*rows, *exchange_rows(exchange, figures)])
+
+
+def _replay_over_zmq(
+    steps: Iterable[Step],
+    endpoint: str,
+    speed: float | None,
+    subscriber_count: int,
+    timeout_s: float,
+    rows: list[tuple[str, str]],
+) -> None:
+    from engine.progress import ProgressBar
+    from engine.publisher import MarkPublisher, Pace
+
+    with MarkPublisher(endpoint) as publisher:
+        publisher.wait_for_subscribers(subscriber_count, timeout_s)
+        with ProgressBar("publishing") as bar:
+            publisher.publish(steps, Pace(speed), bar.update)
+        bound = publisher.endpoint
+    counts = publisher.counts
+    rate = counts.mark_count / counts.elapsed_s if counts.elapsed_s else 0.0
+    _print_rows([
+        *rows,
+        ("endpoint", bound),
+        ("messages", str(counts.message_count)),
+        ("steps", str(counts.step_count)),
+        ("marks", str(counts.mark_count)),
+        ("elapsed_s", f"{counts.elapsed_s:.3f}"),
+        ("marks_per_second", f"{rate:.0f}"),
+    ])
+
+
+def _feed_rows(feeds: Sequence[Feed], derived: Sequence[Derived]) -> list[tuple[str, str]]:
+    rows = [("feed", f"{feed.label} ({feed.kind})") for feed in feeds]
+    return rows + [("derived", str(spec)) for spec in derived]
+
+
+def _parse_speed(text: str) -> float | None:
+    if text == "max":
+        return None
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = 0.0
+    if not 0 < factor < 1e9:
+        raise InputError(f"--speed {text}: expected a number above zero, or max")
+    return factor
+
+
+def _check_timeout(seconds: float) -> None:
+    if not 0.1 <= seconds <= 86_400:  # also refuses what is not a number
+        raise InputError(f"--timeout {seconds:g}: expected seconds between 0.1 and 86400")
+
+
+def make_exchange(core: str) -> Exchange:
+    """Return a fresh exchange for `--core`, with a clear line where there is none.
+
+    Parameters
+    ----------
+    core : str
+
+    Returns
+    -------
+    engine.Exchange
+    """
+    if core not in ("compiled", "reference"):
+        raise InputError(f"--core {core}: expected compiled or reference")
+    try:
+        return Exchange(core=core)
+    except ImportError as error:
+        raise RunError(str(error)) from None
+
+
+def _with_bar(work: Callable[[Callable[[Tally], None]], RunFigures]) -> RunFigures:
+    from engine.progress import ProgressBar
+
+    with ProgressBar("marks") as bar:
+        return work(lambda tally: bar.update(tally.mark_count, f"{len(tally.breached)} breached"))
+
+
+def _print_rows(rows: Sequence[tuple[str, str]]) -> None:
+    width = max(len(key) for key, _ in rows)
+    for key, value in rows:
+        print(f"{key:<{width}}  {value}")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _unavailable(name: str) -> Callable[..., None]:
+    def refuse(arguments: Annotated[list[str] | None, typer.Argument(hidden=True)] = None) -> None:
+        raise InputError(f"{name!r} is not available yet")
+
+    refuse.__doc__ = "Not available yet."
+    return refuse
+
+
+for _name in ("bench", "cascade", "verify"):
+    app.command(_name, context_settings={"ignore_unknown_options": True})(_unavailable(_name))
+
+
+def call(application: typer.Typer, arguments: Sequence[str] | None = None) -> int:
+    """Run a typer application under the engine's rules for errors and exit codes.
+
+    Parameters
+    ----------
+    application : typer.Typer
+    arguments : sequence of str, optional
+        Default: the process's.
+
+    Returns
+    -------
+    int
+        Exit code.
+    """
+    try:
+        code = application(args=arguments, standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except InputError as error:
+        _say(f"error: {error}")
+        return 2
+    except EngineError as error:
+        _say(f"error: {error}")
+        return 1
+    except BrokenPipeError:
+        _drop_stdout()
+        return 1
+    except (KeyboardInterrupt, typer.Abort):
+        _say("error: interrupted")
+        return 1
+    except Exception as error:
+        # The argument parser's own errors: told by what they offer, because the class
+        # has moved between typer's versions.
+        if not (hasattr(error, "format_message") and hasattr(error, "exit_code")):
+            raise
+        message = " ".join(str(error.format_message()).split())
+        if message:
+            _say(f"error: {message}")
+        return 2
+
+
+def _drop_stdout() -> None:
+    """Whoever read our output has gone: the flush at exit must not complain about it again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit."""
+    sys.exit(call(app, arguments))

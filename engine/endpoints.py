@@ -1,0 +1,132 @@
+"""Where sockets may be: endpoint names checked, bound and explained in one line.
+
+The wire carries no authentication yet, so only this machine is in reach unless
+the caller says otherwise: `tcp` on loopback, or `ipc`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import socket
+import stat
+
+import zmq
+
+from engine.errors import InputError
+
+_TCP = re.compile(r"tcp://(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]+):(?P<port>[0-9]{1,5}|\*)")
+_LOOPBACK = ("localhost", "[::1]")
+#: Length of a socket's file name that every Unix accepts, with its closing zero byte.
+IPC_PATH_MAX = 103
+
+
+def check_endpoint(endpoint: str, *, allow_remote: bool = False) -> str:
+    """Check that an endpoint is well formed and on this machine.
+
+    Parameters
+    ----------
+    endpoint : str
+        `tcp://127.0.0.1:5555`, `tcp://localhost:5555`, `tcp://[::1]:5555` or
+        `ipc:///path/of/socket`.
+    allow_remote : bool
+        Accept any tcp host.
+
+    Returns
+    -------
+    str
+        The endpoint.
+
+    Raises
+    ------
+    InputError
+    """
+    if endpoint.startswith("ipc://") and len(endpoint) > len("ipc://"):
+        if len(os.fsencode(endpoint[6:])) > IPC_PATH_MAX:
+            raise InputError(f"endpoint {endpoint}: the path is longer than {IPC_PATH_MAX} bytes")
+        return endpoint
+    found = _TCP.fullmatch(endpoint)
+    if found is None or (found["port"] != "*" and not 0 < int(found["port"]) < 65536):
+        raise InputError(f"endpoint {endpoint!r}: expected tcp://127.0.0.1:PORT or ipc://PATH")
+    host = found["host"]
+    is_local = host in _LOOPBACK or re.fullmatch(r"127(\.[0-9]{1,3}){3}", host) is not None
+    if not (is_local or allow_remote):
+        raise InputError(
+            f"endpoint {endpoint}: not on loopback, and the wire is not authenticated; "
+            "give --allow-remote if the network is trusted"
+        )
+    return endpoint
+
+
+def bind_socket(zmq_socket: zmq.Socket[bytes], endpoint: str) -> str:
+    """Bind, and say in one line why it cannot be done.
+
+    Parameters
+    ----------
+    zmq_socket : zmq.Socket
+    endpoint : str
+
+    Returns
+    -------
+    str
+        The endpoint bound, with the port chosen where the given one was `*`.
+
+    Raises
+    ------
+    InputError
+    """
+    if endpoint.startswith("ipc://"):
+        _refuse_taken_path(endpoint)
+    elif endpoint.startswith("tcp://["):
+        zmq_socket.setsockopt(zmq.IPV6, 1)
+    # ZeroMQ binds to interfaces, not to names.
+    target = endpoint.replace("//localhost:", "//127.0.0.1:")
+    try:
+        zmq_socket.bind(target)
+    except zmq.ZMQError as error:
+        raise InputError(f"cannot bind {endpoint}: {_reason(error)}") from None
+    return zmq_socket.getsockopt_string(zmq.LAST_ENDPOINT)
+
+
+def connect_socket(zmq_socket: zmq.Socket[bytes], endpoint: str) -> None:
+    """Connect; the peer need not be there yet.
+
+    Raises
+    ------
+    InputError
+    """
+    if endpoint.startswith("tcp://["):
+        zmq_socket.setsockopt(zmq.IPV6, 1)
+    try:
+        zmq_socket.connect(endpoint)
+    except zmq.ZMQError as error:
+        raise InputError(f"cannot connect to {endpoint}: {_reason(error)}") from None
+
+
+def _refuse_taken_path(endpoint: str) -> None:
+    # libzmq removes whatever has the socket's name before it binds: a second
+    # publisher would silently take the address away from the first one.
+    path = endpoint[6:]
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise InputError(f"cannot bind {endpoint}: a file of this name exists")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        if probe.connect_ex(path) == 0:
+            raise InputError(f"cannot bind {endpoint}: address already in use")
+
+
+def _reason(error: zmq.ZMQError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "address already in use"
+    return (error.strerror or str(error)).lower()
+
+
+def free_tcp_endpoint() -> str:
+    """Return a loopback tcp endpoint that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"

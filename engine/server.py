@@ -1,0 +1,226 @@
+"""`engine serve` and `engine replay --in-process`: an exchange that follows a feed.
+
+The scenario comes first (instruments, accounts, positions, orders), then marks.
+Mark prices are the only commands that arrive over the wire so far.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import zmq
+
+from engine import scenario, wire
+from engine.driver import MarkDriver
+from engine.endpoints import bind_socket
+from engine.errors import InputError
+from engine.exchange import Exchange
+from engine.feeds.steps import Step
+from engine.publisher import PublishError, wait_until_left
+from engine.render import render_event
+from engine.tally import Record, Tally
+
+#: How often the caller hears of progress, in steps.
+_REPORT_STEPS = 64
+#: Events queued for a slow listener before it misses some; its sequence shows which.
+_EVENTS_HIGH_WATER_MARK = 10_000
+#: How long listeners have to read what they were sent and leave, at the end.
+_EVENTS_END_S = 5.0
+
+
+class _Replies:
+    """Takes the output of a scenario that only sets things up, and keeps what was refused."""
+
+    def __init__(self) -> None:
+        self.refused: list[dict[str, Any]] = []
+
+    def write(self, text: str) -> int:
+        if '"event":"rejected"' in text:
+            self.refused.append(json.loads(text))
+        return len(text)
+
+
+def load_scenario(exchange: Exchange, path: str, report: Callable[[str], None]) -> None:
+    """Apply a scenario file to an exchange.
+
+    Parameters
+    ----------
+    exchange : engine.Exchange
+    path : str
+    report : callable
+        Takes one line where commands were rejected: the run goes on without them.
+
+    Raises
+    ------
+    InputError
+        Missing file or a malformed line, `FILE:LINE: reason`.
+    """
+    replies: Any = _Replies()
+    try:
+        with open(path, encoding="utf-8") as lines:
+            scenario.run(lines, path, replies, exchange)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise InputError(f"{path}: cannot open: {reason}") from None
+    if replies.refused:
+        first = replies.refused[0]
+        report(
+            f"{path}: {len(replies.refused)} commands rejected, the first: {first['cmd']}, "
+            f"{first['reason']} ({first['detail']})"
+        )
+
+
+@dataclass
+class RunFigures:
+    """What a run over a feed came to.
+
+    Attributes
+    ----------
+    tally : Tally
+    step_count : int
+    elapsed_s : float
+        From the first step to the last.
+    """
+
+    tally: Tally
+    step_count: int = 0
+    elapsed_s: float = 0.0
+
+
+class EventPublisher:
+    """Publishes the events of each command on `events.`, one message a command.
+
+    A listener that falls behind misses messages, and its sequence says which: the
+    engine never waits for it, except a moment at the end.
+
+    Parameters
+    ----------
+    endpoint : str
+        To bind.
+    """
+
+    def __init__(self, endpoint: str) -> None:
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.XPUB)
+        self._socket.setsockopt(zmq.XPUB_VERBOSER, 1)
+        self._socket.setsockopt(zmq.SNDHWM, _EVENTS_HIGH_WATER_MARK)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._epoch = time.time_ns()
+        self._sequence = 0
+        self._event_count = 0
+        self._listener_count = 0
+        try:
+            self.endpoint = bind_socket(self._socket, endpoint)
+        except BaseException:
+            self._socket.close()
+            self._context.term()
+            raise
+
+    def __enter__(self) -> EventPublisher:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._socket.close()
+        self._context.term()
+
+    def publish(self, exchange: Exchange, records: Iterable[Record]) -> None:
+        """Publish the events of one command, if it had any."""
+        events = [render_event(record, exchange) for record in records]
+        if not events:
+            return
+        self._sequence += 1
+        self._event_count += len(events)
+        payload = wire.encode_events(self._epoch, exchange.seq, exchange.ts, events)
+        self._socket.send_multipart(wire.make_frames(wire.EVENTS, self._sequence, payload))
+
+    def end(self) -> None:
+        """Say that there is no more, and give listeners a moment to read it."""
+        last = {wire.EVENTS: self._sequence}
+        payload = wire.encode_end(self._epoch, last, self._sequence, self._event_count)
+        self._socket.send_multipart(wire.make_frames(wire.END, 1, payload))
+        try:
+            wait_until_left(self._count_left, _EVENTS_END_S)
+        except PublishError:
+            return  # they know from the sequence whether they have it all
+
+    def _count_left(self, wait_ms: int) -> int:
+        self._socket.poll(wait_ms, zmq.POLLIN)
+        while self._socket.poll(0, zmq.POLLIN):
+            note = self._socket.recv()
+            if note[1:] == wire.EVENTS:
+                self._listener_count += 1 if note[:1] == b"\x01" else -1
+        return self._listener_count
+
+
+def run_steps(
+    exchange: Exchange,
+    steps: Iterable[tuple[int, Step]],
+    on_progress: Callable[[Tally], None],
+    events: EventPublisher | None = None,
+) -> RunFigures:
+    """Apply numbered steps one by one and count what happens.
+
+    Parameters
+    ----------
+    exchange : engine.Exchange
+    steps : iterable of (int, Step)
+    on_progress : callable
+        Called with the running tally now and then.
+    events : EventPublisher, optional
+
+    Returns
+    -------
+    RunFigures
+    """
+    driver = MarkDriver(exchange)
+    figures = RunFigures(Tally())
+    tally = figures.tally
+    exchange.drain_records()  # what the scenario did is not part of the run
+    started = 0.0
+    for number, step in steps:
+        started = started or time.monotonic()
+        driver.apply(number, step)
+        figures.step_count += 1
+        records = exchange.drain_records()
+        tally.add(records)
+        if events is not None:
+            events.publish(exchange, records)
+        if figures.step_count % _REPORT_STEPS == 0:
+            on_progress(tally)
+    figures.elapsed_s = time.monotonic() - started if started else 0.0
+    if events is not None:
+        events.end()
+    return figures
+
+
+def exchange_rows(exchange: Exchange, figures: RunFigures) -> list[tuple[str, str]]:
+    """Return the summary of a run: counts, rate, `drift` of every asset, `state_hash`."""
+    tally = figures.tally
+    rate = tally.mark_count / figures.elapsed_s if figures.elapsed_s else 0.0
+    rows = [
+        ("steps", str(figures.step_count)),
+        ("marks", str(tally.mark_count)),
+        ("marks_per_second", f"{rate:.0f}"),
+        ("margin_calls", str(tally.margin_call_count)),
+        ("accounts_breached", str(len(tally.breached))),
+        ("liquidation_steps", str(tally.step_count)),
+        ("fund_takeovers", str(tally.takeover_count)),
+        ("adl_accounts", str(len(tally.deleveraged))),
+        ("rejected", str(sum(tally.rejections.values()))),
+    ]
+    assets = exchange.totals()["assets"]
+    rows += [(f"insurance_{name}", terms["insurance"]) for name, terms in assets.items()]
+    drifts = {terms["drift"] for terms in assets.values()}
+    rows.append(("drift", "0" if drifts <= {"0"} else str(sorted(drifts))))
+    rows.append(("state_hash", exchange.state_hash()))
+    return rows

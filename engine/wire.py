@@ -1,0 +1,321 @@
+"""Messages on the wire: frames, payloads, sequence checks. No sockets here.
+
+A message is three frames, `[topic][u64 big-endian topic sequence][MessagePack]`.
+`docs/formats.md` documents every payload with test vectors, so that a peer can
+be written in any language from that page; this module is its Python reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import msgpack
+
+from engine.feeds.steps import Row, Step, is_price, is_symbol
+
+#: Version of every payload; a reader refuses one that it does not know.
+VERSION = 1
+
+# A topic ends in a dot: subscriptions match by prefix, and no topic that ends
+# this way can be a prefix of another one.
+MARKS = b"marks."
+HEARTBEAT = b"hb."
+END = b"end."
+EVENTS = b"events."
+
+#: Largest message a reader accepts, in bytes.
+MESSAGE_SIZE_MAX = 16 << 20
+_INT64_MAX = 2**63 - 1
+_GAPS_REMEMBERED = 1000
+
+
+class WireError(ValueError):
+    """A message that does not follow `docs/formats.md`."""
+
+
+class VersionError(WireError):
+    """A payload of a schema version that this reader does not know."""
+
+
+class MarksMessage(NamedTuple):
+    """Payload of `marks.`: consecutive steps of one feed.
+
+    Attributes
+    ----------
+    epoch : int
+        Start of the publisher, ns; another number means that it was restarted.
+    first_step : int
+        Number of the first step here, from 1 in each epoch. Steps are numbered
+        on their own because how many travel in one message is arbitrary.
+    steps : list of Step
+    """
+
+    epoch: int
+    first_step: int
+    steps: list[Step]
+
+
+class HeartbeatMessage(NamedTuple):
+    """Payload of `hb.`: what a reader should have seen by now."""
+
+    epoch: int
+    last_sequences: dict[str, int]
+
+
+class EndMessage(NamedTuple):
+    """Payload of `end.`: the feed is over, and how much of it there was."""
+
+    epoch: int
+    last_sequences: dict[str, int]
+    step_count: int
+    mark_count: int
+
+
+def make_frames(topic: bytes, sequence: int, payload: bytes) -> list[bytes]:
+    """Build the three frames of a message."""
+    return [topic, sequence.to_bytes(8, "big"), payload]
+
+
+def split_frames(frames: Sequence[bytes]) -> tuple[bytes, int, bytes]:
+    """Take a message apart into topic, topic sequence and payload.
+
+    Raises
+    ------
+    WireError
+    """
+    if len(frames) != 3:
+        raise WireError(f"expected 3 frames, found {len(frames)}")
+    topic, sequence, payload = frames
+    if len(sequence) != 8:
+        raise WireError(f"expected a sequence of 8 bytes, found {len(sequence)}")
+    number = int.from_bytes(sequence, "big")
+    if number == 0:
+        raise WireError("sequence 0: sequences start at 1")
+    return topic, number, payload
+
+
+def encode_marks(epoch: int, first_step: int, steps: Sequence[Step]) -> bytes:
+    """Encode the payload of a `marks.` message."""
+    return msgpack.packb([VERSION, epoch, first_step, steps])
+
+
+def decode_marks(payload: bytes) -> MarksMessage:
+    """Decode and check the payload of a `marks.` message, whole or not at all.
+
+    Raises
+    ------
+    WireError
+    """
+    fields = _unpack(payload, 4)
+    epoch, first_step, steps = fields[1:]
+    _require(_is_count(epoch), "epoch is not a number")
+    _require(_is_count(first_step) and first_step > 0, "first step is not a number from 1")
+    _require(isinstance(steps, list) and bool(steps), "steps is not a list with content")
+    return MarksMessage(epoch, first_step, [_check_step(step) for step in steps])
+
+
+def _check_step(step: Any) -> Step:
+    _require(isinstance(step, list) and len(step) == 2, "a step is not [ts_ns, rows]")
+    ts_ns, rows = step
+    _require(_is_count(ts_ns), "ts_ns is not a number")
+    _require(isinstance(rows, list) and bool(rows), "rows is not a list with content")
+    return ts_ns, [_check_row(row) for row in rows]
+
+
+def _check_row(row: Any) -> Row:
+    _require(isinstance(row, list) and len(row) == 3, "a row is not [symbol, mark, index]")
+    symbol, mark, index = row
+    _require(is_symbol(symbol), f"not a symbol: {symbol!r:.60}")
+    _require(is_price(mark), f"not a mark price: {mark!r:.60}")
+    _require(index is None or is_price(index), f"not an index price: {index!r:.60}")
+    return symbol, mark, index
+
+
+def encode_heartbeat(epoch: int, last_sequences: dict[bytes, int]) -> bytes:
+    """Encode the payload of an `hb.` message."""
+    return msgpack.packb([VERSION, epoch, _pairs(last_sequences)])
+
+
+def decode_heartbeat(payload: bytes) -> HeartbeatMessage:
+    """Decode and check the payload of an `hb.` message."""
+    _, epoch, pairs = _unpack(payload, 3)
+    _require(_is_count(epoch), "epoch is not a number")
+    return HeartbeatMessage(epoch, _check_pairs(pairs))
+
+
+def encode_end(
+    epoch: int, last_sequences: dict[bytes, int], step_count: int, mark_count: int
+) -> bytes:
+    """Encode the payload of an `end.` message."""
+    return msgpack.packb([VERSION, epoch, _pairs(last_sequences), step_count, mark_count])
+
+
+def decode_end(payload: bytes) -> EndMessage:
+    """Decode and check the payload of an `end.` message."""
+    _, epoch, pairs, step_count, mark_count = _unpack(payload, 5)
+    _require(_is_count(epoch), "epoch is not a number")
+    _require(_is_count(step_count) and _is_count(mark_count), "a count is not a number")
+    return EndMessage(epoch, _check_pairs(pairs), step_count, mark_count)
+
+
+def encode_events(epoch: int, seq: int, ts_ns: int, events: Sequence[dict[str, Any]]) -> bytes:
+    """Encode the payload of an `events.` message: all events of one command."""
+    return msgpack.packb([VERSION, epoch, seq, ts_ns, events])
+
+
+def decode_events(payload: bytes) -> tuple[int, int, int, list[dict[str, Any]]]:
+    """Decode the payload of an `events.` message: epoch, seq, ts_ns, events."""
+    _, epoch, seq, ts_ns, events = _unpack(payload, 5)
+    _require(_is_count(epoch) and _is_count(seq) and _is_count(ts_ns), "not a number")
+    _require(isinstance(events, list), "events is not a list")
+    return epoch, seq, ts_ns, events
+
+
+def _pairs(last_sequences: dict[bytes, int]) -> list[list[str | int]]:
+    return [[topic.decode(), last_sequences[topic]] for topic in sorted(last_sequences)]
+
+
+def _check_pairs(pairs: Any) -> dict[str, int]:
+    _require(isinstance(pairs, list), "last sequences is not a list")
+    for pair in pairs:
+        _require(isinstance(pair, list) and len(pair) == 2, "not a [topic, sequence] pair")
+        _require(isinstance(pair[0], str) and _is_count(pair[1]), "not a [topic, sequence] pair")
+    return dict(pairs)
+
+
+def _unpack(payload: bytes, width: int) -> list[Any]:
+    try:
+        fields = msgpack.unpackb(payload)
+    except Exception as error:  # the unpacker has no common base class for bad input
+        raise WireError(f"not MessagePack: {type(error).__name__}") from None
+    _require(isinstance(fields, list) and bool(fields), "the payload is not an array")
+    if fields[0] != VERSION or isinstance(fields[0], bool):
+        raise VersionError(f"payload version {fields[0]!r:.20}, this reader knows {VERSION}")
+    _require(len(fields) >= width, f"expected {width} fields, found {len(fields)}")
+    # A newer writer may append fields under the same version; they are not for us.
+    return fields[:width]
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= _INT64_MAX
+
+
+def _require(condition: bool, problem: str) -> None:
+    if not condition:
+        raise WireError(problem)
+
+
+class SequenceCheck:
+    """Follows the sequence of one topic within one epoch and says what each number means.
+
+    Attributes
+    ----------
+    expected : int
+        The next number in order.
+    gap_count, missing_count, duplicate_count, late_count : int
+        Runs of missing numbers, the numbers in them, numbers seen before, and
+        missing numbers that arrived after all, out of order.
+    """
+
+    def __init__(self) -> None:
+        self.expected = 1
+        self.gap_count = 0
+        self.missing_count = 0
+        self.duplicate_count = 0
+        self.late_count = 0
+        self._gaps: list[list[int]] = []  # [first, last] of what is still missing
+
+    def see(self, sequence: int) -> str:
+        """Take the next number and classify it.
+
+        Returns
+        -------
+        str
+            `next`, `gap` (numbers before it are missing), `duplicate`, or `late`
+            (it belongs into a gap reported before).
+        """
+        if sequence == self.expected:
+            self.expected += 1
+            return "next"
+        if sequence > self.expected:
+            self.miss(sequence - 1)
+            self.expected = sequence + 1
+            return "gap"
+        if self._take_late(sequence):
+            self.late_count += 1
+            return "late"
+        self.duplicate_count += 1
+        return "duplicate"
+
+    def miss(self, last: int) -> bool:
+        """Note that everything from the expected number to `last` was sent and not seen.
+
+        Returns
+        -------
+        bool
+            Whether anything is missing.
+        """
+        if last < self.expected:
+            return False
+        self.gap_count += 1
+        self.missing_count += last + 1 - self.expected
+        if len(self._gaps) < _GAPS_REMEMBERED:
+            self._gaps.append([self.expected, last])
+        self.expected = last + 1
+        return True
+
+    def _take_late(self, sequence: int) -> bool:
+        for gap in self._gaps:
+            if gap[0] <= sequence <= gap[1]:
+                rest = [[gap[0], sequence - 1], [sequence + 1, gap[1]]]
+                self._gaps.remove(gap)
+                self._gaps.extend(part for part in rest if part[0] <= part[1])
+                return True
+        return False
+
+
+@dataclass
+class FeedHealth:
+    """What a subscriber saw of a feed; `is_complete` when nothing is missing.
+
+    Attributes
+    ----------
+    message_count, step_count, mark_count : int
+        Taken over, not merely received.
+    gap_count, missing_count, duplicate_count, reordered_count : int
+        Of `marks.` messages.
+    malformed_count, epoch_change_count : int
+    has_ended : bool
+        Whether the publisher said that the feed is over.
+    """
+
+    message_count: int = 0
+    step_count: int = 0
+    mark_count: int = 0
+    gap_count: int = 0
+    missing_count: int = 0
+    duplicate_count: int = 0
+    reordered_count: int = 0
+    malformed_count: int = 0
+    epoch_change_count: int = 0
+    has_ended: bool = False
+
+    @property
+    def is_complete(self) -> bool:
+        """Every step of one publisher's feed arrived once, in order, to its end."""
+        lost = self.gap_count + self.malformed_count + self.epoch_change_count
+        return self.has_ended and lost == 0
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Return the figures as `(name, value)` for a summary."""
+        return [
+            ("messages", str(self.message_count)),
+            ("gaps", str(self.gap_count)),
+            ("missing_messages", str(self.missing_count)),
+            ("duplicates", str(self.duplicate_count)),
+            ("reordered", str(self.reordered_count)),
+            ("malformed", str(self.malformed_count)),
+            ("restarts", str(self.epoch_change_count)),
+        ]
