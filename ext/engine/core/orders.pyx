@@ -24,6 +24,10 @@ from engine.core.types cimport (
 )
 
 
+cdef extern from *:
+    const bint ENGINE_DEBUG      # 1 in debug builds: every invariant after every command
+
+
 cdef inline bint positive(int64_t value) noexcept:
     return value > 0 or value == OFF_GRID or value == TOO_LARGE
 
@@ -68,8 +72,13 @@ cdef class Orders(Liquidation):
             out[6] = self.needed
             out[7] = self.limit
             self.ts = self.ts_before
+        if ENGINE_DEBUG:
+            self.check()
         self.is_busy = False
         return 0
+
+    def check(self):
+        """Assert the invariants of everything; `Views` knows how."""
 
     cdef int refuse(self, int reason, int64_t needed, int64_t limit) noexcept:
         self.needed = needed

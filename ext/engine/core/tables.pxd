@@ -19,11 +19,24 @@ cdef int table_put(table_t *table, int32_t scope, int64_t key, int32_t row) exce
 cdef void table_remove(table_t *table, int32_t scope, int64_t key) noexcept nogil
 
 
+# The hash is C: it is meant to wrap, which debug builds would refuse elsewhere.
+cdef extern from *:
+    """
+    #ifndef ENGINE_MIX
+    #define ENGINE_MIX
+    static inline uint64_t engine_mix(uint64_t key, uint64_t scope) {
+        uint64_t h = key * 0x9E3779B97F4A7C15ULL;
+        h ^= (scope + 1) * 0xC2B2AE3D27D4EB4FULL;
+        h ^= h >> 32;
+        return h * 0x9E3779B97F4A7C15ULL >> 20;
+    }
+    #endif
+    """
+    uint64_t mix "engine_mix"(uint64_t key, uint64_t scope) noexcept nogil
+
+
 cdef inline uint64_t table_home(const table_t *table, int32_t scope, int64_t key) noexcept nogil:
-    cdef uint64_t h = <uint64_t>key * 0x9E3779B97F4A7C15ULL
-    h ^= (<uint64_t>scope + 1) * 0xC2B2AE3D27D4EB4FULL
-    h ^= h >> 32
-    return (h * 0x9E3779B97F4A7C15ULL >> 20) & table.mask
+    return mix(<uint64_t>key, <uint64_t>scope) & table.mask
 
 
 # The row of a key, NIL where there is none.

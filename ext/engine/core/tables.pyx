@@ -53,6 +53,11 @@ cdef int table_put(table_t *table, int32_t scope, int64_t key, int32_t row) exce
     return 0
 
 
+# Slots from one to another, going round.
+cdef inline uint64_t cyclic(uint64_t first, uint64_t last, uint64_t mask) noexcept nogil:
+    return last - first if last >= first else mask + 1 - (first - last)
+
+
 # Remove a key that is there. Later slots of the same run move up, so no tombstones.
 cdef void table_remove(table_t *table, int32_t scope, int64_t key) noexcept nogil:
     cdef uint64_t i = table_home(table, scope, key)
@@ -70,7 +75,7 @@ cdef void table_remove(table_t *table, int32_t scope, int64_t key) noexcept nogi
             break
         home = table_home(table, table.slots[j].scope, table.slots[j].key)
         # Move slot j into the hole unless its home lies cyclically in (i, j].
-        if ((j - home) & table.mask) >= ((j - i) & table.mask):
+        if cyclic(home, j, table.mask) >= cyclic(i, j, table.mask):
             table.slots[i] = table.slots[j]
             i = j
     table.slots[i].row = -1
