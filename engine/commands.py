@@ -222,7 +222,7 @@ def check_shape(line: Mapping[str, Any]) -> str:
     schemas = COMMANDS if kind == "cmd" else QUERIES
     name = line[kind]
     if not isinstance(name, str) or name not in schemas:
-        raise CommandError(f"unknown {kind}: {name!r:.80}")
+        raise CommandError(f"unknown {kind}: {_shown(name)}")
     fields = schemas[name]
     _check_fields(f"{kind} '{name}'", line, fields, also=(kind, "ts"))
     if "ts" in line and not (_is_int(line["ts"]) and line["ts"] >= 0):

@@ -24,23 +24,20 @@ FILE_BYTES_MAX = 400_000
 # What each module of the compiled core may cimport from the others: only rows above its own.
 CIMPORTS = {
     "types": "",
+    "memory": "",
     "fixed": "types",
     "tables": "types fixed",
     "events": "types fixed",
     "tiers": "types fixed",
     "book": "types fixed tables",
     "orderbook": "types fixed tables book",
-    "ledger": "types fixed tables events tiers book",
-    "matching": "types fixed tables events tiers book ledger",
-    "triggers": "types fixed tables events tiers book ledger",
-    "risk": "types fixed tables events tiers book ledger matching triggers",
-    "liquidation": "types fixed tables events tiers book ledger matching triggers risk",
-    "orders": "types fixed tables events tiers book ledger matching triggers risk liquidation",
-    "views": "types fixed tables events tiers book ledger matching triggers risk liquidation "
-             "orders",
-    "exchange": "types fixed tables events tiers book ledger matching triggers risk "
-                "liquidation orders views",
 }
+# From here on each module may use all above it, but for the standalone order book.
+for _upper in (
+    "ledger", "matching", "triggers", "risk", "deleveraging", "liquidation", "orders", "views",
+    "audit", "exchange",
+):
+    CIMPORTS[_upper] = " ".join(name for name in CIMPORTS if name != "orderbook")
 
 # Python modules outside the core that it may import.
 CORE_IMPORTS = {"engine.messages", "engine.errors"}

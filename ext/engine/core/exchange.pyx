@@ -4,6 +4,7 @@ from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport realloc
 from libc.string cimport memset
 
+from engine.core.audit cimport Audit
 from engine.core.fixed cimport (
     abs64, add, add_checked, ceil_div, max64, min64, mul, narrow, sub_checked, wide,
 )
@@ -23,10 +24,9 @@ from engine.core.types cimport (
     REJECT_POSITION_OPEN, REJECT_UNKNOWN_ACCOUNT, REJECT_UNKNOWN_ASSET, REJECT_UNKNOWN_SYMBOL,
     SIDE_BUY, TOO_LARGE,
 )
-from engine.core.views cimport Views
 
 
-cdef class ExchangeCore(Views):
+cdef class ExchangeCore(Audit):
     """The whole engine behind the seam, compiled.
 
     Every command takes ints (`engine.messages` has the sentinels), advances `seq` by one

@@ -3,13 +3,14 @@
 Each movement has two sides here, so the identity of `totals` holds after every method.
 """
 
-from libc.stdlib cimport free, realloc
+from libc.stdlib cimport free
 from libc.string cimport memset
 
 from engine.core.fixed cimport (
     abs64, add, add_checked, max64, min64, mul, mul_div_ceil, mul_div_floor, mul_wide, narrow,
     neg, sub_checked, wide,
 )
+from engine.core.memory cimport larger
 from engine.core.tables cimport table_free, table_get, table_init, table_put
 from engine.core.tiers cimport initial_margin, isolated_share, maintenance_margin
 from engine.core.types cimport (
@@ -19,15 +20,6 @@ from engine.core.types cimport (
 )
 
 cdef int64_t DEFAULT_LEVERAGE = 20 * RATE_SCALE
-
-
-cdef void *grown(void *rows, int32_t *capacity, size_t size) except NULL:
-    cdef int32_t wanted = 256 if capacity[0] == 0 else 2 * capacity[0]
-    cdef void *larger = realloc(rows, wanted * size)
-    if larger == NULL:
-        raise MemoryError("ledger")
-    capacity[0] = wanted
-    return larger
 
 
 cdef class Ledger(Desk):
@@ -62,8 +54,8 @@ cdef class Ledger(Desk):
     cdef int32_t new_account(self, int64_t account, int margin_mode) except -1:
         cdef int32_t row = self.account_count
         if row == self.account_capacity:
-            self.accounts = <account_t *>grown(
-                self.accounts, &self.account_capacity, sizeof(account_t))
+            self.accounts = <account_t *>larger(
+                self.accounts, &self.account_capacity, row + 1, sizeof(account_t))
         table_put(&self.account_table, 0, account, row)
         self.accounts[row].id = account
         self.accounts[row].first_wallet = self.accounts[row].first_position = NIL
@@ -75,7 +67,8 @@ cdef class Ledger(Desk):
         cdef int32_t row = self.pool_count
         cdef pool_t *pool
         if row == self.pool_capacity:
-            self.pools = <pool_t *>grown(self.pools, &self.pool_capacity, sizeof(pool_t))
+            self.pools = <pool_t *>larger(
+                self.pools, &self.pool_capacity, row + 1, sizeof(pool_t))
         pool = &self.pools[row]
         memset(pool, 0, sizeof(pool_t))
         pool.account = account
@@ -114,8 +107,8 @@ cdef class Ledger(Desk):
             return row
         row = self.position_count
         if row == self.position_capacity:
-            self.positions = <position_t *>grown(
-                self.positions, &self.position_capacity, sizeof(position_t))
+            self.positions = <position_t *>larger(
+                self.positions, &self.position_capacity, row + 1, sizeof(position_t))
         table_put(&self.position_table, account, symbol, row)
         self.position_count += 1
         position = &self.positions[row]
@@ -177,8 +170,8 @@ cdef class Ledger(Desk):
         if self.pools[pool].is_pending:
             return 0
         if self.pending_count == self.pending_capacity:
-            self.pending = <int32_t *>grown(
-                self.pending, &self.pending_capacity, sizeof(int32_t))
+            self.pending = <int32_t *>larger(
+                self.pending, &self.pending_capacity, self.pending_count + 1, sizeof(int32_t))
         self.pools[pool].is_pending = 1
         self.pending[self.pending_count] = pool
         self.pending_count += 1
@@ -194,8 +187,9 @@ cdef class Ledger(Desk):
         if self.orders[order].changed:
             return 0
         if self.changed_order_count == self.changed_order_capacity:
-            self.changed_orders = <int32_t *>grown(
-                self.changed_orders, &self.changed_order_capacity, sizeof(int32_t))
+            self.changed_orders = <int32_t *>larger(
+                self.changed_orders, &self.changed_order_capacity, self.changed_order_count + 1,
+                sizeof(int32_t))
         self.changed_orders[self.changed_order_count] = order
         self.changed_order_count += 1
         self.orders[order].changed = self.changed_order_count
@@ -343,8 +337,9 @@ cdef class Ledger(Desk):
         if after >= 0:
             self.positions[after].prev_open = position
         if instrument.holder_count == instrument.holder_capacity:
-            instrument.holders = <int32_t *>grown(
-                instrument.holders, &instrument.holder_capacity, sizeof(int32_t))
+            instrument.holders = <int32_t *>larger(
+                instrument.holders, &instrument.holder_capacity, instrument.holder_count + 1,
+                sizeof(int32_t))
         instrument.holders[instrument.holder_count] = position
         row.holder_slot = instrument.holder_count
         instrument.holder_count += 1

@@ -6,7 +6,7 @@
 
 from libc.stdint cimport int32_t, int64_t
 
-from engine.core.risk cimport Risk
+from engine.core.deleveraging cimport Deleveraging
 
 # A pool with its measure; ordered worst first.
 cdef struct measured_t:
@@ -15,23 +15,9 @@ cdef struct measured_t:
     int32_t asset, symbol        # break ties within an account
     int32_t pool                 # row
 
-# A candidate for deleveraging; stale once its pool's version has moved on.
-cdef struct candidate_t:
-    int64_t score
-    int64_t account              # id, breaks ties
-    int32_t position
-    int32_t version
-
-# Candidates of one side of one symbol, a heap with the first to be closed on top.
-cdef struct ranking_t:
-    candidate_t *heap
-    int32_t count, capacity
-    int32_t log_read             # touches seen so far
-    int32_t is_built
-
 cdef bint is_more_urgent(const measured_t *a, const measured_t *b) noexcept nogil
 
-cdef class Liquidation(Risk):
+cdef class Liquidation(Deleveraging):
     cdef int32_t *batch          # pools of the evaluation round under way
     cdef int32_t batch_capacity
     cdef measured_t *round_rows
@@ -41,10 +27,6 @@ cdef class Liquidation(Risk):
     cdef int32_t *marked         # symbols whose mark the command under way moved
     cdef int32_t marked_count, marked_capacity
     cdef dict waiting            # queued pools that are stuck for now, longest first
-    cdef ranking_t *rankings     # two a symbol, built when first needed in a command
-    cdef int32_t ranking_count
-    cdef bint is_ranking_live
-    cdef list touch_log          # pools touched since the first ranking was built
 
     cdef int settle(self) except -1
     cdef int work_off_queue(self) except -1
@@ -82,15 +64,3 @@ cdef class Liquidation(Risk):
         self, int32_t asset, int32_t symbol, int64_t lots, int64_t added_value) except? -1
     cdef int take_over(
         self, int32_t position, int side, int64_t lots, int64_t bound) except -1
-
-    cdef int64_t score_of(self, int32_t position, int64_t equity) except? -1
-    cdef int rank_add(self, ranking_t *ranking, int32_t position) except -1
-    cdef int rank_refresh(self, int32_t symbol, int side) except -1
-    cdef int rank_push(self, ranking_t *ranking, candidate_t row) except -1
-    cdef candidate_t rank_pop(self, ranking_t *ranking) noexcept
-    cdef int drop_rankings(self) except -1
-    cdef int64_t auto_deleverage(
-        self, int32_t position, int side, int64_t lots, int64_t bound) except? -1
-    cdef int close_against(
-        self, int32_t position, int32_t counter, int side, int64_t lots, int64_t bound,
-        int64_t rank) except -1

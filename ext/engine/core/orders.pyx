@@ -78,7 +78,7 @@ cdef class Orders(Liquidation):
         return 0
 
     def check(self):
-        """Assert the invariants of everything; `Views` knows how."""
+        """Assert the invariants of everything; `Audit` knows how."""
 
     cdef int refuse(self, int reason, int64_t needed, int64_t limit) noexcept:
         self.needed = needed

@@ -41,5 +41,6 @@ cdef class Risk(Matching):
     cdef int64_t walk(
         self, position_t *position, const bound_t *bound, int step
     ) except? -1
+    cdef int64_t call_level_rate(self, int level) noexcept
     cdef int level_of(self, pool_t *pool, int64_t equity, int64_t maintenance) noexcept
     cdef bint level_reached(self, int64_t equity, int64_t maintenance, int64_t level) noexcept

@@ -62,6 +62,10 @@ cdef class Risk(Matching):
 
     # --- margin-call levels -----------------------------------------------------------
 
+    # Margin ratio of a margin-call level, counted from 0.
+    cdef int64_t call_level_rate(self, int level) noexcept:
+        return CALL_LEVELS[level]
+
     # Whether margin_ratio >= level; spent equity counts as beyond every level.
     cdef bint level_reached(self, int64_t equity, int64_t maintenance, int64_t level) noexcept:
         return equity <= 0 or mul(maintenance, RATE_SCALE) >= mul(level, equity)

@@ -11,5 +11,3 @@ cdef class Views(Orders):
     cdef int64_t walk_due(self, int32_t position, int64_t most, int step) except? -1
     cdef int64_t bankruptcy_price(self, int32_t position) except? -1
     cdef int64_t adl_rank(self, int32_t position) except? -1
-    cdef int check_account(self, int32_t account) except -1
-    cdef int check_book(self, int32_t symbol) except -1

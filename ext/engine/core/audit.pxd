@@ -1,0 +1,10 @@
+# What vouches for the state: one hash of all that is logical in it, and one method that
+# recomputes everything and compares.
+
+from libc.stdint cimport int32_t
+
+from engine.core.views cimport Views
+
+cdef class Audit(Views):
+    cdef int check_account(self, int32_t account) except -1
+    cdef int check_book(self, int32_t symbol) except -1

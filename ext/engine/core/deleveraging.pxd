@@ -1,0 +1,43 @@
+# Auto-deleveraging: opposing holders are closed at the bankruptcy price of a position that
+# neither the book nor the fund takes.
+#
+# A ranking is not kept from tick to tick. It is built when first needed in a command, as a
+# heap, and from then on told of the pools that were touched; entries of a pool that has
+# changed since are recognised by its version and passed over.
+
+from libc.stdint cimport int32_t, int64_t
+
+from engine.core.risk cimport Risk
+
+# A candidate for deleveraging; stale once its pool's version has moved on.
+cdef struct candidate_t:
+    int64_t score
+    int64_t account              # id, breaks ties
+    int32_t position
+    int32_t version
+
+# Candidates of one side of one symbol, a heap with the first to be closed on top.
+cdef struct ranking_t:
+    candidate_t *heap
+    int32_t count, capacity
+    int32_t log_read             # touches seen so far
+    int32_t is_built
+
+cdef class Deleveraging(Risk):
+    cdef ranking_t *rankings     # two a symbol
+    cdef int32_t ranking_count
+    cdef bint is_ranking_live
+    cdef list touch_log          # pools touched since the first ranking was built
+
+    cdef int log_touch(self, int32_t pool) except -1
+    cdef int64_t score_of(self, int32_t position, int64_t equity) except? -1
+    cdef int rank_add(self, ranking_t *ranking, int32_t position) except -1
+    cdef int rank_refresh(self, int32_t symbol, int side) except -1
+    cdef int rank_push(self, ranking_t *ranking, candidate_t row) except -1
+    cdef candidate_t rank_pop(self, ranking_t *ranking) noexcept
+    cdef int drop_rankings(self) except -1
+    cdef int64_t auto_deleverage(
+        self, int32_t position, int side, int64_t lots, int64_t bound) except? -1
+    cdef int close_against(
+        self, int32_t position, int32_t counter, int side, int64_t lots, int64_t bound,
+        int64_t rank) except -1
