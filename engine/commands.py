@@ -47,7 +47,7 @@ def _name(*, required: bool = True) -> Field:
 
 
 def _flag() -> Field:
-    return Field(lambda value: isinstance(value, bool), "true or false", False)
+    return Field(lambda value: value is None or isinstance(value, bool), "true or false", False)
 
 
 def _choice(*names: str, required: bool = True) -> Field:
@@ -251,8 +251,9 @@ def _check_fields(
 
 
 def _shown(value: Any) -> str:
-    """A refused value, shortened; a huge integer is never written out."""
-    if isinstance(value, int) and abs(value) >= 10**40:
-        return "an integer of more than forty digits"
-    shown = repr(value) if isinstance(value, (str, int, float)) else f"a {type(value).__name__}"
+    """A refused value, shortened; an integer of thousands of digits is never written out."""
+    try:
+        shown = repr(value)
+    except ValueError:
+        return "an integer of thousands of digits"
     return shown if len(shown) <= 60 else shown[:57] + "..."

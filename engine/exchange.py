@@ -427,7 +427,7 @@ class Exchange:
         self.core.place_order(
             account, symbol, order_id, int(Side[line["side"].upper()]), int(order_type),
             self._lots(symbol, line["quantity"]), self._price(symbol, line.get("price")),
-            tif, line.get("post_only", False), line.get("reduce_only", False), int(stp), ts)
+            tif, bool(line.get("post_only")), bool(line.get("reduce_only")), int(stp), ts)
         key = (account, order_id)
         if self._was_accepted and (client_id is not None or key in self._client_ids):
             self._client_ids.setdefault(key, []).append((self.seq, client_id))

@@ -84,7 +84,7 @@ class HaltMode(IntEnum):
 
 
 class Command(IntEnum):
-    """Commands of the contract; `UNSUPPORTED_COMMANDS` are known but not built yet."""
+    """Commands of the contract; what is not built yet is refused as `unsupported`."""
 
     ASSET = 0
     COLLATERAL = 1

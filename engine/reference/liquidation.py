@@ -38,9 +38,17 @@ from engine.reference.state import (
 )
 
 
+NO_LIQUIDATION = (HaltMode.NO_LIQUIDATION, HaltMode.ALL)
+
+
 def is_due(equity: int, maintenance: int) -> bool:
     """Whether margin_ratio has reached 1; equity at or below zero counts as worse."""
     return equity <= maintenance
+
+
+def is_healthy(equity: int, maintenance: int) -> bool:
+    """Whether a pool in liquidation may leave it: margin_ratio under 1 by the exit buffer."""
+    return maintenance * RATE_SCALE < (RATE_SCALE - EXIT_BUFFER) * equity
 
 
 def level_reached(equity: int, maintenance: int, level: int) -> bool:
@@ -55,7 +63,7 @@ class Liquidation(Matching):
         """Work off everything that the command set off, then report what changed."""
         self.work_off_queue()
         for instrument in self.marked:
-            if instrument.fund.quantity and instrument.halt is HaltMode.NONE:
+            if instrument.fund.quantity and instrument.halt not in NO_LIQUIDATION:
                 self.reduce_inventory(instrument)
                 self.work_off_queue()
         self.marked.clear()
@@ -90,6 +98,9 @@ class Liquidation(Matching):
         that a round touched are looked at in the next.
         """
         while True:
+            for pool in list(self.waiting):
+                if is_healthy(*self.measure(pool)):
+                    self.stop_waiting(pool)
             touched, self.pending = self.pending, set()
             pools = [pool for pool in self.all_pools() if not pool.in_queue]
             pools.sort(key=self.urgency_of)
@@ -172,7 +183,6 @@ class Liquidation(Matching):
 
     def work(self, pool: Pool) -> None:
         """Liquidate one pool until it is healthy, flat, or nothing more can be done."""
-        self.cancel_pool_orders(pool)
         stuck: set[int] = set()
         while True:
             equity, maintenance = self.measure(pool)
@@ -183,9 +193,10 @@ class Liquidation(Matching):
                     outcome = LiquidationOutcome.BANKRUPT
                 self.finish(pool, outcome, equity, maintenance)
                 return
-            if maintenance * RATE_SCALE < (RATE_SCALE - EXIT_BUFFER) * equity:
+            if is_healthy(equity, maintenance):
                 self.finish(pool, LiquidationOutcome.RELEASED, equity, maintenance)
                 return
+            self.cancel_pool_orders(pool)
             allowed = [
                 position for position in positions
                 if position.symbol not in stuck and self.may_liquidate(position)
@@ -199,8 +210,7 @@ class Liquidation(Matching):
         self.waiting.append(pool)
 
     def may_liquidate(self, position: Position) -> bool:
-        halt = self.instruments[position.symbol].halt
-        return halt not in (HaltMode.NO_LIQUIDATION, HaltMode.ALL)
+        return self.instruments[position.symbol].halt not in NO_LIQUIDATION
 
     def finish(
         self, pool: Pool, outcome: LiquidationOutcome, equity: int, maintenance: int

@@ -67,7 +67,7 @@ cdef class Audit(Views):
             words.put(books.external)
         for i in range(self.instrument_count):
             digest_instrument(self, i, words)
-        for i in sorted(range(self.account_count), key=self.account_id):
+        for _, i in sorted([(self.accounts[i].id, i) for i in range(self.account_count)]):
             digest_account(self, i, words)
             if words.count > 4096:
                 words.flush(digest)
@@ -181,19 +181,23 @@ cdef class Audit(Views):
         return 0
 
 
-# A pool outside the queue is not due, and every mark is short of its triggers.
+# A pool outside the queue is not due, one inside is; and every mark is short of their
+# triggers.
 cdef int check_pool(Audit core, int32_t pool) except -1:
     cdef int64_t equity, maintenance, mark
     cdef int32_t row = core.pools[pool].first_open
-    if row < 0 or core.pools[pool].in_queue:
+    if row < 0:
         return 0
     core.measure(pool, &equity, &maintenance)
-    core.require(
-        equity > maintenance,
-        f"missed breach: pool row {pool}, equity {equity}, maintenance {maintenance}")
-    core.require(
-        core.level_of(&core.pools[pool], equity, maintenance) == core.pools[pool].call_level,
-        f"missed margin call: pool row {pool}")
+    if core.pools[pool].in_queue:
+        core.require(equity <= maintenance, f"missed release: pool row {pool}")
+    else:
+        core.require(
+            equity > maintenance,
+            f"missed breach: pool row {pool}, equity {equity}, maintenance {maintenance}")
+        core.require(
+            core.level_of(&core.pools[pool], equity, maintenance)
+            == core.pools[pool].call_level, f"missed margin call: pool row {pool}")
     while row >= 0:
         mark = core.instruments[core.positions[row].symbol].mark
         core.require(

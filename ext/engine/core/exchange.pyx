@@ -570,8 +570,11 @@ cdef class ExchangeCore(Audit):
         if instrument.mark == NONE:
             return REJECT_NO_MARK_PRICE
         books = &self.assets[instrument.settle]
-        holders = [instrument.holders[i] for i in range(instrument.holder_count)]
-        for position in sorted(holders, key=self.position_key):
+        for _, position in sorted([
+            (self.accounts[self.positions[instrument.holders[i]].account].id,
+             instrument.holders[i])
+            for i in range(instrument.holder_count)
+        ]):
             amount = self.funding_owed(
                 <int32_t>symbol, self.positions[position].quantity, rate)
             self.charge(position, amount)

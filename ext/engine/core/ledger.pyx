@@ -206,9 +206,11 @@ cdef class Ledger(Desk):
                 self.emit_order_update(row)
         self.changed_order_count = 0
         if self.changed_positions:
-            if len(self.changed_positions) > 1:
-                self.changed_positions.sort(key=self.position_key)
-            for row in self.changed_positions:
+            # Canonical order: account id, symbol.
+            for _, _, row in sorted([
+                (self.accounts[self.positions[i].account].id, self.positions[i].symbol, i)
+                for i in self.changed_positions
+            ]):
                 self.positions[row].is_changed = 0
                 out = self.emit(EVENT_POSITION)
                 out[0] = self.accounts[self.positions[row].account].id
@@ -220,9 +222,11 @@ cdef class Ledger(Desk):
                     out[4] = self.pools[self.positions[row].isolated].balance
             self.changed_positions.clear()
         if self.changed_pools:
-            if len(self.changed_pools) > 1:
-                self.changed_pools.sort(key=self.pool_key)
-            for row in self.changed_pools:
+            # Canonical order: account id, asset.
+            for _, _, row in sorted([
+                (self.accounts[self.pools[i].account].id, self.pools[i].asset, i)
+                for i in self.changed_pools
+            ]):
                 self.pools[row].is_changed = 0
                 out = self.emit(EVENT_BALANCE)
                 out[0] = self.accounts[self.pools[row].account].id
@@ -230,14 +234,6 @@ cdef class Ledger(Desk):
                 out[2] = self.pools[row].balance
             self.changed_pools.clear()
         return 0
-
-    def position_key(self, int32_t row):
-        """Canonical order of positions: account id, symbol."""
-        return self.accounts[self.positions[row].account].id, self.positions[row].symbol
-
-    def pool_key(self, int32_t row):
-        """Canonical order of wallets: account id, asset."""
-        return self.accounts[self.pools[row].account].id, self.pools[row].asset
 
     cdef int emit_order_update(self, int32_t order) except -1:
         cdef int64_t *out = self.emit(EVENT_ORDER_UPDATE)

@@ -52,6 +52,8 @@ cdef class Liquidation(Deleveraging):
 
     cdef int work(self, int32_t pool) except -1
     cdef int drop_pending(self, int32_t pool) except -1
+    cdef bint may_liquidate(self, int32_t symbol) noexcept
+    cdef bint is_healthy(self, const measured_t *row) noexcept
     cdef int32_t choose_position(self, int32_t pool, set stuck) except? -2
     cdef int64_t step(self, int32_t pool, int32_t position, const measured_t *row) except? -1
     cdef int64_t step_quantity(self, int32_t position) except? -1

@@ -15,7 +15,7 @@ from engine.core.tiers cimport maintenance_margin, tier_index, tier_t
 from engine.core.types cimport (
     CANCEL_LIQUIDATION, EVENT_LIQUIDATION_FINISHED, EVENT_LIQUIDATION_STARTED,
     EVENT_LIQUIDATION_STEP, EVENT_LIQUIDATION_TAKEOVER, EVENT_MARGIN_CALL,
-    EVENT_MARGIN_CALL_CLEARED, HALT_ALL, HALT_NO_LIQUIDATION, HALT_NONE, INSURANCE_DEFICIT,
+    EVENT_MARGIN_CALL_CLEARED, HALT_ALL, HALT_NO_LIQUIDATION, INSURANCE_DEFICIT,
     INSURANCE_INVENTORY, INSURANCE_LIQUIDATION_FEE, NIL, NONE, OUTCOME_BANKRUPT, OUTCOME_CLOSED,
     OUTCOME_RELEASED, RATE_SCALE, SIDE_BUY, SIDE_SELL, TIF_IOC, TYPE_LIMIT,
 )
@@ -73,8 +73,7 @@ cdef class Liquidation(Deleveraging):
             self.work_off_queue()
         for i in range(self.marked_count):
             symbol = self.marked[i]
-            if (self.instruments[symbol].fund.quantity
-                    and self.instruments[symbol].halt == HALT_NONE):
+            if self.instruments[symbol].fund.quantity and self.may_liquidate(symbol):
                 self.reduce_inventory(symbol)
                 self.work_off_queue()
         self.marked_count = 0
@@ -104,12 +103,14 @@ cdef class Liquidation(Deleveraging):
         cdef int32_t pool
         if self.waiting:
             for pool in islice(self.waiting, RETRIES_PER_COMMAND):
+                self.pools[pool].is_waiting = 0
                 self.note_pending(pool)
         return 0
 
     cdef int retry_all(self) except -1:
         cdef int32_t pool
         for pool in self.waiting:
+            self.pools[pool].is_waiting = 0
             self.note_pending(pool)
         return 0
 
@@ -166,13 +167,18 @@ cdef class Liquidation(Deleveraging):
                 self.file_pool(row.pool, row.equity, row.maintenance)
         return 0
 
-    # A queued pool that changed, or that is to be looked at again.
+    # A queued pool that changed, that is to be tried again, or whose release trigger the
+    # mark has reached (then it still waits, and goes on waiting unless it is healthy).
     cdef int requeue(self, int32_t pool) except -1:
+        cdef measured_t row = self.measured(pool)
+        if self.pools[pool].is_waiting and not self.is_healthy(&row):
+            return self.file_release(pool, row.equity, row.maintenance)
         self.pools[pool].is_waiting = 0
+        self.unfile_pool(pool)
         self.waiting.pop(pool, None)
         if self.pools[pool].heap_index >= 0:
             self.queue_remove(self.pools[pool].heap_index)
-        return self.queue_push(self.measured(pool))
+        return self.queue_push(row)
 
     cdef int evaluate(self, const measured_t *row) except -1:
         self.set_call_level(
@@ -333,15 +339,15 @@ cdef class Liquidation(Deleveraging):
         cdef measured_t row
         cdef int32_t position
         cdef set stuck = set()
-        self.cancel_pool_orders(pool)
         while True:
             row = self.measured(pool)
             if self.pools[pool].first_open < 0:
                 return self.finish(
                     pool, OUTCOME_BANKRUPT if self.pools[pool].balance < 0 else OUTCOME_CLOSED,
                     &row)
-            if mul(row.maintenance, RATE_SCALE) < mul(row.equity, RATE_SCALE - EXIT_BUFFER):
+            if self.is_healthy(&row):
                 return self.finish(pool, OUTCOME_RELEASED, &row)
+            self.cancel_pool_orders(pool)
             position = self.choose_position(pool, stuck)
             if position < 0:
                 break
@@ -351,7 +357,7 @@ cdef class Liquidation(Deleveraging):
         self.drop_pending(pool)
         self.pools[pool].is_waiting = self.pools[pool].has_stuck = 1
         self.waiting[pool] = None
-        return 0
+        return self.file_release(pool, row.equity, row.maintenance)
 
     cdef int drop_pending(self, int32_t pool) except -1:
         cdef int32_t i
@@ -365,16 +371,22 @@ cdef class Liquidation(Deleveraging):
         self.pools[pool].is_pending = 0
         return 0
 
+    cdef bint may_liquidate(self, int32_t symbol) noexcept:
+        cdef int halt = self.instruments[symbol].halt
+        return halt != HALT_NO_LIQUIDATION and halt != HALT_ALL
+
+    # Whether a pool in liquidation may leave it: margin_ratio under 1 by the exit buffer.
+    cdef bint is_healthy(self, const measured_t *row) noexcept:
+        return mul(row.maintenance, RATE_SCALE) < mul(row.equity, RATE_SCALE - EXIT_BUFFER)
+
     # The position with the largest maintenance margin that may be liquidated and is not
     # stuck; the first by symbol of equals, NIL where there is none.
     cdef int32_t choose_position(self, int32_t pool, set stuck) except? -2:
         cdef int32_t row = self.pools[pool].first_open
         cdef int32_t chosen = NIL
         cdef int64_t most = -1, margin
-        cdef int halt
         while row >= 0:
-            halt = self.instruments[self.positions[row].symbol].halt
-            if halt != HALT_NO_LIQUIDATION and halt != HALT_ALL and row not in stuck:
+            if self.may_liquidate(self.positions[row].symbol) and row not in stuck:
                 margin = self.maintenance(row)
                 if margin > most:
                     most, chosen = margin, row

@@ -470,13 +470,9 @@ cdef class Orders(Liquidation):
                 return REJECT_UNKNOWN_ACCOUNT
             self.cancel_of_account(owner, symbol)
             return ACCEPTED
-        for owner in sorted(range(self.account_count), key=self.account_id):
+        for _, owner in sorted([(self.accounts[i].id, i) for i in range(self.account_count)]):
             self.cancel_of_account(owner, symbol)
         return ACCEPTED
-
-    def account_id(self, int32_t row):
-        """Id of an account row."""
-        return self.accounts[row].id
 
     cdef int cancel_of_account(self, int32_t account, int64_t symbol) except -1:
         cdef int32_t position = self.accounts[account].first_position

@@ -33,6 +33,8 @@ cdef class Risk(Matching):
     cdef int add_triggers(self) except -1
     cdef int collect_crossed(self, int32_t symbol) except -1
     cdef int file_pool(self, int32_t pool, int64_t equity, int64_t maintenance) except -1
+    cdef int64_t split(self, int32_t pool, int *shift) except? -1
+    cdef int file_release(self, int32_t pool, int64_t equity, int64_t maintenance) except -1
     cdef int file_trigger(self, int32_t row, int rising, int64_t price) except -1
     cdef int unfile_pool(self, int32_t pool) except -1
     cdef int safe_range(

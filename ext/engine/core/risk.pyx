@@ -89,18 +89,14 @@ cdef class Risk(Matching):
         cdef bint is_calling = owner.call_level < LEVELS
         cdef bint may_clear = owner.call_level > 0
         cdef bound_t down, up
-        cdef i128 slack, clear_slack = wide(0), total = wide(0), share, contribution
+        cdef i128 slack, clear_slack = wide(0), share, contribution
         cdef int64_t worth, requirement, low, high, clear_low, clear_high, part, parts
         cdef int32_t row = owner.first_open
         cdef int shift
         cdef position_t *position
         if row < 0:
             return 0
-        while row >= 0:
-            total = add(total, wide(self.notional(row)))
-            row = self.positions[row].next_open
-        shift = max64(0, bit_length(total) - 31)
-        parts = max64(1, narrow(shift_right(total, shift)))
+        parts = self.split(pool, &shift)
         down.sense, up.sense = 1, -1
         if is_calling:
             down.weight = CALL_LEVELS[owner.call_level]
@@ -141,6 +137,38 @@ cdef class Risk(Matching):
             self.file_trigger(row, 0, low)
             self.file_trigger(row, 1, high)
             row = position.next_open
+        return 0
+
+    # How a pool's slack is split: a position gets (notional >> shift) of the parts returned.
+    cdef int64_t split(self, int32_t pool, int *shift) except? -1:
+        cdef i128 total = wide(0)
+        cdef int32_t row = self.pools[pool].first_open
+        while row >= 0:
+            total = add(total, wide(self.notional(row)))
+            row = self.positions[row].next_open
+        shift[0] = max64(0, bit_length(total) - 31)
+        return max64(1, narrow(shift_right(total, shift[0])))
+
+    # File triggers at which a waiting pool, due now, may have become healthy.
+    cdef int file_release(self, int32_t pool, int64_t equity, int64_t maintenance) except -1:
+        cdef int shift
+        cdef int64_t parts = self.split(pool, &shift)
+        cdef int64_t low, high
+        cdef i128 gap = sub(wide(maintenance), wide(equity))
+        cdef i128 share
+        cdef bound_t bound
+        cdef int32_t row = self.pools[pool].first_open
+        bound.weight = RATE_SCALE
+        bound.sense = -1
+        while row >= 0:
+            share = floor_div(mul_wide(gap, self.notional(row) >> shift), wide(parts))
+            share = add(share, sub(wide(self.unrealized(row)), wide(self.maintenance(row))))
+            # Contribution <= share fails where it reaches share + 1.
+            bound.limit = sub(mul_wide(add(share, wide(1)), RATE_SCALE), wide(1))
+            self.safe_range(&self.positions[row], &bound, &low, &high)
+            self.file_trigger(row, 0, low)
+            self.file_trigger(row, 1, high)
+            row = self.positions[row].next_open
         return 0
 
     # Move one trigger of a position to a price (0 or MONEY_MAX: no trigger).
