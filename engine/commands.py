@@ -47,7 +47,7 @@ def _name(*, required: bool = True) -> Field:
 
 
 def _flag() -> Field:
-    return Field(lambda value: value is None or isinstance(value, bool), "true or false", False)
+    return _or_null(Field(lambda value: isinstance(value, bool), "true or false", False))
 
 
 def _choice(*names: str, required: bool = True) -> Field:

@@ -16,7 +16,7 @@ from engine.core.types cimport (
     CMD_LEVERAGE, CMD_MARGIN_MODE, CMD_MARK, CMD_MARKS, CMD_ORDER, CMD_RESUME, CMD_TIERS,
     CMD_TIME, CMD_WITHDRAW, EVENT_ACCOUNT_OPENED, EVENT_ASSET_ADDED, EVENT_FUNDING_PAYMENT,
     EVENT_HALTED, EVENT_INSTRUMENT_ADDED, EVENT_LEVERAGE_CHANGED, EVENT_MARGIN_MODE_CHANGED,
-    EVENT_MARK, EVENT_RESUMED, EVENT_TIERS_CHANGED, HALT_NONE, INSURANCE_COMMAND,
+    EVENT_MARK, EVENT_RESUMED, EVENT_TIERS_CHANGED, HALT_ALL, HALT_NONE, INSURANCE_COMMAND,
     INSURANCE_FUNDING, MODE_ISOLATED, MONEY_MAX, NIL, NONE, OFF_GRID, RATE_SCALE,
     REJECT_ACCOUNT_LIQUIDATING, REJECT_ALREADY_EXISTS, REJECT_INSUFFICIENT_BALANCE,
     REJECT_INSUFFICIENT_MARGIN, REJECT_LEVERAGE, REJECT_MALFORMED, REJECT_NO_MARK_PRICE,
@@ -84,6 +84,8 @@ cdef class ExchangeCore(Audit):
         cdef int64_t *out
         cdef int reason = REJECT_MALFORMED
         schedule_load(&schedule, tier_rule, tiers)
+        if not (0 <= settle < self.asset_count and marks_per_tick > 0 and unit_value > 0):
+            raise ValueError("settle, marks_per_tick or unit_value out of range")
         if self.begin(ts):
             row = <instrument_t *>realloc(
                 self.instruments, (self.instrument_count + 1) * sizeof(instrument_t))
@@ -139,7 +141,7 @@ cdef class ExchangeCore(Audit):
 
     cdef int do_open_account(self, int64_t account, int margin_mode) except -2:
         cdef int64_t *out
-        if account <= 0:
+        if account <= 0 or not 0 <= margin_mode <= MODE_ISOLATED:
             return REJECT_MALFORMED
         if self.find_account(account) >= 0:
             return REJECT_ALREADY_EXISTS
@@ -304,6 +306,8 @@ cdef class ExchangeCore(Audit):
         cdef int32_t owner
         cdef position_t *position
         cdef int64_t *out
+        if not 0 <= mode <= MODE_ISOLATED:
+            return REJECT_MALFORMED
         if not 0 <= symbol < self.instrument_count:
             return REJECT_UNKNOWN_SYMBOL
         owner = self.find_account(account)
@@ -628,6 +632,8 @@ cdef class ExchangeCore(Audit):
 
     cdef int do_halt(self, int64_t symbol, int mode) except -2:
         cdef int64_t *out
+        if not HALT_NONE <= mode <= HALT_ALL:
+            return REJECT_MALFORMED
         if not 0 <= symbol < self.instrument_count:
             return REJECT_UNKNOWN_SYMBOL
         self.instruments[symbol].halt = mode

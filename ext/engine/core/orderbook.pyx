@@ -23,6 +23,12 @@ cdef enum:
     FLAG_POST_ONLY = 8           # above the three bits of the self-trade prevention mode
 
 
+cdef int require_side(int side) except -1:
+    if not 0 <= side <= 1:
+        raise ValueError(f"side must be 0 or 1, not {side}")
+    return 0
+
+
 cdef class OrderBook(Desk):
     """A price-time-priority limit order book.
 
@@ -148,12 +154,16 @@ cdef class OrderBook(Desk):
 
     def best(self, int side):
         """Return the best price of a side in ticks, None where it is empty. O(1)."""
-        cdef int64_t price = best_price(&self.books[0], side, NONE)
+        cdef int64_t price
+        require_side(side)
+        price = best_price(&self.books[0], side, NONE)
         return None if price == NONE else price
 
     def levels(self, int side, Py_ssize_t depth=2**31):
         """Return the best levels of a side as (price, lots), best first."""
-        cdef int32_t level = self.books[0].sides[side].best
+        cdef int32_t level
+        require_side(side)
+        level = self.books[0].sides[side].best
         out = []
         while level >= 0 and len(out) < depth:
             out.append((self.books[0].levels[level].price, self.books[0].levels[level].quantity))
@@ -162,8 +172,10 @@ cdef class OrderBook(Desk):
 
     def queue(self, int side, int64_t price):
         """Return (owner, order id, open lots) of the orders at a price, first in turn first."""
-        cdef int32_t level = self.books[0].sides[side].best
+        cdef int32_t level
         cdef int32_t order
+        require_side(side)
+        level = self.books[0].sides[side].best
         out = []
         while level >= 0 and self.books[0].levels[level].price != price:
             level = self.books[0].levels[level].worse

@@ -246,15 +246,22 @@ cdef class Views(Orders):
 
     # --- markets ----------------------------------------------------------------------
 
-    def require_symbol(self, int64_t symbol):
-        """Raise for a symbol that does not exist."""
+    def require_symbol(self, int64_t symbol, int side=0):
+        """Raise for a symbol or a side that does not exist."""
         if not 0 <= symbol < self.instrument_count:
             raise LookupError(RejectReason.UNKNOWN_SYMBOL)
+        if not 0 <= side <= 1:
+            raise ValueError(f"side must be 0 or 1, not {side}")
+
+    def require_asset(self, int64_t asset):
+        """Raise for an asset that does not exist."""
+        if not 0 <= asset < self.asset_count:
+            raise LookupError(RejectReason.UNKNOWN_ASSET)
 
     def book_levels(self, int64_t symbol, int side, int64_t depth):
         """Best `depth` levels of a side: (price, [(account, order_id, leaves), ...])."""
         cdef int32_t level, order
-        self.require_symbol(symbol)
+        self.require_symbol(symbol, side)
         level = self.books[symbol].sides[side].best
         levels = []
         while level >= 0 and depth > 0:
@@ -320,7 +327,7 @@ cdef class Views(Orders):
         cdef instrument_t *instrument
         cdef int32_t i, position
         cdef int64_t equity, maintenance
-        self.require_symbol(symbol)
+        self.require_symbol(symbol, side)
         instrument = &self.instruments[symbol]
         rows = []
         for i in range(instrument.holder_count):
@@ -342,14 +349,15 @@ cdef class Views(Orders):
 
     def insurance_balance(self, int64_t asset):
         """Balance of the insurance fund."""
-        if not 0 <= asset < self.asset_count:
-            raise LookupError(RejectReason.UNKNOWN_ASSET)
+        self.require_asset(asset)
         return self.assets[asset].insurance
 
     def totals_view(self, int32_t asset):
         """The terms of the conservation identity of one asset, and their drift."""
         cdef int32_t i
-        cdef asset_t *books = &self.assets[asset]
+        cdef asset_t *books
+        self.require_asset(asset)
+        books = &self.assets[asset]
         wallets = isolated = entries = 0
         for i in range(self.pool_count):
             if self.pools[i].asset == asset:
