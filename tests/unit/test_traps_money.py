@@ -70,6 +70,17 @@ def test_the_fund_pays_a_deficit_once_when_it_arises(market: Desk) -> None:
     assert (market.wallet(5), market.fund()) == ("-139", "1000")
 
 
+def test_an_old_debt_is_not_passed_on_to_the_next_counterparty(market: Desk) -> None:
+    """Reopening on a position's unpaid deficit: liquidated at once, at the other side's cost."""
+    market.must("account", account=5, margin_mode="isolated")
+    market.must("deposit", account=5, asset="USDT", amount="1000")
+    market.trade(5, 1, 10, 100)
+    market.must("fill", account=5, symbol="BTC", side="sell", quantity="10", price="80")
+    market.sell(2, 10, 100)
+    market.buy(5, 10, 100)
+    assert Fraction(market.ask("account", account=2)["equity"]) == 1_000_000
+
+
 def test_deleveraging_takes_what_is_missing_and_no_more(desk: Desk) -> None:
     """A winner's whole position of 1,000 is closed by ADL for a deficit of 10."""
     desk.symbol()
