@@ -226,7 +226,8 @@ class ReferenceCore(OrderEntry, Views):
             instrument = self.find_instrument(symbol)
             position = self.find_account(account).position(instrument)
             self.require(
-                position.margin_mode is MarginMode.ISOLATED and position.quantity != 0,
+                position.margin_mode is MarginMode.ISOLATED
+                and (position.quantity != 0 or position.isolated.balance < 0),
                 RejectReason.NO_POSITION,
             )
             wallet = self.wallet_of(position)

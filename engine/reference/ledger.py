@@ -270,8 +270,16 @@ class Ledger:
         return sum(quantity for quantity in quantities if quantity > 0)
 
     def fits(self, instrument: Instrument, quantity: int, mark: int) -> bool:
-        """Whether open interest, `quantity` more included, stays in the money range at `mark`."""
-        return instrument.value(self.open_interest(instrument) + quantity, mark) <= MONEY_MAX
+        """Whether open interest and resting orders stay in the money range at `mark`.
+
+        `quantity` lots more included; reduce-only orders do not count.
+        """
+        resting = sum(
+            order.leaves for side in Side for order in instrument.book.orders(side)
+            if not order.reduce_only
+        )
+        lots = self.open_interest(instrument) + resting + quantity
+        return instrument.value(lots, mark) <= MONEY_MAX
 
     # --- measuring --------------------------------------------------------------------
 
@@ -348,10 +356,14 @@ class Ledger:
         ]
 
     def free_margin(self, wallet: Pool) -> int:
-        """Equity - initial margin - order margin of a cross pool; may be negative."""
+        """Equity - initial margin - order margin of a cross pool; may be negative.
+
+        Kept within the money range, for accounts that reserve beyond it over many symbols.
+        """
         equity, _ = self.measure(wallet)
         initial = sum(self.initial_margin(position) for position in self.positions_of(wallet))
-        return equity - initial - self.orders_reserve(wallet)
+        free = equity - initial - self.orders_reserve(wallet)
+        return max(-MONEY_MAX, min(MONEY_MAX, free))
 
     def orders_reserve(self, wallet: Pool, *, isolated_only: bool = False) -> int:
         """Order margin of all symbols that settle in a wallet's asset."""
@@ -362,7 +374,7 @@ class Ledger:
             if isolated_only and position.margin_mode is MarginMode.CROSS:
                 continue
             total += self.order_margin(position)
-        return total
+        return min(MONEY_MAX, total)
 
     def free_for(self, position: Position) -> int:
         """What new orders of a symbol may reserve; may be negative.

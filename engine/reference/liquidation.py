@@ -37,7 +37,6 @@ from engine.reference.state import (
     Position,
 )
 
-
 NO_LIQUIDATION = (HaltMode.NO_LIQUIDATION, HaltMode.ALL)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from engine.messages import (
     MONEY_MAX,
@@ -23,7 +24,7 @@ from engine.messages import (
 )
 from engine.reference.book import within_limit
 from engine.reference.liquidation import Liquidation
-from engine.reference.margin import ceil_div
+from engine.reference.margin import ceil_div, isolated_share
 from engine.reference.matching import reducible
 from engine.reference.state import Account, Instrument, Order, Position, Rejected
 
@@ -181,8 +182,11 @@ class OrderEntry(Liquidation):
         if order.time_in_force is TimeInForce.FOK and not self.can_fill_whole(order, limit):
             raise Rejected(RejectReason.FOK_UNFILLABLE)
         if not order.reduce_only:
+            debt = -position.isolated.balance
+            if position.quantity == 0 and debt > 0:
+                raise Rejected(RejectReason.INSUFFICIENT_MARGIN, debt, 0)
             self.check_margin(position, order, terms, without)
-        self.check_close(instrument, position, order, limit)
+        self.check_outcome(instrument, position, order, limit)
 
     def entry_terms(
         self, instrument: Instrument, order: Order, limit: int
@@ -194,29 +198,59 @@ class OrderEntry(Liquidation):
         loss = value - instrument.value(order.leaves, instrument.mark)
         return order.leaves, value, max(0, loss if order.side is Side.BUY else -loss)
 
-    def check_close(
+    def check_outcome(
         self, instrument: Instrument, position: Position, order: Order, limit: int
     ) -> None:
-        """Refuse a close whose loss against mark and fee would exceed the pool's equity.
+        """Refuse an order that would at once cost more than there is.
 
-        What trades at once is rehearsed; what would rest counts at its limit. The fee of
-        an isolated position is paid by the wallet while it has money.
+        What trades at once is rehearsed; what would rest counts at its limit. A trade with
+        oneself changes no position, so one's own orders are stepped over.
         """
-        if reducible(position.quantity, order.side) == 0:
-            return
-        lots, value, loss = self.rehearse(order, limit)
+        probe = order
+        if order.stp is StpMode.NONE:
+            probe = replace(order, stp=StpMode.CANCEL_MAKER)
+        lots, value, loss = self.rehearse(probe, limit)
+        room = reducible(position.quantity, order.side)
         rest = order.leaves - lots
         if rest and order.time_in_force is TimeInForce.GTC:
             rest_value = instrument.value_at_tick(rest, order.price)
             rest_loss = rest_value - instrument.value(rest, instrument.mark)
-            loss += max(0, rest_loss if order.side is Side.BUY else -rest_loss)
-            value += rest_value
+            rest_loss = max(0, rest_loss if order.side is Side.BUY else -rest_loss)
+            # What rests on the near side of the mark is of no concern to the opening.
+            lots += rest if rest_loss else 0
+            loss += rest_loss
+            value += rest_value if rest_loss or room else 0
+        if position.margin_mode is MarginMode.ISOLATED and lots > room:
+            self.check_isolated_opening(instrument, position, (lots, value, loss), lots - room)
+        if room == 0:
+            return
+        # A close: loss against mark and fee must not exceed the pool's equity. The fee of an
+        # isolated position is paid by the wallet while it has money.
         cost = max(0, ceil_div(value * instrument.taker_fee, RATE_SCALE))
         if position.margin_mode is MarginMode.ISOLATED:
             cost = max(0, cost - self.spendable(self.wallet_of(position)))
-        equity = max(0, self.measure(self.pool_of(position))[0])
+        equity = self.measure(self.pool_of(position))[0]
         if loss + cost > equity:
-            raise Rejected(RejectReason.INSUFFICIENT_MARGIN, loss + cost, equity)
+            raise Rejected(RejectReason.INSUFFICIENT_MARGIN, loss + cost, max(0, equity))
+
+    def check_isolated_opening(
+        self, instrument: Instrument, position: Position, terms: tuple[int, int, int],
+        opened: int,
+    ) -> None:
+        """Refuse an isolated opening so far from mark that it would be due at once.
+
+        The margin moved is value / leverage, which need not cover the loss against mark.
+        """
+        lots, value, loss = terms
+        is_flip = opened < lots
+        held = 0 if is_flip else abs(position.quantity)
+        equity = 0 if is_flip else self.measure(position.isolated)[0]
+        equity += isolated_share(value * opened // lots, self.leverage_of(position))
+        equity -= ceil_div(loss * opened, lots)
+        needed = instrument.schedule.maintenance_margin(
+            instrument.value(held + opened, instrument.mark))
+        if equity <= needed:
+            raise Rejected(RejectReason.INSUFFICIENT_MARGIN, needed, max(0, equity))
 
     def check_tier(self, instrument: Instrument, position: Position, exposure: int) -> None:
         schedule = instrument.schedule
@@ -235,8 +269,21 @@ class OrderEntry(Liquidation):
         needed = (self.order_margin(position, order, terms[1:], without)
                   - self.order_margin(position))
         free = self.free_for(position)
-        if needed > 0 and needed > free:
+        if needed > free and (needed > 0 or self.adds_exposure(position, order, terms, without)):
             raise Rejected(RejectReason.INSUFFICIENT_MARGIN, needed, max(0, free))
+
+    def adds_exposure(
+        self, position: Position, order: Order, terms: tuple[int, int, int],
+        without: Order | None,
+    ) -> bool:
+        """Whether position plus the orders of this side would be larger than the position."""
+        instrument = self.instruments[position.symbol]
+        held = instrument.value(position.quantity, instrument.mark)
+        value = terms[1] + sum(
+            instrument.value_at_tick(each.leaves, each.price)
+            for each in self.reserving(position, order.side, without)
+        )
+        return abs(held + (value if order.side is Side.BUY else -value)) > abs(held)
 
     def worst_exposure(
         self, position: Position, extra: Order | None = None,

@@ -72,7 +72,7 @@ def required_fields() -> Iterator[tuple[str, str]]:
         yield from ((name, field) for field, rule in fields.items() if rule.is_required)
 
 
-@pytest.mark.parametrize(("name", "field"), required_fields())
+@pytest.mark.parametrize(("name", "field"), list(required_fields()))
 def test_a_missing_field_is_named(name: str, field: str) -> None:
     line = {"cmd": name, **EXAMPLES[name]}
     del line[field]
@@ -104,7 +104,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
 }
 
 
-@pytest.mark.parametrize(("name", "field", "wants"), typed_fields())
+@pytest.mark.parametrize(("name", "field", "wants"), list(typed_fields()))
 def test_a_wrongly_typed_field_is_named(name: str, field: str, wants: str) -> None:
     kind = next(start for start in WRONG if wants.startswith(start))
     values = WRONG[kind] if wants.endswith("or null") else (*WRONG[kind], None)

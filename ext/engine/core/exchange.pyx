@@ -346,11 +346,11 @@ cdef class ExchangeCore(Audit):
         if owner < 0:
             return REJECT_UNKNOWN_ACCOUNT
         position = self.position_at(owner, <int32_t>symbol)
-        if (self.positions[position].margin_mode != MODE_ISOLATED
-                or self.positions[position].quantity == 0):
-            return REJECT_NO_POSITION
         wallet = self.positions[position].wallet
         isolated = self.pool_of(position)
+        if self.positions[position].margin_mode != MODE_ISOLATED or (
+                self.positions[position].quantity == 0 and self.pools[isolated].balance >= 0):
+            return REJECT_NO_POSITION
         if self.pools[wallet if is_adding else isolated].in_queue:
             return REJECT_ACCOUNT_LIQUIDATING
         available = self.withdrawable(wallet) if is_adding else self.pools[isolated].balance

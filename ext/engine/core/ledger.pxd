@@ -43,6 +43,7 @@ cdef struct instrument_t:
     # holders
     house_t fund, external
     int64_t long_lots            # open interest: sum of all long positions, house included
+    int64_t resting_lots         # of orders in the book that are not reduce-only
     int32_t *holders             # position rows with a position open, in no order
     int32_t holder_count, holder_capacity
 

@@ -488,9 +488,12 @@ cdef class Ledger(Desk):
             row = position.next_open
         return 0
 
-    # Whether open interest, `quantity` lots more included, stays in the money range at a mark.
+    # Whether open interest and resting orders, `quantity` lots more included, stay in the
+    # money range at a mark. Reduce-only orders do not count.
     cdef bint fits(self, int32_t symbol, int64_t quantity, int64_t mark) noexcept:
-        cdef i128 lots = add(wide(self.instruments[symbol].long_lots), wide(quantity))
+        cdef i128 lots = add(wide(quantity), add(
+            wide(self.instruments[symbol].long_lots),
+            wide(self.instruments[symbol].resting_lots)))
         cdef i128 worth
         if lots > wide(MONEY_MAX):
             return False

@@ -43,6 +43,7 @@ cdef class Matching(Ledger):
         if row.is_reduce_only or change == 0:
             return 0
         position.side_value[row.side] += self.value_at_tick(row.symbol, change, row.price)
+        self.instruments[row.symbol].resting_lots += change
         row.reserved = lots
         if change > 0:
             if row.side == SIDE_BUY:
@@ -389,24 +390,29 @@ cdef class Matching(Ledger):
 
     # Order margin of all symbols that settle in a wallet's asset.
     cdef int64_t orders_reserve(self, int32_t wallet, bint isolated_only) except? -1:
-        cdef int64_t total = 0
+        cdef i128 total = wide(0)
         cdef int32_t row = self.accounts[self.pools[wallet].account].first_position
         while row >= 0:
             if (self.positions[row].order_count and self.positions[row].wallet == wallet
                     and not (isolated_only and self.positions[row].margin_mode == MODE_CROSS)):
-                total = add_checked(total, self.order_margin(row, 0, NULL, NIL))
+                total = add(total, wide(self.order_margin(row, 0, NULL, NIL)))
             row = self.positions[row].next_in_account
-        return total
+        return narrow(total) if total < wide(MONEY_MAX) else MONEY_MAX
 
-    # Equity - initial margin - order margin of a cross pool; may be negative.
+    # Equity - initial margin - order margin of a cross pool; may be negative. Kept within
+    # the money range, for accounts that reserve beyond it over many symbols.
     cdef int64_t free_margin(self, int32_t wallet) except? -1:
         cdef int64_t equity, maintenance
         cdef int32_t row = self.pools[wallet].first_open
+        cdef i128 spare
         self.measure(wallet, &equity, &maintenance)
+        spare = sub(wide(equity), wide(self.orders_reserve(wallet, False)))
         while row >= 0:
-            equity = sub_checked(equity, self.initial(row))
+            spare = sub(spare, wide(self.initial(row)))
             row = self.positions[row].next_open
-        return sub_checked(equity, self.orders_reserve(wallet, False))
+        if spare < wide(-MONEY_MAX):
+            return -MONEY_MAX
+        return narrow(spare) if spare < wide(MONEY_MAX) else MONEY_MAX
 
     # What new orders of a symbol may reserve; may be negative. Isolated margin is paid from
     # the wallet itself, not from unrealized profit.

@@ -37,7 +37,12 @@ cdef class Orders(Liquidation):
     cdef int check_entry(self, int32_t order, int64_t limit, int32_t without) except -2
     cdef int check_margin(
         self, int32_t order, const terms_t *terms, int32_t without) except -2
-    cdef int check_close(self, int32_t order, int64_t limit) except -2
+    cdef bint adds_exposure(
+        self, int32_t order, const terms_t *terms, int32_t without) except *
+    cdef int check_debt(self, int32_t position) except -2
+    cdef int check_outcome(self, int32_t order, int64_t limit) except -2
+    cdef int check_isolated_opening(
+        self, int32_t position, const terms_t *terms, int64_t opened) except -2
     cdef int enter(self, int32_t order, int64_t limit) except -1
     cdef int emit_amended(self, int32_t order) except -1
     cdef int cancel_of_account(self, int32_t account, int64_t symbol) except -1

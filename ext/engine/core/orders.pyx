@@ -4,22 +4,23 @@ from engine.errors import InvariantViolation
 
 from engine.core.book cimport best_price, order_t, within_limit
 from engine.core.fixed cimport (
-    add_checked, ceil_div, max64, mul, mul_wide, narrow, sub_checked, wide,
+    abs64, add, add_checked, ceil_div, i128, max64, mul, mul_div_ceil, mul_div_floor, mul_wide,
+    narrow, neg, sub_checked, wide,
 )
 from engine.core.ledger cimport instrument_t, position_t
 from engine.core.matching cimport terms_t
 from engine.core.tables cimport table_get, table_put
-from engine.core.tiers cimport schedule_t, tier_index
+from engine.core.tiers cimport isolated_share, maintenance_margin, schedule_t, tier_index
 from engine.core.types cimport (
     ACCEPTED, CANCEL_AMEND, CANCEL_IOC, CANCEL_REDUCE_ONLY, CANCEL_USER, EVENT_ORDER_ACCEPTED,
-    EVENT_ORDER_AMENDED, EVENT_REJECTED, HALT_ALL, HALT_CANCEL_ONLY, MODE_ISOLATED, MONEY_MAX,
-    NIL, NONE, OFF_GRID, REJECT_ACCOUNT_LIQUIDATING, REJECT_DUPLICATE_ORDER_ID,
-    REJECT_FOK_UNFILLABLE, REJECT_HALTED, REJECT_INSUFFICIENT_MARGIN, REJECT_LEVERAGE,
-    REJECT_MALFORMED, REJECT_NO_MARK_PRICE, REJECT_OFF_LOT, REJECT_OFF_TICK,
+    EVENT_ORDER_AMENDED, EVENT_REJECTED, HALT_ALL, HALT_CANCEL_ONLY, MODE_CROSS, MODE_ISOLATED,
+    MONEY_MAX, NIL, NONE, OFF_GRID, RATE_SCALE, REJECT_ACCOUNT_LIQUIDATING,
+    REJECT_DUPLICATE_ORDER_ID, REJECT_FOK_UNFILLABLE, REJECT_HALTED, REJECT_INSUFFICIENT_MARGIN,
+    REJECT_LEVERAGE, REJECT_MALFORMED, REJECT_NO_MARK_PRICE, REJECT_OFF_LOT, REJECT_OFF_TICK,
     REJECT_ORDER_LIMIT, REJECT_OVERFLOW, REJECT_POST_ONLY_WOULD_CROSS, REJECT_PRICE_BAND,
     REJECT_QUANTITY_LIMIT, REJECT_REDUCE_ONLY, REJECT_TIER_LIMIT, REJECT_UNKNOWN_ACCOUNT,
-    RATE_SCALE, REJECT_UNKNOWN_ORDER, REJECT_UNKNOWN_SYMBOL, REJECT_UNSUPPORTED, SIDE_BUY,
-    STP_CANCEL_TAKER, STP_DECREMENT, TIF_FOK, TIF_GTC, TIF_IOC, TOO_LARGE, TYPE_LIMIT,
+    REJECT_UNKNOWN_ORDER, REJECT_UNKNOWN_SYMBOL, REJECT_UNSUPPORTED, SIDE_BUY, STP_CANCEL_MAKER,
+    STP_CANCEL_TAKER, STP_DECREMENT, STP_NONE, TIF_FOK, TIF_GTC, TIF_IOC, TOO_LARGE, TYPE_LIMIT,
     TYPE_MARKET,
 )
 
@@ -274,39 +275,76 @@ cdef class Orders(Liquidation):
             if whole.lots != order.leaves:
                 return REJECT_FOK_UNFILLABLE
         if not order.is_reduce_only:
+            reason = self.check_debt(order.position)
+            if reason != ACCEPTED:
+                return reason
             reason = self.check_margin(row, &terms, without)
             if reason != ACCEPTED:
                 return reason
-        return self.check_close(row, limit)
+        return self.check_outcome(row, limit)
 
-    # Refuse a close whose loss against mark and fee would exceed the pool's equity. What
-    # trades at once is rehearsed; what would rest counts at its limit. The fee of an
-    # isolated position is paid by the wallet while it has money.
-    cdef int check_close(self, int32_t row, int64_t limit) except -2:
+    # Refuse an order that would at once cost more than there is. What trades at once is
+    # rehearsed; what would rest counts at its limit. A trade with oneself changes no
+    # position, so one's own orders are stepped over.
+    cdef int check_outcome(self, int32_t row, int64_t limit) except -2:
         cdef order_t *order = &self.orders[row]
         cdef instrument_t *instrument = &self.instruments[order.symbol]
         cdef position_t *position = &self.positions[order.position]
         cdef terms_t terms
         cdef int64_t rest, rest_value, rest_loss, cost, equity, maintenance
-        if self.reducible(row) == 0:
+        cdef int64_t room = self.reducible(row)
+        cdef int reason
+        if room == 0 and position.margin_mode == MODE_CROSS:
             return ACCEPTED
-        self.rehearse(row, limit, order.stp, &terms)
+        self.rehearse(
+            row, limit, STP_CANCEL_MAKER if order.stp == STP_NONE else order.stp, &terms)
         rest = order.leaves - terms.lots
         if rest and order.time_in_force == TIF_GTC:
             rest_value = self.value_at_tick(order.symbol, rest, order.price)
             rest_loss = rest_value - self.value(order.symbol, rest, instrument.mark)
-            terms.loss = add_checked(
-                terms.loss, max64(0, rest_loss if order.side == SIDE_BUY else -rest_loss))
-            terms.value = add_checked(terms.value, rest_value)
+            rest_loss = max64(0, rest_loss if order.side == SIDE_BUY else -rest_loss)
+            # What rests on the near side of the mark is of no concern to the opening.
+            if rest_loss:
+                terms.lots += rest
+                terms.loss = add_checked(terms.loss, rest_loss)
+            if rest_loss or room:
+                terms.value = add_checked(terms.value, rest_value)
+        if position.margin_mode == MODE_ISOLATED and terms.lots > room:
+            reason = self.check_isolated_opening(order.position, &terms, terms.lots - room)
+            if reason != ACCEPTED:
+                return reason
+        if room == 0:
+            return ACCEPTED
+        # A close: loss against mark and fee must not exceed the pool's equity. The fee of an
+        # isolated position is paid by the wallet while it has money.
         cost = max64(0, narrow(ceil_div(
             mul(terms.value, instrument.taker_fee), wide(RATE_SCALE))))
         if position.margin_mode == MODE_ISOLATED:
             cost = max64(0, cost - self.spendable(position.wallet))
         self.measure(self.pool_of(order.position), &equity, &maintenance)
-        equity = max64(0, equity)
         cost = add_checked(cost, terms.loss)
         if cost > equity:
-            return self.refuse(REJECT_INSUFFICIENT_MARGIN, cost, equity)
+            return self.refuse(REJECT_INSUFFICIENT_MARGIN, cost, max64(0, equity))
+        return ACCEPTED
+
+    # Refuse an isolated opening so far from mark that it would be due at once: the margin
+    # moved is value / leverage, which need not cover the loss against mark.
+    cdef int check_isolated_opening(
+        self, int32_t position, const terms_t *terms, int64_t opened
+    ) except -2:
+        cdef instrument_t *instrument = &self.instruments[self.positions[position].symbol]
+        cdef int64_t equity = 0, maintenance, held = 0, needed
+        if opened == terms.lots:
+            held = abs64(self.positions[position].quantity)
+            self.measure(self.pool_of(position), &equity, &maintenance)
+        equity = add_checked(equity, isolated_share(
+            mul_div_floor(terms.value, opened, terms.lots), self.leverage_of(position)))
+        equity = sub_checked(equity, mul_div_ceil(terms.loss, opened, terms.lots))
+        needed = maintenance_margin(
+            &instrument.schedule,
+            self.value(self.positions[position].symbol, held + opened, instrument.mark))
+        if equity <= needed:
+            return self.refuse(REJECT_INSUFFICIENT_MARGIN, needed, max64(0, equity))
         return ACCEPTED
 
     # What an order may cost at worst: at its limit, or as the sweep it would make now.
@@ -321,6 +359,14 @@ cdef class Orders(Liquidation):
         terms.loss = max64(0, terms.loss if order.side == SIDE_BUY else -terms.loss)
         return 0
 
+    # Nothing is opened on an isolated position whose last one left a deficit unpaid.
+    cdef int check_debt(self, int32_t position) except -2:
+        cdef int32_t isolated = self.positions[position].isolated
+        if isolated < 0 or self.positions[position].quantity or (
+                self.pools[isolated].balance >= 0):
+            return ACCEPTED
+        return self.refuse(REJECT_INSUFFICIENT_MARGIN, -self.pools[isolated].balance, 0)
+
     cdef int check_margin(
         self, int32_t row, const terms_t *terms, int32_t without
     ) except -2:
@@ -329,17 +375,33 @@ cdef class Orders(Liquidation):
             self.order_margin(position, self.orders[row].side, terms, without),
             self.order_margin(position, 0, NULL, NIL))
         cdef int64_t free
-        if needed <= 0:
+        if needed <= 0 and not self.adds_exposure(row, terms, without):
             return ACCEPTED
         free = self.free_for(position)
         if needed > free:
             return self.refuse(REJECT_INSUFFICIENT_MARGIN, needed, max64(0, free))
         return ACCEPTED
 
+    # Whether position plus the orders of this side would be larger than the position.
+    cdef bint adds_exposure(
+        self, int32_t row, const terms_t *terms, int32_t without
+    ) except *:
+        cdef int32_t position = self.orders[row].position
+        cdef int side = self.orders[row].side
+        cdef i128 held = wide(self.value(
+            self.orders[row].symbol, self.positions[position].quantity,
+            self.instruments[self.orders[row].symbol].mark))
+        cdef i128 total = self.side_total(position, side, side, terms, without)
+        total = add(held, total if side == SIDE_BUY else neg(total))
+        total = total if total >= wide(0) else neg(total)
+        held = held if held >= wide(0) else neg(held)
+        return total > held
+
     # --- effects ----------------------------------------------------------------------
 
     # Sweep, then rest or cancel what is left.
     cdef int enter(self, int32_t row, int64_t limit) except -1:
+        self.traded_value = 0
         if self.sweep(row, limit):
             return 0
         if self.orders[row].leaves == 0:

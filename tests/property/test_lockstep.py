@@ -1,0 +1,256 @@
+"""A state machine that drives every core with the same commands and lets nothing differ.
+
+Three traders with little money, two makers with much, two or three symbols around a
+price of 100. After every command events, state hash and invariants are compared; every
+few commands all queries, the event-fed mirror and the margin oracle. A failure prints
+the shortest list of commands that was found to fail, as a scenario.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from support import oracle
+from support.lockstep import Command, Lockstep, explain_failure
+from support.mirror import Mirror
+from support.universe import MAKERS, SCHEDULES, TRADERS, tier_rows
+
+traders = st.sampled_from(TRADERS)
+accounts = st.sampled_from(TRADERS + MAKERS)
+sides = st.sampled_from(("buy", "sell"))
+lots = st.integers(1, 5).map(str)
+prices = st.one_of(st.integers(95, 105), st.integers(60, 140)).map(str)
+marks = st.one_of(
+    st.integers(188, 212), st.integers(120, 280), st.sampled_from((40, 600))
+).map(lambda halves: f"{halves // 2}.5" if halves % 2 else str(halves // 2))
+amounts = st.integers(1, 6000).map(lambda cents: f"{cents // 100}.{cents % 100:02d}")
+schedules = st.sampled_from(SCHEDULES).map(tier_rows)
+stp_modes = st.sampled_from(("none", "cancel_taker", "cancel_maker", "cancel_both", "decrement"))
+numbers = st.integers(0, 2)
+signs = st.sampled_from(("", "", "-"))
+
+
+def line(cmd: str, **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """Return a strategy for lines of one command; `symbol` is drawn as a number."""
+    return st.fixed_dictionaries({"cmd": st.just(cmd), **fields})
+
+
+def signed(sign: str, amount: str) -> str:
+    return sign + amount
+
+
+#: Everything but trading: one rule for all of it, so that trading is most of what happens.
+HOUSEKEEPING = st.one_of(
+    line("funding", symbol=numbers,
+         rate=st.sampled_from(("0.001", "-0.001", "0.03", "-0.00007", "0.2"))),
+    line("tiers", symbol=numbers, tiers=schedules),
+    line("deposit", account=accounts, asset=st.just("USD"), amount=amounts),
+    line("withdraw", account=traders, asset=st.just("USD"), amount=amounts),
+    line("isolated_margin", account=accounts, symbol=numbers,
+         amount=st.builds(signed, signs, amounts)),
+    line("leverage", account=accounts, symbol=numbers,
+         leverage=st.sampled_from(("1", "2", "3.7", "5", "10", "20", "50"))),
+    line("margin_mode", account=accounts, symbol=numbers,
+         mode=st.sampled_from(("cross", "isolated"))),
+    line("insurance", asset=st.just("USD"), amount=st.builds(signed, signs, amounts)),
+    line("halt", symbol=numbers,
+         mode=st.sampled_from(("no_liquidation", "no_liquidation", "cancel_only", "all"))),
+    line("resume", symbol=numbers),
+    line("resume", symbol=numbers),
+    line("cancel_all", account=st.none() | accounts, symbol=st.none() | numbers),
+)
+
+
+class Market(RuleBasedStateMachine):
+    """All cores, and one market on them."""
+
+    #: The commands of the latest example: of the one that failed, if any did.
+    log: ClassVar[list[Command]] = []
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lockstep = Lockstep()
+        self.mirror = Mirror()
+        self.symbols: list[str] = []
+        self.commands = 0
+
+    def send(self, cmd: str, **fields: Any) -> None:
+        """Apply one command everywhere and audit everything."""
+        line = {"cmd": cmd, **{name: value for name, value in fields.items() if value is not None}}
+        Market.log = self.lockstep.log
+        self.mirror.observe(self.lockstep.apply(line))
+        self.lockstep.check()
+        self.commands += 1
+
+    def new_id(self) -> int:
+        return 1 + len(self.lockstep.log)
+
+    def symbol(self, number: int) -> str:
+        return self.symbols[number % len(self.symbols)]
+
+    # --- the market -------------------------------------------------------------------
+
+    @initialize(
+        count=st.integers(2, 3), tiers=st.lists(schedules, min_size=3, max_size=3),
+        rules=st.lists(st.sampled_from(("marginal", "whole")), min_size=3, max_size=3),
+        maker_fee=st.sampled_from(("0", "-0.001", "0.0002")),
+        taker_fee=st.sampled_from(("0", "0.0005", "0.01")),
+        liquidation_fee=st.sampled_from(("0", "0.005", "0.05")),
+        band=st.sampled_from((None, None, "0.2")), wealth=st.sampled_from(("25", "60", "300")),
+        fund=st.sampled_from((None, "5", "500")),
+        modes=st.lists(st.sampled_from(("cross", "isolated")), min_size=5, max_size=5),
+        leverages=st.lists(st.sampled_from(("5", "10", "20", "50")), min_size=5, max_size=5),
+    )
+    def declare(self, count: int, tiers: list[Any], rules: list[str], maker_fee: str,
+                taker_fee: str, liquidation_fee: str, band: str | None, wealth: str,
+                fund: str | None, modes: list[str], leverages: list[str]) -> None:
+        self.send("asset", asset="USD", decimals=2)
+        self.symbols = ["A", "B", "C"][:count]
+        for symbol, rows, tier_rule in zip(self.symbols, tiers, rules, strict=False):
+            self.send(
+                "instrument", symbol=symbol, kind="linear", base=symbol, quote="USD",
+                settle="USD", tick_size="1", mark_tick="0.5", lot_size="1", tiers=rows,
+                tier_rule=tier_rule, maker_fee=maker_fee, taker_fee=taker_fee,
+                liquidation_fee=liquidation_fee, price_band=band)
+            self.send("mark", symbol=symbol, mark_price="100")
+        for account, mode, leverage in zip(TRADERS + MAKERS, modes, leverages, strict=True):
+            self.send("account", account=account, margin_mode=mode)
+            self.send("deposit", account=account, asset="USD",
+                      amount=wealth if account in TRADERS else "5000")
+            for symbol, rows in zip(self.symbols, tiers, strict=False):
+                most = rows[-1]["max_leverage"]
+                self.send("leverage", account=account, symbol=symbol,
+                          leverage=min(leverage, most, key=float))
+        if fund is not None:
+            self.send("insurance", asset="USD", amount=fund)
+
+    # --- orders -----------------------------------------------------------------------
+
+    @rule(account=accounts, number=numbers, side=sides, price=prices, quantity=lots, stp=stp_modes,
+          time_in_force=st.sampled_from((None, None, None, "ioc", "fok")),
+          flag=st.sampled_from((None, None, None, "post_only", "reduce_only")))
+    def limit_order(self, account: int, number: int, side: str, price: str, quantity: str,
+                    stp: str, time_in_force: str | None, flag: str | None) -> None:
+        flags = {flag: True} if flag else {}
+        self.send("order", account=account, symbol=self.symbol(number), order_id=self.new_id(),
+                  side=side, type="limit", price=price, quantity=quantity, stp=stp,
+                  time_in_force=time_in_force, **flags)
+
+    @rule(account=st.sampled_from(MAKERS), number=numbers, side=sides, away=st.integers(0, 3),
+          quantity=st.integers(1, 12))
+    def quote(self, account: int, number: int, side: str, away: int, quantity: int) -> None:
+        """A maker's order close to the mark."""
+        symbol = self.symbol(number)
+        middle = int(float(self.mirror.marks[symbol]))
+        self.send("order", account=account, symbol=symbol, order_id=self.new_id(), side=side,
+                  type="limit", quantity=str(quantity),
+                  price=str(middle - away if side == "buy" else middle + away))
+
+    @rule(account=traders, number=numbers, side=sides, quantity=lots, stp=stp_modes,
+          is_fok=st.booleans())
+    def market_order(self, account: int, number: int, side: str, quantity: str, stp: str,
+                     is_fok: bool) -> None:
+        self.send("order", account=account, symbol=self.symbol(number), order_id=self.new_id(),
+                  side=side, type="market", quantity=quantity, stp=stp,
+                  time_in_force="fok" if is_fok else None)
+
+    @rule(buyer=accounts, seller=accounts, number=numbers, away=st.integers(-3, 3), quantity=lots)
+    def meet(self, buyer: int, seller: int, number: int, away: int, quantity: str) -> None:
+        """Two accounts meet near the mark, if they may."""
+        symbol = self.symbol(number)
+        price = str(max(1, int(float(self.mirror.marks[symbol])) + away))
+        for account, side in ((seller, "sell"), (buyer, "buy")):
+            self.send("order", account=account, symbol=symbol, order_id=self.new_id(), side=side,
+                      type="limit", price=price, quantity=quantity)
+
+    @precondition(lambda self: bool(self.mirror.positions))
+    @rule(pick=st.integers(0, 99), quantity=lots, price=st.none() | prices)
+    def reduce(self, pick: int, quantity: str, price: str | None) -> None:
+        """A reduce-only order on some position."""
+        (account, symbol), state = list(self.mirror.positions.items())[
+            pick % len(self.mirror.positions)]
+        self.send("order", account=account, symbol=symbol, order_id=self.new_id(),
+                  side="buy" if state[0].startswith("-") else "sell", quantity=quantity,
+                  type="market" if price is None else "limit", price=price, reduce_only=True)
+
+    @precondition(lambda self: bool(self.mirror.orders))
+    @rule(pick=st.integers(0, 99), change=st.one_of(
+        st.fixed_dictionaries({"price": prices}), st.fixed_dictionaries({"quantity": lots}),
+        st.fixed_dictionaries({"price": prices, "leaves": lots}),
+        st.fixed_dictionaries({"leaves": st.integers(0, 6).map(str)}), st.none()))
+    def change_order(self, pick: int, change: dict[str, str] | None) -> None:
+        """Amend or cancel some live order."""
+        account, symbol, order_id = list(self.mirror.orders)[pick % len(self.mirror.orders)]
+        cmd = "cancel" if change is None else "amend"
+        self.send(cmd, account=account, symbol=symbol, order_id=order_id, **change or {})
+
+    # --- facts ------------------------------------------------------------------------
+
+    @rule(number=numbers, mark=marks)
+    def mark(self, number: int, mark: str) -> None:
+        self.send("mark", symbol=self.symbol(number), mark_price=mark)
+
+    @rule(prices=st.lists(marks, min_size=3, max_size=3), is_reversed=st.booleans())
+    def all_marks(self, prices: list[str], is_reversed: bool) -> None:
+        rows = [{"symbol": symbol, "mark_price": price}
+                for symbol, price in zip(self.symbols, prices, strict=False)]
+        self.send("marks", marks=rows[::-1] if is_reversed else rows)
+
+    @rule(account=accounts, number=numbers, side=sides, quantity=lots, price=prices,
+          fee=st.sampled_from(("0", "0.03", "-0.01")))
+    def fill(self, account: int, number: int, side: str, quantity: str, price: str,
+             fee: str) -> None:
+        self.send("fill", account=account, symbol=self.symbol(number), side=side,
+                  quantity=quantity, price=price, fee=fee)
+
+    @rule(fields=HOUSEKEEPING)
+    def housekeeping(self, fields: dict[str, Any]) -> None:
+        fields = dict(fields)
+        if fields.get("symbol") is not None:
+            fields["symbol"] = self.symbol(fields["symbol"])
+        self.send(**fields)
+
+    # --- what must hold ---------------------------------------------------------------
+
+    @precondition(lambda self: self.commands % 4 == 0 and bool(self.symbols))
+    @invariant()
+    def everything_agrees(self) -> None:
+        self.lockstep.compare_queries()
+        for exchange in self.lockstep.exchanges.values():
+            self.mirror.compare(exchange)
+            for account in TRADERS:
+                oracle.verify(exchange, account)
+
+
+def run(examples: int, steps: int, *, derandomize: bool) -> None:
+    what: BaseException | None = None
+    try:
+        # Not hypothesis but `explain_failure` shortens: it knows what a command is.
+        run_state_machine_as_test(Market, settings=settings(
+            max_examples=examples, stateful_step_count=steps, deadline=None, database=None,
+            derandomize=derandomize, print_blob=False, phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck)))
+    except (AssertionError, KeyError) as error:
+        what = error
+    if what is not None:
+        pytest.fail(explain_failure(Market.log, what), pytrace=False)
+
+
+def test_cores_agree_on_whatever_is_thought_of() -> None:
+    run(150, 50, derandomize=True)
+
+
+@pytest.mark.slow
+def test_cores_agree_on_whatever_is_thought_of_for_long() -> None:
+    run(2000, 80, derandomize=False)

@@ -1,0 +1,186 @@
+"""Two ways of saying the same thing give the same result; a mirrored market, a mirrored one."""
+
+from __future__ import annotations
+
+import random
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from support.market import Desk
+from support.universe import Universe
+
+from engine import Exchange
+
+Command = dict[str, Any]
+ACCOUNTS = (1, 2, 3, 4)
+CENTRE = 200  # prices p and CENTRE - p mirror each other
+
+
+def rich_market(core_name: str, symbols: tuple[str, ...] = ("BTC",)) -> Desk:
+    """Accounts so rich that no margin binds; no fees, so that only trading counts."""
+    desk = Desk(Exchange(core=core_name))
+    for symbol in symbols:
+        desk.symbol(symbol)
+    desk.account(*ACCOUNTS, deposit="1000000000")
+    return desk
+
+
+def trading(seed: int, count: int = 250) -> list[Command]:
+    """Orders of all sorts, amends, cancels and marks around the centre."""
+    draw = random.Random(seed)
+    commands: list[Command] = []
+    for number in range(1, count + 1):
+        account, what = draw.choice(ACCOUNTS), draw.random()
+        base: Command = {"account": account, "symbol": "BTC"}
+        price = str(draw.randint(94, 106))
+        if what < 0.7:
+            command = base | {
+                "cmd": "order", "order_id": number, "side": draw.choice(("buy", "sell")),
+                "type": draw.choice(("limit", "limit", "limit", "market")),
+                "quantity": str(draw.randint(1, 6)),
+                "stp": draw.choice(("none", "cancel_taker", "cancel_maker", "cancel_both",
+                                    "decrement")),
+                "reduce_only": draw.random() < 0.2}
+            if command["type"] == "limit":
+                command |= {"price": price, "time_in_force": draw.choice(("gtc", "gtc", "ioc",
+                                                                          "fok"))}
+                command["post_only"] = (
+                    command["time_in_force"] == "gtc" and draw.random() < 0.15)
+        elif what < 0.82:
+            command = base | {"cmd": "amend", "order_id": draw.randint(1, number), "price": price}
+            if draw.random() < 0.5:
+                command["leaves"] = str(draw.randint(1, 6))
+        elif what < 0.9:
+            command = base | {"cmd": "cancel", "order_id": draw.randint(1, number)}
+        else:
+            command = {"cmd": "mark", "symbol": "BTC", "mark_price": price}
+        commands.append(command)
+    return commands
+
+
+def reflect(fields: Command) -> Command:
+    """Swap the sides and reflect the prices of a command or an event."""
+    swapped = dict(fields)
+    for name in ("side", "taker_side"):
+        if name in fields:
+            swapped[name] = {"buy": "sell", "sell": "buy"}[fields[name]]
+    for name in ("price", "mark_price"):
+        if fields.get(name) is not None:
+            swapped[name] = str(CENTRE - int(fields[name]))
+    return swapped
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_mirrored_market_trades_the_mirror_image(core_name: str, seed: int) -> None:
+    """Matching, self-trade prevention and reduce-only know no side; profits are mirrored too.
+
+    Linear margins are not symmetric in the price, so no margin may bind here.
+    """
+    one, other = rich_market(core_name), rich_market(core_name)
+    about = ("trade", "order_accepted", "order_update", "order_canceled", "order_amended",
+             "rejected")
+    for command in trading(seed):
+        left = [event for event in one.exchange.apply(command) if event["event"] in about]
+        right = [event for event in other.exchange.apply(reflect(command))
+                 if event["event"] in about]
+        for event in right:
+            event.pop("detail", None)
+        for event in left:
+            event.pop("detail", None)
+        assert [reflect(event) for event in left] == right
+    bids, asks = one.book(l3=True)
+    mirrored = other.book(l3=True)
+    assert [[str(CENTRE - int(price)), queue] for price, queue in bids] == mirrored[1]
+    assert [[str(CENTRE - int(price)), queue] for price, queue in asks] == mirrored[0]
+    for account in ACCOUNTS:
+        assert Fraction(one.quantity(account)) == -Fraction(other.quantity(account))
+        assert (one.ask("account", account=account)["equity"]
+                == other.ask("account", account=account)["equity"])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_one_order_or_many_small_ones(core_name: str, seed: int) -> None:
+    """An immediate order of five trades like five of one: same trades by lot, same equity."""
+    one, other = rich_market(core_name), rich_market(core_name)
+    draw = random.Random(seed)
+    number = 0
+    for _ in range(150):
+        number += 10
+        account, side = draw.choice(ACCOUNTS), draw.choice(("buy", "sell"))
+        price, quantity = str(draw.randint(95, 105)), draw.randint(1, 6)
+        fields = {"account": account, "symbol": "BTC", "side": side, "type": "limit",
+                  "price": price}
+        if draw.random() < 0.5:
+            for desk in (one, other):
+                desk.must("order", order_id=number, quantity=str(quantity), **fields)
+            continue
+        fields["time_in_force"] = "ioc"
+        one.must("order", order_id=number, quantity=str(quantity), **fields)
+        for part in range(quantity):
+            other.must("order", order_id=number + part, quantity="1", **fields)
+    assert one.book() == other.book()
+    for account in ACCOUNTS:
+        assert one.quantity(account) == other.quantity(account)
+        assert (one.ask("account", account=account)["equity"]
+                == other.ask("account", account=account)["equity"])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_marks_at_once_or_one_by_one(core_name: str, seed: int) -> None:
+    """Where nobody is near his limits, `marks` is the same as its `mark` commands in any order."""
+    symbols = ("BTC", "ETH", "SOL")
+    one, other = rich_market(core_name, symbols), rich_market(core_name, symbols)
+    draw = random.Random(seed)
+    for desk in (one, other):
+        for symbol in symbols:
+            desk.trade(1, 2, 5, 100, symbol)
+            desk.trade(3, 1, 2, 100, symbol)
+    for _ in range(30):
+        prices = {symbol: str(draw.randint(50, 150)) for symbol in symbols}
+        one.marks(**prices)
+        for symbol in draw.sample(symbols, 3):
+            other.mark(prices[symbol], symbol)
+        assert one.exchange.state_hash() == other.exchange.state_hash()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_refused_commands_may_as_well_not_have_been_sent(core_name: str, seed: int) -> None:
+    """Dropping every refused command from a stream leaves state and events as they were."""
+    universe, full = Universe(seed), Exchange(core=core_name)
+    accepted: list[Command] = []
+    told: list[Command] = []
+
+    def apply(command: Command) -> None:
+        events = full.apply(command)
+        universe.observe(events)
+        if not any(event["event"] == "rejected" for event in events):
+            accepted.append(command)
+            told.extend({**event, "seq": 0, "cause": 0} for event in events)
+
+    for command in universe.opening():
+        apply(command)
+    for _ in range(400):
+        apply(universe.next())
+    lean = Exchange(core=core_name)
+    again = [{**event, "seq": 0, "cause": 0}
+             for command in accepted for event in lean.apply(command)]
+    assert again == told
+    assert lean.state_hash() == full.state_hash()
+    assert lean.seq < full.seq
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_order_of_declarations_of_others_makes_no_difference(
+    core_name: str, seed: int
+) -> None:
+    """Accounts opened in another order, and bystanders, change nobody's result."""
+    results = []
+    for accounts in ((1, 2, 3, 4), (4, 3, 2, 1), (9, 2, 4, 77, 1, 3)):
+        desk = Desk(Exchange(core=core_name))
+        desk.symbol()
+        desk.account(*accounts, deposit="300")
+        for command in trading(seed):
+            desk.exchange.submit(command)
+        results.append([desk.ask("account", account=account)["assets"] for account in ACCOUNTS])
+    assert results[0] == results[1] == results[2]

@@ -1,0 +1,113 @@
+"""What must be true of any market, whatever the formulas: nobody is harmed by an accepted command.
+
+The two cores share an author; these properties do not follow from their code.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from support.lockstep import as_scenario, minimise
+from support.universe import Command, Universe
+
+from engine import Exchange
+
+Event = dict[str, Any]
+#: Commands that move one's own money or settings, and may never hurt their sender.
+HARMLESS = ("withdraw", "deposit", "leverage", "isolated_margin", "margin_mode", "cancel")
+
+
+class Watcher:
+    """Applies commands to an exchange and names what should not have happened."""
+
+    def __init__(self, core: str) -> None:
+        self.exchange = Exchange(core=core)
+        self.held: dict[tuple[int, str], Fraction] = {}
+
+    def apply(self, command: Command) -> tuple[list[Event], list[str]]:
+        key = (command.get("account", 0), command.get("symbol", ""))
+        held = self.held.get(key, Fraction(0))
+        events = self.exchange.apply(command)
+        for event in events:
+            if event["event"] == "position":
+                self.held[event["account"], event["symbol"]] = Fraction(event["quantity"])
+        return events, [*self.sender_is_safe(command, held, events),
+                        *self.liquidations_are_clean(events), *self.others_are_safe(events)]
+
+    @staticmethod
+    def sender_is_safe(command: Command, held: Fraction, events: list[Event]) -> list[str]:
+        started = {event["account"] for event in events if event["event"] == "liquidation_started"}
+        if command.get("account") not in started:
+            return []
+        if command["cmd"] in HARMLESS:
+            return [f"an accepted {command['cmd']} liquidated its sender"]
+        adds = held >= 0 if command.get("side") == "buy" else held <= 0
+        if command["cmd"] == "order" and adds:
+            return ["an order that adds to the position liquidated its sender"]
+        return []
+
+    @staticmethod
+    def liquidations_are_clean(events: list[Event]) -> list[str]:
+        wrong = []
+        opened: dict[tuple[int, str, str | None], Fraction] = {}
+        for event in events:
+            if not event["event"].startswith("liquidation_"):
+                continue
+            key = (event["account"], event.get("asset", ""), event.get("symbol"))
+            if event["event"] == "liquidation_started":
+                opened[key] = Fraction(event["equity"])
+            elif event["event"] == "liquidation_finished" and key in opened:
+                if opened[key] >= 0 > Fraction(event["equity"]):
+                    wrong.append("a liquidation left less than nothing of a solvent pool")
+                if event["outcome"] == "released" and event["margin_ratio"] is not None:
+                    if Fraction(event["margin_ratio"]) > 1:
+                        wrong.append("a pool was released that is still due")
+            elif event["event"] == "liquidation_step":
+                if Fraction(event["filled"]) > Fraction(event["quantity"]):
+                    wrong.append("a step closed more than it set out to")
+        return wrong
+
+    def others_are_safe(self, events: list[Event]) -> list[str]:
+        wrong = []
+        for event in events:
+            if event["event"] == "adl":
+                asset = self.exchange.instrument(event["symbol"]).settle.name
+                reply = self.exchange.query({"query": "account", "account": event["account"]})
+                figures = reply["assets"].get(asset)
+                if figures is not None and Fraction(figures["equity"]) < 0:
+                    wrong.append("auto-deleveraging left a counterparty below zero")
+            elif event["event"] == "insurance" and event["reason"] == "liquidation_fee":
+                if Fraction(event["delta"]) <= 0:
+                    wrong.append("a liquidation fee that is none")
+        return wrong
+
+
+def replay(core: str, log: list[Command]) -> list[str]:
+    watcher = Watcher(core)
+    return [each for command in log for each in watcher.apply(command)[1]]
+
+
+def watch(core: str, seed: int, count: int) -> None:
+    universe, watcher = Universe(seed), Watcher(core)
+    log: list[Command] = list(universe.opening())
+    for number in range(len(log) + count):
+        if number >= len(log):
+            log.append(universe.next())
+        events, wrong = watcher.apply(log[number])
+        universe.observe(events)
+        if wrong:
+            shortest = minimise(log[: number + 1], lambda some: bool(replay(core, list(some))))
+            pytest.fail(f"seed {seed}: {wrong[0]}\n{as_scenario(shortest)}", pytrace=False)
+
+
+@pytest.mark.parametrize("seed", range(200, 230))
+def test_an_accepted_command_harms_nobody(core_name: str, seed: int) -> None:
+    watch(core_name, seed, 300 if core_name == "compiled" else 100)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(40_000, 40_200))
+def test_an_accepted_command_harms_nobody_for_long(core_name: str, seed: int) -> None:
+    watch(core_name, seed, 1000)

@@ -1,0 +1,195 @@
+"""Margin arithmetic once more, from the rules' text and the exchange's own answers.
+
+It shares no code with either core. Amounts are in minor units, rates in 1e-8; prices are
+found by trying every mark, one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from engine import Exchange
+
+#: Marks are tried up to this one.
+MARKS_MAX = 1000
+SCALE = 10**8
+
+
+def whole(text: str, unit: Fraction) -> int:
+    """Return a decimal as a whole number of units."""
+    number = Fraction(text) / unit
+    assert number.denominator == 1, f"{text} is not a multiple of {unit}"
+    return int(number)
+
+
+def divide_up(numerator: int, denominator: int) -> int:
+    quotient, rest = divmod(numerator, denominator)
+    return quotient + (1 if rest else 0)
+
+
+@dataclass(frozen=True)
+class Market:
+    """What an instrument's terms and tiers say."""
+
+    minor: Fraction
+    unit: Fraction  # minor units that a quantity of 1 is worth at a price of one mark tick
+    mark_tick: Fraction
+    is_whole: bool
+    tiers: tuple[tuple[int, int | None, int, int], ...]  # low, cap, rate, leverage
+
+    @classmethod
+    def of(cls, exchange: Exchange, symbol: str) -> Market:
+        terms = exchange.query({"query": "instrument", "symbol": symbol})
+        rows = exchange.query({"query": "tiers", "symbol": symbol})["tiers"]
+        minor = Fraction(1, 10 ** exchange.instrument(symbol).settle.decimals)
+        mark_tick, rate = Fraction(terms["mark_tick"]), Fraction(1, SCALE)
+        return cls(
+            minor, Fraction(terms["contract_size"]) * mark_tick / minor, mark_tick,
+            terms["tier_rule"] == "whole",
+            tuple((whole(row["min_notional"], minor),
+                   None if row["max_notional"] is None else whole(row["max_notional"], minor),
+                   whole(row["maintenance_margin_rate"], rate),
+                   whole(row["max_leverage"], rate)) for row in rows))
+
+    def tier(self, notional: int) -> int:
+        """Number of the tier, from 1: min < notional <= max, the last one beyond its cap."""
+        for number, (_, cap, _, _) in enumerate(self.tiers, start=1):
+            if cap is None or notional <= cap:
+                return number
+        return len(self.tiers)
+
+    def maintenance(self, notional: int) -> int:
+        """Whole: the tier's rate on everything. Marginal: each slice at its own tier's rate."""
+        number = self.tier(notional)
+        if self.is_whole:
+            return divide_up(notional * self.tiers[number - 1][2], SCALE)
+        total = 0
+        for each, (low, cap, rate, _) in enumerate(self.tiers[:number], start=1):
+            top = notional if each == number else cap
+            assert top is not None
+            total += (top - low) * rate
+        return divide_up(total, SCALE)
+
+    def initial(self, notional: int, leverage: int) -> int:
+        allowed = self.tiers[self.tier(notional) - 1][3]
+        return divide_up(notional * SCALE, min(leverage, allowed))
+
+
+def verify(exchange: Exchange, account: int) -> int:
+    """Assert an account's figures and prices; return how many positions were looked at."""
+    reply = exchange.query({"query": "account", "account": account})
+    sums: dict[str, dict[str, Fraction]] = {}
+    for position in reply["positions"]:
+        settle = exchange.instrument(position["symbol"]).settle.name
+        own = verify_position(exchange, position)
+        if position["margin_mode"] == "cross":
+            pool = sums.setdefault(settle, dict.fromkeys(own, Fraction(0)))
+            for name in own:
+                pool[name] += Fraction(position[name])
+    for asset, figures in reply["assets"].items():
+        verify_pool(figures, sums.get(asset, {}))
+    for position in reply["positions"]:
+        verify_prices(exchange, position, reply["assets"])
+    return len(reply["positions"])
+
+
+def verify_pool(figures: dict[str, Any], sums: dict[str, Fraction]) -> None:
+    """Assert the figures of a cross pool against the sums over its positions."""
+    have = {name: Fraction(value) for name, value in figures.items() if value is not None}
+    for name in ("unrealized_pnl", "initial_margin", "maintenance_margin"):
+        assert have[name] == sums.get(name, 0), (name, figures)
+    assert have["equity"] == have["wallet"] + have["unrealized_pnl"], figures
+    free = have["equity"] - have["initial_margin"] - have["order_margin"]
+    assert have["available_margin"] == max(0, free), figures
+    assert have["order_margin"] >= 0, figures
+    assert have["maintenance_margin"] <= have["initial_margin"], figures
+    if have["equity"] > 0:
+        shown = have["margin_ratio"] * have["equity"] - have["maintenance_margin"]
+        assert 0 <= shown < have["equity"] / SCALE, figures
+    elif sums:
+        assert figures["margin_ratio"] is None, figures
+
+
+def verify_position(exchange: Exchange, position: dict[str, Any]) -> dict[str, int]:
+    """Assert a position's figures; return them."""
+    market = Market.of(exchange, position["symbol"])
+    value = (Fraction(position["quantity"]) * market.unit
+             * whole(position["mark_price"], market.mark_tick))
+    assert value.denominator == 1, position
+    notional = abs(int(value))
+    expected = {
+        "notional": notional,
+        "unrealized_pnl": int(value) - whole(position["entry_value"], market.minor),
+        "initial_margin": market.initial(
+            notional, whole(position["leverage"], Fraction(1, SCALE))),
+        "maintenance_margin": market.maintenance(notional),
+    }
+    for name, wanted in expected.items():
+        assert whole(position[name], market.minor) == wanted, (name, wanted, position)
+    assert position["tier"] == market.tier(notional), position
+    return expected
+
+
+def verify_prices(
+    exchange: Exchange, position: dict[str, Any], assets: dict[str, dict[str, Any]]
+) -> None:
+    """Assert the liquidation price by trying all marks, and what the bankruptcy price promises."""
+    market = Market.of(exchange, position["symbol"])
+    mark = whole(position["mark_price"], market.mark_tick)
+    per_mark = int(Fraction(position["quantity"]) * market.unit)
+    equity, others = pool_of(exchange, position, assets, market.minor)
+
+    def equity_at(price: int) -> int:
+        return equity + per_mark * (price - mark)
+
+    def is_due(price: int) -> bool:
+        return equity_at(price) <= others + market.maintenance(abs(per_mark) * price)
+
+    found = scan(is_due, mark, up=per_mark < 0)
+    reported = position["liquidation_price"]
+    at = None if reported is None else whole(reported, market.mark_tick)
+    if found is None and at is not None:  # then it lies beyond what was tried
+        assert at > MARKS_MAX, position
+        assert is_due(at), position
+    else:
+        assert at == found, (found, position)
+
+    spent, one = position["bankruptcy_price"], 1 if per_mark > 0 else -1
+    if spent is not None:
+        price = whole(spent, market.mark_tick)
+        assert equity_at(price) >= 0 > equity_at(price - one), position
+    elif per_mark > 0:
+        assert equity_at(0) >= 0, position  # even at nothing it would not be bankrupt
+    else:
+        assert equity_at(1) < 0, position  # no price above zero is low enough
+
+
+def pool_of(
+    exchange: Exchange, position: dict[str, Any], assets: dict[str, dict[str, Any]],
+    minor: Fraction,
+) -> tuple[int, int]:
+    """Equity of the position's pool, and maintenance margin of the other positions in it."""
+    if position["margin_mode"] == "isolated":
+        return (whole(position["isolated_margin"], minor)
+                + whole(position["unrealized_pnl"], minor)), 0
+    pool = assets[exchange.instrument(position["symbol"]).settle.name]
+    return whole(pool["equity"], minor), (
+        whole(pool["maintenance_margin"], minor) - whole(position["maintenance_margin"], minor))
+
+
+def scan(is_due: Callable[[int], bool], mark: int, *, up: bool) -> int | None:
+    """Try marks one by one: away from safety, or back toward it where the pool is due now.
+
+    Returns the first mark that is due, coming from the safe side.
+    """
+    if not is_due(mark):
+        marks = range(mark, MARKS_MAX + 1) if up else range(mark, 0, -1)
+        return next((each for each in marks if is_due(each)), None)
+    marks = range(mark, 0, -1) if up else range(mark, 20 * MARKS_MAX)
+    safe = next((each for each in marks if not is_due(each)), None)
+    if safe is None:
+        return None
+    return safe + 1 if up else safe - 1

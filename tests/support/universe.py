@@ -1,0 +1,409 @@
+"""Tiny markets and streams of commands for them, all drawn from one seed.
+
+Few accounts, few prices, small numbers and little money, so that everything that can
+collide does: liquidations, takeovers, deleveraging, deficits and refusals are common.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from typing import Any
+
+Command = dict[str, Any]
+
+TRADERS = (1, 2, 3)
+MAKERS = (8, 9)
+#: (cap or None, maintenance rate, max leverage) of each tier; edges lie where positions pass.
+SCHEDULES: tuple[tuple[tuple[str | None, str, str], ...], ...] = (
+    ((None, "0.005", "20"),),
+    (("300", "0.005", "50"), ("900", "0.02", "20"), (None, "0.1", "5")),
+    (("250", "0.01", "100"), ("500", "0.03333333", "25"), ("1000", "0.2", "3"),
+     ("100000", "0.5", "2")),
+    (("200", "0", "10"), (None, "0.05", "10")),
+    (("450.5", "0.0123", "33.3"), (None, "0.25", "3.99")),
+    (("333.33", "0.9", "1.1"), (None, "0.95", "1")),
+    (("5000", "0.004", "125"), ("20000", "0.01", "50")),
+    (("400", "0.01", "40"), ("1200", "0.03", "20")),
+)
+
+
+def tier_rows(schedule: tuple[tuple[str | None, str, str], ...]) -> list[Command]:
+    """Return a schedule as the rows of a command."""
+    rows: list[Command] = []
+    for cap, rate, leverage in schedule:
+        rows.append({
+            "min_notional": rows[-1]["max_notional"] if rows else "0", "max_notional": cap,
+            "maintenance_margin_rate": rate, "max_leverage": leverage})
+    return rows
+
+
+class Universe:
+    """One market's terms, and a source of commands that fit it (more or less).
+
+    Parameters
+    ----------
+    seed : int
+        Decides the terms, the weights of the commands ("swarm": some are left out, some
+        come in crowds) and the commands themselves.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.symbols = ["A", "B", "C"][: self.random.randint(2, 3)]
+        self.marks = dict.fromkeys(self.symbols, 200)  # in half ticks
+        self.mark_steps = {symbol: self.random.choice((1, 1, 2)) for symbol in self.symbols}
+        self.lots = {symbol: self.random.choice(("1", "1", "0.1")) for symbol in self.symbols}
+        self.assets = ["USD"] + ["ALT"] * (self.random.random() < 0.3)
+        self.live: list[tuple[int, str, int]] = []
+        self.held: dict[tuple[int, str], str] = {}
+        self.ts = 0
+        self.next_id = 0
+        kinds = [name[len("make_"):] for name in dir(self) if name.startswith("make_")]
+        base = {"order": 30, "quote": 20, "mark": 12, "marks": 5, "amend": 5, "cancel": 4,
+                "cancel_all": 0.5, "halt": 0.3, "resume_all": 2, "fill": 2.5}
+        swarm = (0, 0.3, 1, 1, 3)
+        self.weights = {
+            kind: base.get(kind, 1.5) * self.random.choice(swarm) for kind in sorted(kinds)}
+        self.weights["order"] = max(10.0, self.weights["order"])
+        self.weights["mark"] = max(3.0, self.weights["mark"])
+        self.jumpiness = self.random.choice((0.02, 0.1, 0.3))
+
+    # --- setting up -------------------------------------------------------------------
+
+    def opening(self) -> Iterator[Command]:
+        """Yield the commands that declare the market and fund its accounts."""
+        pick = self.random.choice
+        for asset in self.assets:
+            yield {"cmd": "asset", "asset": asset, "decimals": 2 if asset == "USD" else 4}
+        for number, symbol in enumerate(self.symbols):
+            yield self.instrument(symbol, self.assets[number % len(self.assets)])
+        wealth = pick((40, 100, 400))
+        for account in TRADERS + MAKERS:
+            yield {"cmd": "account", "account": account,
+                   "margin_mode": pick(("cross", "cross", "isolated"))}
+            for asset in self.assets:
+                amount = wealth if account in TRADERS else pick((2000, 100000))
+                yield {"cmd": "deposit", "account": account, "asset": asset,
+                       "amount": str(amount + self.random.randint(0, 99) / 100)}
+            for symbol in self.symbols:
+                if self.random.random() < 0.7:
+                    yield {"cmd": "leverage", "account": account, "symbol": symbol,
+                           "leverage": pick(("1", "2", "5", "10", "20", "50"))}
+        if self.random.random() < 0.6:
+            yield {"cmd": "insurance", "asset": "USD", "amount": pick(("3", "50", "1000"))}
+        for symbol in self.symbols:
+            if symbol == "A" or self.random.random() < 0.8:
+                yield {"cmd": "mark", "symbol": symbol, "mark_price": self.mark_text(symbol)}
+
+    def instrument(self, symbol: str, settle: str) -> Command:
+        pick = self.random.choice
+        command = {
+            "cmd": "instrument", "symbol": symbol, "kind": "linear", "base": symbol,
+            "quote": settle, "settle": settle, "tick_size": "1",
+            "mark_tick": "0.5" if self.mark_steps[symbol] == 1 else "1",
+            "lot_size": self.lots[symbol], "contract_size": pick(("1", "1", "0.2", "3")),
+            "maker_fee": pick(("0", "-0.0003", "0.0002", "-0.01", "0.01")),
+            "taker_fee": pick(("0", "0.0005", "0.0123", "-0.0001")),
+            "liquidation_fee": pick(("0", "0.005", "0.03")),
+            "tier_rule": pick(("marginal", "whole")),
+            "tiers": tier_rows(pick(SCHEDULES)),
+        }
+        if self.random.random() < 0.3:
+            command["price_band"] = pick(("0.03", "0.155", "0.9"))
+        if self.random.random() < 0.1:
+            command["max_order_quantity"] = "4"
+        if self.random.random() < 0.15:
+            command["max_open_orders"] = pick((1, 3, 6))
+        return command
+
+    # --- the stream -------------------------------------------------------------------
+
+    def next(self) -> Command:
+        """Return the next command."""
+        kind = self.random.choices(list(self.weights), list(self.weights.values()))[0]
+        command: Command = getattr(self, f"make_{kind}")()
+        if self.random.random() < 0.03:
+            self.ts += self.random.choice((1, 1000, -5))
+            self.ts = max(0, self.ts)
+            command["ts"] = self.ts
+        return command
+
+    def observe(self, events: list[dict[str, Any]]) -> None:
+        """Learn from the events which orders are live."""
+        for event in events:
+            kind = event["event"]
+            if kind == "position":
+                self.held[event["account"], event["symbol"]] = event["quantity"]
+            if kind not in ("order_accepted", "order_update", "order_canceled"):
+                continue
+            key = (event["account"], event["symbol"], event["order_id"])
+            if kind == "order_accepted":
+                self.live.append(key)
+            elif key in self.live and (kind == "order_canceled" or event["status"] == "filled"):
+                self.live.remove(key)
+
+    def account(self) -> int:
+        if self.random.random() < 0.01:
+            return self.random.choice((0, 77, -1))
+        return self.random.choice(TRADERS + TRADERS + MAKERS)
+
+    def symbol(self) -> str:
+        return self.random.choice(self.symbols) if self.random.random() > 0.005 else "Z"
+
+    def mark_text(self, symbol: str) -> str:
+        halves = self.marks[symbol]
+        return f"{halves // 2}.5" if halves % 2 else str(halves // 2)
+
+    def price(self, symbol: str, spread: int = 6) -> str:
+        middle = self.marks.get(symbol, 200) // 2
+        if self.random.random() < 0.04:
+            return self.random.choice(("1", "5000", "99.5", "100000000000000000000", "0", "-3"))
+        return str(max(1, middle + self.random.randint(-spread, spread)))
+
+    def quantity(self, symbol: str, most: int = 5) -> str:
+        if self.random.random() < 0.03:
+            return self.random.choice(("0", "0.05", "4611686018427387905", "1000", "-1"))
+        lots = self.random.randint(1, most)
+        return str(lots) if self.lots.get(symbol, "1") == "1" else f"0.{lots}" if lots < 10 else "1"
+
+    def amount(self, most: int) -> str:
+        if self.random.random() < 0.05:
+            return self.random.choice(("0", "0.001", "-7", "99999999999999999999"))
+        return str(self.random.randint(1, most * 100) / 100)
+
+    def is_rare(self, chance: float) -> bool:
+        return self.random.random() < chance
+
+    # --- commands ---------------------------------------------------------------------
+
+    def make_order(self) -> Command:
+        pick = self.random.choice
+        symbol = self.symbol()
+        self.next_id += 1
+        command = {
+            "cmd": "order", "account": self.account(), "symbol": symbol,
+            "order_id": self.random.randint(1, 9) if self.is_rare(0.15) else 10 + self.next_id,
+            "side": pick(("buy", "sell")), "type": "limit", "quantity": self.quantity(symbol)}
+        if self.is_rare(0.2):
+            command["type"] = "market"
+        if command["type"] == "limit" or self.is_rare(0.02):
+            command["price"] = self.price(symbol)
+        if self.is_rare(0.3):
+            times = ("gtc", "ioc", "ioc", "fok", "fok", "gtd")
+            command["time_in_force"] = pick(times[:5] if command["type"] == "limit" else times[1:])
+        if self.is_rare(0.35):
+            command["stp"] = pick(("none", "cancel_taker", "cancel_maker", "cancel_both",
+                                   "decrement", "decrement"))
+        if self.is_rare(0.1) and command["type"] == "limit":
+            command["post_only"] = True
+        held = self.held.get((command["account"], symbol), "0")
+        if self.is_rare(0.03) or (held != "0" and self.is_rare(0.3)):
+            command["reduce_only"] = True
+            if not self.is_rare(0.1):
+                command["side"] = "buy" if held.startswith("-") else "sell"
+        if self.is_rare(0.1):
+            command["client_order_id"] = f"c{self.next_id}"
+        return command
+
+    def make_quote(self) -> Command:
+        """A maker's order with some depth, close to the mark."""
+        symbol = self.random.choice(self.symbols)
+        self.next_id += 1
+        side = self.random.choice(("buy", "sell"))
+        away = self.random.randint(0, 4) * (-1 if side == "buy" else 1)
+        return {
+            "cmd": "order", "account": self.random.choice(MAKERS), "symbol": symbol,
+            "order_id": 10 + self.next_id, "side": side, "type": "limit",
+            "quantity": self.quantity(symbol, 12),
+            "price": str(max(1, self.marks[symbol] // 2 + away))}
+
+    def make_amend(self) -> Command:
+        command = {"cmd": "amend"} | self._some_order()
+        symbol = command["symbol"]
+        if self.is_rare(0.6):
+            command["price"] = self.price(symbol)
+        if self.is_rare(0.5):
+            command["quantity"] = self.quantity(symbol, 8)
+        elif self.is_rare(0.5):
+            command["leaves"] = self.quantity(symbol, 8)
+        return command
+
+    def make_cancel(self) -> Command:
+        return {"cmd": "cancel"} | self._some_order()
+
+    def _some_order(self) -> Command:
+        if self.live and not self.is_rare(0.1):
+            account, symbol, order_id = self.random.choice(self.live)
+        else:
+            account, symbol, order_id = self.account(), self.symbol(), self.random.randint(1, 9)
+        return {"account": account, "symbol": symbol, "order_id": order_id}
+
+    def make_cancel_all(self) -> Command:
+        command: Command = {"cmd": "cancel_all"}
+        if self.is_rare(0.8):
+            command["account"] = self.account()
+        if self.is_rare(0.5):
+            command["symbol"] = self.symbol()
+        return command
+
+    def _move(self, symbol: str) -> str:
+        """Move a symbol's mark and return it; the walk is pulled back to where it began."""
+        step = self.random.choice((-3, -2, -1, 0, 1, 2, 3))
+        if self.is_rare(self.jumpiness):
+            step = self.random.choice((-60, -30, -16, -8, 8, 16, 30, 60))
+        pull = (200 - self.marks[symbol]) // 16
+        halves = self.marks[symbol] + step * (2 if step % 2 else 1) + pull
+        self.marks[symbol] = max(8, halves // self.mark_steps[symbol] * self.mark_steps[symbol])
+        return self.mark_text(symbol)
+
+    def make_mark(self) -> Command:
+        if self.is_rare(0.02):
+            return {"cmd": "mark", "symbol": self.symbol(),
+                    "mark_price": self.random.choice(("0", "100.25", "-1", "9" * 30))}
+        symbol = self.random.choice(self.symbols)
+        command: Command = {"cmd": "mark", "symbol": symbol, "mark_price": self._move(symbol)}
+        if self.is_rare(0.1):
+            command |= {"index_price": self.mark_text(symbol), "feed_seq": self.next_id}
+        return command
+
+    def make_marks(self) -> Command:
+        rows = [{"symbol": symbol, "mark_price": self._move(symbol)} for symbol in self.symbols]
+        self.random.shuffle(rows)
+        return {"cmd": "marks", "marks": rows[: self.random.randint(1, len(rows))]}
+
+    def make_deposit(self) -> Command:
+        return {"cmd": "deposit", "account": self.account(), "asset": self._asset(),
+                "amount": self.amount(60)}
+
+    def make_withdraw(self) -> Command:
+        return {"cmd": "withdraw", "account": self.account(), "asset": self._asset(),
+                "amount": self.amount(150)}
+
+    def _asset(self) -> str:
+        return self.random.choice(self.assets) if self.random.random() > 0.02 else "XAU"
+
+    def make_insurance(self) -> Command:
+        amount = self.amount(30)
+        if self.is_rare(0.4) and not amount.startswith("-"):
+            amount = "-" + amount
+        return {"cmd": "insurance", "asset": self._asset(), "amount": amount}
+
+    def make_leverage(self) -> Command:
+        return {"cmd": "leverage", "account": self.account(), "symbol": self.symbol(),
+                "leverage": self.random.choice(("1", "2", "3.5", "5", "10", "20", "50", "0.5"))}
+
+    def make_margin_mode(self) -> Command:
+        return {"cmd": "margin_mode", "account": self.account(), "symbol": self.symbol(),
+                "mode": self.random.choice(("cross", "isolated"))}
+
+    def make_isolated_margin(self) -> Command:
+        amount = self.amount(20)
+        if self.is_rare(0.5) and not amount.startswith("-"):
+            amount = "-" + amount
+        return {"cmd": "isolated_margin", "account": self.account(), "symbol": self.symbol(),
+                "amount": amount}
+
+    def make_fill(self) -> Command:
+        symbol = self.symbol()
+        price = self.price(symbol, 3)
+        if self.is_rare(0.3) and price.isdigit():
+            price += ".333"
+        return {"cmd": "fill", "account": self.account(), "symbol": symbol,
+                "side": self.random.choice(("buy", "sell")), "quantity": self.quantity(symbol),
+                "price": price, "fee": self.random.choice(("0", "0.05", "-0.02", "0.001"))}
+
+    def make_far_fill(self) -> Command:
+        """A close elsewhere, far from the mark: where deficits come from."""
+        held = {key: text for key, text in self.held.items() if text != "0"}
+        if not held:
+            return self.make_fill()
+        account, symbol = self.random.choice(list(held))
+        quantity = held[account, symbol]
+        return {"cmd": "fill", "account": account, "symbol": symbol,
+                "side": "buy" if quantity.startswith("-") else "sell",
+                "quantity": quantity.lstrip("-"), "price": self.price(symbol, 80)}
+
+    def make_funding(self) -> Command:
+        rates = ("0.0001", "-0.0001", "0.01", "-0.01", "0.00333333", "2", "0.000000001")
+        return {"cmd": "funding", "symbol": self.symbol(), "rate": self.random.choice(rates)}
+
+    def make_halt(self) -> Command:
+        return {"cmd": "halt", "symbol": self.symbol(),
+                "mode": self.random.choice(("cancel_only", "no_liquidation", "all"))}
+
+    def make_resume(self) -> Command:
+        return {"cmd": "resume", "symbol": self.symbol()}
+
+    def make_resume_all(self) -> Command:
+        """Often enough that a halted market comes back."""
+        return {"cmd": "resume", "symbol": self.random.choice(self.symbols)}
+
+    def make_tiers(self) -> Command:
+        rows = tier_rows(self.random.choice(SCHEDULES))
+        if self.is_rare(0.1):
+            rows[-1]["maintenance_margin_rate"] = "1.5"
+        return {"cmd": "tiers", "symbol": self.symbol(), "tiers": rows}
+
+    def make_time(self) -> Command:
+        self.ts += 1
+        return {"cmd": "time", "ts": self.ts}
+
+    def make_declaration(self) -> Command:
+        """Now and then: something that exists already, or that makes no sense."""
+        return self.random.choice((
+            {"cmd": "asset", "asset": "USD", "decimals": 2},
+            {"cmd": "account", "account": 1},
+            {"cmd": "account", "account": 5, "position_mode": "hedge"},
+            {"cmd": "asset_price", "asset": "USD", "price": "1"},
+            self.instrument(self.symbols[0], "USD"),
+            self.instrument(self.symbols[0], "USD") | {"symbol": "Y", "tick_size": "0.0001"},
+        ))
+
+
+class Giant(Universe):
+    """The same markets at the edge of the range of integers: amounts around 2**62 units."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self.lots = dict.fromkeys(self.symbols, "1")
+        self.scale = self.random.choice((10**6, 10**7, 3 * 10**7, 10**8))
+
+    def opening(self) -> Iterator[Command]:
+        for command in super().opening():
+            if command["cmd"] == "asset":
+                command["decimals"] = 8
+            if command["cmd"] in ("deposit", "insurance"):
+                whole = int(command["amount"].split(".")[0])
+                command["amount"] = str(min(whole * self.scale, 40 * 10**9))
+            yield command
+
+    def instrument(self, symbol: str, settle: str) -> Command:
+        command = super().instrument(symbol, settle)
+        command.pop("max_order_quantity", None)
+        return command | {"lot_size": "1", "tiers": self.scaled(command["tiers"])}
+
+    def scaled(self, rows: list[Command]) -> list[Command]:
+        return [
+            row | {name: row[name] if row[name] is None
+                   else str(int(row[name].split(".")[0]) * self.scale)
+                   for name in ("min_notional", "max_notional")}
+            for row in rows]
+
+    def quantity(self, symbol: str, most: int = 5) -> str:
+        if self.is_rare(0.03):
+            return str(self.random.choice((4 * 10**8, 9 * 10**8, 2**62, 2**62 - 1)))
+        return str(self.random.randint(1, most) * self.scale + self.random.randint(0, 3))
+
+    def amount(self, most: int) -> str:
+        return str(self.random.randint(1, most) * self.scale)
+
+    def make_tiers(self) -> Command:
+        command = super().make_tiers()
+        return command | {"tiers": self.scaled(command["tiers"])}
+
+    def make_mark(self) -> Command:
+        command = super().make_mark()
+        if self.is_rare(0.03):
+            command["mark_price"] = str(self.random.choice((10**6, 10**9, 10**12, 4 * 10**18)))
+        return command
