@@ -284,8 +284,8 @@ class Scans:
             (self.tight_int, stream.tight_int),
         ):
             for symbol in {symbol for symbol, _ in rows}:
-                scan.tick(symbol, int(before[symbol]))  # type: ignore[attr-defined]
-            out.append(time_all(scan.tick, rows) / len(rows))  # type: ignore[attr-defined]
+                scan.tick(symbol, int(before[symbol]))
+            out.append(time_all(scan.tick, rows) / len(rows))
 
 
 def measure_streams(

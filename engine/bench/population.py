@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import RunError
-from engine.messages import EventKind, MONEY_MAX, NONE, RATE_SCALE, RECORD_WIDTH, Side, TierRule
+from engine.messages import MONEY_MAX, NONE, RATE_SCALE, RECORD_WIDTH, EventKind, Side, TierRule
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]

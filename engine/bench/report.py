@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 
 @dataclass
@@ -38,12 +39,15 @@ class Report:
     tables : list of Table
     notes : list of str
         What is excluded, and what a number is to be read as.
+    failures : list of str
+        Results that disagree; a fast wrong answer is no figure.
     """
 
     title: str
     facts: list[tuple[str, str]] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
     def plain(self) -> list[str]:
         """Lines without markup."""
@@ -83,7 +87,8 @@ def print_report(report: Report) -> None:
     for table in report.tables:
         drawn = Drawn(title=escape(table.title), title_justify="left")
         for number, column in enumerate(table.columns):
-            drawn.add_column(escape(column), justify="right" if number else "left")
+            side: Literal["left", "right"] = "right" if number else "left"
+            drawn.add_column(escape(column), justify=side, no_wrap=not number)
         for row in table.rows:
             drawn.add_row(*(escape(cell) for cell in row))
         console.print(drawn)

@@ -18,6 +18,7 @@ A breach is reported once; the account is out of the scan from then on.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,7 @@ class TightScan:
         level = symbols.deductions[population.symbol, tier] - population.entry * _SCALE
         order = np.argsort(population.symbol, kind="stable")  # by symbol, then account
         cuts = np.searchsorted(population.symbol[order], np.arange(symbols.count + 1))
-        parts = [order[a:b] for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+        parts = [order[a:b] for a, b in pairwise(cuts)]
         self._index = [population.holder[part].astype(np.intp) for part in parts]
         self._slope = [slope[part].astype(dtype) for part in parts]
         self._level = [level[part].astype(dtype) for part in parts]
@@ -167,7 +168,7 @@ class PlainScan:
         self._floors = symbols.floors[:, 1:].astype(float)
         order = np.argsort(population.symbol, kind="stable")
         cuts = np.searchsorted(population.symbol[order], np.arange(symbols.count + 1))
-        parts = [order[a:b] for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+        parts = [order[a:b] for a, b in pairwise(cuts)]
         self._index = [population.holder[part].astype(np.intp) for part in parts]
         self._quantity = [population.quantity[part].astype(float) for part in parts]
         worth = population.quantity * marks[population.symbol]

@@ -1,0 +1,47 @@
+"""The canonical benchmarks: one workload each, a tiny and a full size, a hash of the result.
+
+`engine bench` runs them from the command line, `bench/` under pytest-benchmark, and
+`tests/bench/` in their smoke size with the tests. docs/benchmarks.md has method and figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from engine.bench.report import Report
+
+NAMES = ("mark", "book")
+SIZES = ("smoke", "full")
+
+
+def reports(
+    name: str, size: str, accounts: int | None = None,
+    progress: Callable[[str], None] = lambda note: None,
+) -> Iterator[Report]:
+    """Run benchmarks and yield a report of each as it ends.
+
+    Parameters
+    ----------
+    name : {"mark", "book", "all"}
+    size : {"smoke", "full"}
+    accounts : int, optional
+        Of the mark benchmark. Default: 2,000 for smoke; 10^4, 10^5 and 10^6 for full.
+    progress : callable
+        Told what comes next.
+    """
+    from engine.bench import book, mark_tick
+    from engine.bench.book_report import book_report
+    from engine.bench.mark_report import mark_report
+    from engine.bench.stream import MIXES
+
+    is_smoke = size == "smoke"
+    if name in ("mark", "all"):
+        plan = mark_tick.SMOKE if is_smoke else mark_tick.MarkPlan(0)
+        usual = (plan.accounts,) if is_smoke else mark_tick.FULL_ACCOUNTS
+        for count in usual if accounts is None else (accounts,):
+            yield mark_report(mark_tick.run_mark(replace(plan, accounts=count), progress))
+    if name in ("book", "all"):
+        for stream in MIXES:
+            book_plan = replace(book.SMOKE if is_smoke else book.BookPlan(), stream=stream)
+            yield book_report(book.run_book(book_plan, progress))

@@ -1,0 +1,175 @@
+"""The benchmarks in their smoke size: that they run, agree with themselves, and are no strawmen."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine import cli
+from engine.bench import book, mark_tick, reports
+from engine.bench.mark_tick import MarkDesk, as_rows, run_mark
+from engine.bench.plain_book import PlainBook
+from engine.bench.population import draw_population, maintenance
+from engine.bench.prices import Market
+from engine.bench.scan import PlainScan, TightScan
+from engine.bench.stream import MIXES, make_stream
+
+ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = pytest.mark.bench
+
+
+# --- mark -----------------------------------------------------------------------------
+
+
+def test_the_engine_and_the_exact_scan_name_the_same_breaches():
+    result = run_mark(mark_tick.SMOKE)
+    assert result.crash.first_breaches == result.crash.scan_breaches
+    assert len(result.crash.first_breaches) > 100
+    assert run_mark(mark_tick.SMOKE).state_hash == result.state_hash
+
+
+def test_another_seed_is_another_population():
+    one, same, other = (draw_population(500, 24, seed) for seed in (1, 1, 2))
+    assert one.fingerprint() == same.fingerprint() != other.fingerprint()
+    counts = np.diff(one.first)
+    assert counts.min() == 1 and counts.max() <= 20
+    assert (np.diff(one.holder * 24 + one.symbol) > 0).all()  # sorted, and no symbol twice
+
+
+def test_the_population_follows_the_events():
+    plan = replace(mark_tick.SMOKE, accounts=300)
+    desk = MarkDesk(plan)
+    symbols = desk.market.pick_in_turn(60 * plan.symbols)
+    desk.apply(as_rows(symbols, desk.market.walk(symbols, 0.02)))
+    assert len(desk.take_started()) > 20
+    present = desk.present()
+    for account in range(1, plan.accounts + 1):
+        mine = slice(present.first[account - 1], present.first[account])
+        told = list(zip(present.symbol[mine].tolist(), present.quantity[mine].tolist(),
+                        present.entry[mine].tolist(), strict=True))
+        views = desk.core.position_views(account)
+        assert told == [(v["symbol"], v["quantity"], v["entry_value"]) for v in views]
+    desk.core.check()
+
+
+def brute_force(population, marks):
+    """Accounts due by the rule, everything from nothing."""
+    worth = population.quantity * marks[population.symbol]
+    required = maintenance(population.symbols, population.symbol, np.abs(worth))
+    count = population.account_count
+    equity, margin = population.wallets.copy(), np.zeros(count, np.int64)
+    np.add.at(equity, population.holder, worth - population.entry)
+    np.add.at(margin, population.holder, required)
+    return set(np.flatnonzero(equity <= margin).tolist())
+
+
+def test_the_exact_scan_is_exact_through_tiers_and_back():
+    population = draw_population(400, 5)
+    market = Market(population.symbols, 3)
+    scan = TightScan(population, population.symbols.marks)
+    marks = population.symbols.marks.copy()
+    seen = set()
+    for sigma in (0.001, 0.3):
+        symbols = market.pick_popular(150)
+        for symbol, mark in as_rows(symbols, market.walk(symbols, sigma)):
+            marks[symbol] = mark
+            found = set(scan.tick(symbol, mark).tolist())
+            assert found == brute_force(population, marks) - seen
+            seen |= found
+    assert seen
+
+
+def test_all_scans_find_about_the_same():
+    population = draw_population(3000, 24)
+    market = Market(population.symbols, 3)
+    marks = population.symbols.marks
+    scans = [TightScan(population, marks), TightScan(population, marks, np.float64),
+             PlainScan(population, marks)]
+    symbols = market.pick_popular(300)
+    found = [set(), set(), set()]
+    for symbol, mark in as_rows(symbols, market.walk(symbols, 0.02)):
+        for scan, names in zip(scans, found, strict=True):
+            names.update(scan.tick(symbol, mark).tolist())
+    assert len(found[0]) > 30
+    # Floats may differ within a minor unit of the threshold.
+    assert len(found[0] ^ found[1]) <= 1 and len(found[0] ^ found[2]) <= 1
+
+
+# --- book -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stream", MIXES)
+def test_everyone_makes_the_same_trades(stream):
+    result = book.run_book(replace(book.SMOKE, stream=stream))
+    assert result.agrees
+    assert result.stream.trade_count > 300
+
+
+@pytest.mark.parametrize("stream", MIXES)
+def test_the_books_end_up_alike(stream):
+    from engine.core import OrderBook
+
+    made = make_stream(stream, 4000, seed=9)
+    compiled, plain = OrderBook(), PlainBook()
+    refused = compiled.run(made.commands)
+    assert refused == sum(plain.apply(row) < 0 for row in made.commands.tolist())
+    for side in (0, 1):
+        assert compiled.levels(side) == plain.levels(side)
+
+
+def test_the_canonical_mix_is_what_it_says():
+    made = make_stream("canonical", 20_000)
+    share = np.bincount(made.commands[:, 0]) / len(made.commands)
+    assert share == pytest.approx([0.57, 0.40, 0.03], abs=0.015)
+    assert 2500 < made.resting_max < 3500
+
+
+def test_responses_include_the_queue():
+    service = np.array([100] * 9 + [5000] + [100] * 90)
+    idle = book.response_times(service, 1e-9)
+    assert (idle == service).all()
+    busy = book.response_times(service, 0.9)
+    assert (busy >= service).all() and busy[10:20].mean() > 1000
+
+
+# --- how they are run -----------------------------------------------------------------
+
+
+def test_reports_carry_their_hash_and_what_is_excluded():
+    for report in reports("all", "smoke", accounts=500):
+        text = "\n".join(report.plain())
+        assert "state_hash" in text and "p99.9" in text and not report.failures
+        assert "included" in text and max(map(len, report.notes)) < 300
+
+
+def run_module(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", *arguments], cwd=ROOT, capture_output=True, text=True,
+        timeout=120, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+
+def test_the_command():
+    done = run_module("engine", "bench", "mark", "--size", "smoke", "--accounts", "300")
+    assert done.returncode == 0 and done.stderr == ""
+    assert done.stdout.startswith("processor") and "== mark tick, 300 accounts" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments", [("marks",), ("mark", "--size", "big"), ("book", "--accounts", "5")])
+def test_what_the_command_refuses(arguments, capsys):
+    assert cli.call(cli.app, ["bench", *arguments]) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith("error: ") and said.err.count("\n") == 1 and said.out == ""
+
+
+def test_the_pytest_way():
+    done = run_module("pytest", "bench", "-q", "-p", "no:cacheprovider", "--benchmark-disable")
+    assert done.returncode == 0, done.stdout + done.stderr
