@@ -217,7 +217,7 @@ def bench(
     """Run the canonical benchmarks: the cost of a mark, and of an order.
 
     Prints machine and versions, figures with percentiles, and a hash of each result.
-    The full size takes minutes and, for 10^6 accounts, some gigabytes of memory.
+    The full size takes about ten minutes and two gigabytes of memory.
     """
     from engine import bench as benches
     from engine.bench.command import run_and_print
