@@ -23,7 +23,9 @@ _GZIP_MAGIC = b"\x1f\x8b"
 #: A line longer than this is no row of any feed: the file is something else.
 LINE_LENGTH_MAX = 8192
 
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError)
+#: What reading a damaged, encrypted or oddly compressed archive raises (the last two kinds as
+#: RuntimeError and its subclasses).
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
 
 
 def read_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
