@@ -4,7 +4,7 @@ import hashlib
 
 from engine.errors import InvariantViolation
 
-from engine.core.book cimport order_t
+from engine.core.book cimport order_t, ticket_t
 from engine.core.ledger cimport asset_t, instrument_t, pool_t, position_t
 from engine.core.types cimport MODE_ISOLATED, NIL, NONE
 from libc.stdint cimport int32_t, int64_t
@@ -127,13 +127,13 @@ cdef class Audit(Views):
             order = self.positions[row].first_order
             while order >= 0:
                 self.require(
-                    0 < self.orders[order].leaves <= self.orders[order].quantity,
+                    0 < self.orders[order].leaves <= self.tickets[order].quantity,
                     f"leaves of order row {order}")
                 if not self.orders[order].is_reduce_only:
                     value[self.orders[order].side] += self.value_at_tick(
                         self.orders[order].symbol, self.orders[order].leaves,
                         self.orders[order].price)
-                order = self.orders[order].own_next
+                order = self.tickets[order].own_next
             for side in range(2):
                 self.require(
                     value[side] == self.positions[row].side_value[side],
@@ -299,19 +299,19 @@ cdef int digest_account(Audit core, int32_t account, Words words) except -1:
             digest_pool(&NO_POOL, words)
         order = position.first_order
         while order >= 0:
-            digest_order(&core.orders[order], words)
-            order = core.orders[order].own_next
+            digest_order(&core.orders[order], &core.tickets[order], words)
+            order = core.tickets[order].own_next
     return 0
 
 
-cdef int digest_order(order_t *order, Words words) except -1:
+cdef int digest_order(order_t *order, ticket_t *ticket, Words words) except -1:
     words.put(order.order_id)
     words.put(order.side)
     words.put(order.price)
-    words.put(order.quantity)
+    words.put(ticket.quantity)
     words.put(order.leaves)
-    words.put(order.time_in_force)
-    words.put(order.is_post_only)
+    words.put(ticket.time_in_force)
+    words.put(ticket.is_post_only)
     words.put(order.is_reduce_only)
     words.put(order.stp)
     return 0

@@ -1,40 +1,43 @@
 # The order book. Read this file first: node, level, side, book, then the desk that owns
 # all orders and matches.
 #
-# An order is a row of the desk's slab; levels are rows of the book's slab; links are row
-# numbers, so a copy of the arrays is a copy of the book. Levels of a side form a list
-# from best to worst; a 64-ary bitmap trie over the price finds a level, or where a new
-# one belongs, in a number of steps that depends on the digits of the price and not on
-# how many empty prices lie between two levels.
+# An order is a row of the desk's two slabs, hot and cold; levels are rows of the book's
+# slab; links are row numbers, so a copy of the arrays is a copy of the book. Levels of a
+# side form a list from best to worst; a 64-ary bitmap trie over the price finds a level, or
+# where a new one belongs, in a number of steps that depends on the digits of the price and
+# not on how many empty prices lie between two levels.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 from engine.core.tables cimport table_t
 from engine.core.types cimport NONE
 
+# What matching and the queues need of an order: read by every sweep, hence small.
 cdef struct order_t:
-    # what it is
     int64_t order_id             # the client's
     int64_t price                # ticks; NONE for a market order
-    int64_t quantity             # lots, total
     int64_t leaves               # lots, open
-    int64_t reserved             # lots that count in its owner's order margin
+    int64_t hidden               # of these, not displayed (icebergs)
     int32_t account              # account row
     int32_t symbol               # book number
-    int32_t position             # position row of (account, symbol); free for other hosts
-    uint8_t side
-    uint8_t kind                 # OrderType
-    uint8_t time_in_force
-    uint8_t stp
-    uint8_t is_post_only
-    uint8_t is_reduce_only
-    uint8_t is_resting           # in a level
-    uint8_t is_liquidation       # an internal taker: no id, not in the table
-    # where it is
     int32_t level                # level row, NIL when not resting
     int32_t prev, next           # neighbours in the level's queue; next also links free rows
+    uint8_t side
+    uint8_t stp
+    uint8_t is_reduce_only
+    uint8_t is_resting           # in a level
+
+# What else its owner's side of the house knows of an order; same row number.
+cdef struct ticket_t:
+    int64_t quantity             # lots, total
+    int64_t reserved             # lots that count in its owner's order margin
+    int32_t position             # position row of (account, symbol)
     int32_t own_prev, own_next   # neighbours among the owner's orders of this symbol
     int32_t changed              # 1 + place in the list of changed orders, 0: not in it
+    uint8_t kind                 # OrderType
+    uint8_t time_in_force
+    uint8_t is_post_only
+    uint8_t is_liquidation       # an internal taker: no id, not in the table
 
 cdef struct level_t:
     int64_t price                # ticks
@@ -85,6 +88,7 @@ cdef inline bint within_limit(int side, int64_t price, int64_t limit) noexcept n
 # cancel means to anyone's money is the subclass's: it overrides the hooks.
 cdef class Desk:
     cdef order_t *orders
+    cdef ticket_t *tickets
     cdef int32_t order_count, order_capacity, free_order
     cdef table_t order_table     # (account row, order id) -> order row
     cdef book_t *books
@@ -92,6 +96,7 @@ cdef class Desk:
 
     cdef int32_t new_book(self) except -1
     cdef int32_t new_order(self) except -1
+    cdef int grow_orders(self) except -1
     cdef void free_order_row(self, int32_t row) noexcept
     cdef int rest(self, int32_t row) except -1
     cdef int unrest(self, int32_t row) except -1

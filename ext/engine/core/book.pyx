@@ -1,9 +1,10 @@
 """The order book: levels, queues and the sweep of a taker through them."""
 
-from libc.stdlib cimport free, realloc
+from libc.stdlib cimport free
 from libc.string cimport memset
 
 from engine.core.fixed cimport min64, violated
+from engine.core.memory cimport larger
 from engine.core.tables cimport table_free, table_init
 from engine.core.types cimport (
     CANCEL_REDUCE_ONLY, CANCEL_SELF_TRADE, NONE, SIDE_BUY, STP_CANCEL_BOTH, STP_CANCEL_MAKER,
@@ -23,19 +24,13 @@ cdef extern from *:
 
 cdef int32_t trie_new_node(trie_t *trie) except -1:
     cdef int32_t row
-    cdef int32_t capacity
-    cdef trie_node_t *nodes
     if trie.free >= 0:
         row = trie.free
         trie.free = trie.nodes[row].child[0]
     else:
         if trie.count == trie.capacity:
-            capacity = 16 if trie.capacity == 0 else 2 * trie.capacity
-            nodes = <trie_node_t *>realloc(trie.nodes, capacity * sizeof(trie_node_t))
-            if nodes == NULL:
-                raise MemoryError("price trie")
-            trie.nodes = nodes
-            trie.capacity = capacity
+            trie.nodes = <trie_node_t *>larger(
+                trie.nodes, &trie.capacity, trie.count + 1, sizeof(trie_node_t))
         row = trie.count
         trie.count += 1
     trie.nodes[row].present = 0
@@ -185,19 +180,14 @@ cdef void book_free(book_t *book) noexcept nogil:
 
 
 cdef int32_t new_level(book_t *book) except -1:
-    cdef int32_t row, capacity
-    cdef level_t *levels
+    cdef int32_t row
     if book.free_level >= 0:
         row = book.free_level
         book.free_level = book.levels[row].worse
         return row
     if book.level_count == book.level_capacity:
-        capacity = 64 if book.level_capacity == 0 else 2 * book.level_capacity
-        levels = <level_t *>realloc(book.levels, capacity * sizeof(level_t))
-        if levels == NULL:
-            raise MemoryError("price levels")
-        book.levels = levels
-        book.level_capacity = capacity
+        book.levels = <level_t *>larger(
+            book.levels, &book.level_capacity, book.level_count + 1, sizeof(level_t))
     row = book.level_count
     book.level_count += 1
     return row
@@ -262,41 +252,38 @@ cdef class Desk:
             book_free(&self.books[i])
         free(self.books)
         free(self.orders)
+        free(self.tickets)
         table_free(&self.order_table)
 
     cdef int32_t new_book(self) except -1:
-        cdef int32_t capacity
-        cdef book_t *books
         if self.book_count == self.book_capacity:
-            capacity = 4 if self.book_capacity == 0 else 2 * self.book_capacity
-            books = <book_t *>realloc(self.books, capacity * sizeof(book_t))
-            if books == NULL:
-                raise MemoryError("books")
-            self.books = books
-            self.book_capacity = capacity
+            self.books = <book_t *>larger(
+                self.books, &self.book_capacity, self.book_count + 1, sizeof(book_t))
         book_init(&self.books[self.book_count])
         self.book_count += 1
         return self.book_count - 1
 
     cdef int32_t new_order(self) except -1:
-        cdef int32_t row, capacity
-        cdef order_t *orders
-        if self.free_order >= 0:
-            row = self.free_order
+        cdef int32_t row = self.free_order
+        if row >= 0:
             self.free_order = self.orders[row].next
         else:
             if self.order_count == self.order_capacity:
-                capacity = 256 if self.order_capacity == 0 else 2 * self.order_capacity
-                orders = <order_t *>realloc(self.orders, capacity * sizeof(order_t))
-                if orders == NULL:
-                    raise MemoryError("orders")
-                self.orders = orders
-                self.order_capacity = capacity
+                self.grow_orders()
             row = self.order_count
             self.order_count += 1
         memset(&self.orders[row], 0, sizeof(order_t))
+        memset(&self.tickets[row], 0, sizeof(ticket_t))
         self.orders[row].level = -1
         return row
+
+    cdef int grow_orders(self) except -1:
+        cdef int32_t capacity = self.order_capacity
+        self.tickets = <ticket_t *>larger(
+            self.tickets, &capacity, self.order_count + 1, sizeof(ticket_t))
+        self.orders = <order_t *>larger(
+            self.orders, &self.order_capacity, self.order_count + 1, sizeof(order_t))
+        return 0
 
     cdef void free_order_row(self, int32_t row) noexcept:
         self.orders[row].next = self.free_order
@@ -359,7 +346,7 @@ cdef class Desk:
                 break
             maker = self.books[symbol].levels[level_row].head
             lots = min64(self.orders[taker].leaves, self.orders[maker].leaves)
-            if self.orders[taker].is_reduce_only and not self.orders[taker].is_liquidation:
+            if self.orders[taker].is_reduce_only and not self.tickets[taker].is_liquidation:
                 lots = min64(lots, self.reducible(taker))
                 if lots == 0:
                     self.on_cancel(taker, CANCEL_REDUCE_ONLY)
@@ -391,9 +378,9 @@ cdef class Desk:
             self.books[self.orders[maker].symbol].levels[
                 self.orders[maker].level].quantity -= lots
             self.orders[maker].leaves -= lots
-            self.orders[maker].quantity -= lots
+            self.tickets[maker].quantity -= lots
             self.orders[taker].leaves -= lots
-            self.orders[taker].quantity -= lots
+            self.tickets[taker].quantity -= lots
             if self.orders[maker].leaves > 0:
                 self.on_change(maker)
             else:

@@ -184,7 +184,7 @@ cdef class Ledger(Desk):
         return 0
 
     cdef int note_order(self, int32_t order) except -1:
-        if self.orders[order].changed:
+        if self.tickets[order].changed:
             return 0
         if self.changed_order_count == self.changed_order_capacity:
             self.changed_orders = <int32_t *>larger(
@@ -192,7 +192,7 @@ cdef class Ledger(Desk):
                 sizeof(int32_t))
         self.changed_orders[self.changed_order_count] = order
         self.changed_order_count += 1
-        self.orders[order].changed = self.changed_order_count
+        self.tickets[order].changed = self.changed_order_count
         return 0
 
     # Report the end-of-command state of what changed: orders, positions, wallets.
@@ -202,7 +202,7 @@ cdef class Ledger(Desk):
         for i in range(self.changed_order_count):
             row = self.changed_orders[i]
             if row >= 0:
-                self.orders[row].changed = 0
+                self.tickets[row].changed = 0
                 self.emit_order_update(row)
         self.changed_order_count = 0
         if self.changed_positions:
@@ -237,7 +237,7 @@ cdef class Ledger(Desk):
 
     cdef int emit_order_update(self, int32_t order) except -1:
         cdef int64_t *out = self.emit(EVENT_ORDER_UPDATE)
-        cdef int64_t quantity = self.orders[order].quantity
+        cdef int64_t quantity = self.tickets[order].quantity
         cdef int64_t leaves = self.orders[order].leaves
         out[0] = self.accounts[self.orders[order].account].id
         out[1] = self.orders[order].symbol

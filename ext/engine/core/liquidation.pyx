@@ -4,7 +4,7 @@ from itertools import islice
 
 from libc.stdlib cimport free, qsort
 
-from engine.core.book cimport order_t
+from engine.core.book cimport order_t, ticket_t
 from engine.core.fixed cimport (
     abs64, add, add_checked, ceil_div, compare, floor_div, i128, max64, min64, mul, mul_wide,
     narrow, sub, sub_checked, wide,
@@ -250,7 +250,7 @@ cdef class Liquidation(Deleveraging):
                 is_own = self.pool_of(position) == pool
                 if is_own or self.positions[position].wallet == pool:
                     while order >= 0:
-                        following = self.orders[order].own_next
+                        following = self.tickets[order].own_next
                         if is_own or not self.orders[order].is_reduce_only:
                             self.cancel_order(order, CANCEL_LIQUIDATION)
                         order = following
@@ -492,15 +492,16 @@ cdef class Liquidation(Deleveraging):
     ) except -1:
         cdef int32_t taker = self.new_order()
         cdef order_t *order = &self.orders[taker]
+        cdef ticket_t *ticket = &self.tickets[taker]
         order.price = bound
-        order.quantity = order.leaves = lots
+        ticket.quantity = order.leaves = lots
         order.account = account
         order.symbol = symbol
-        order.position = position
+        ticket.position = position
         order.side = side
-        order.kind = TYPE_LIMIT
-        order.time_in_force = TIF_IOC
-        order.is_reduce_only = order.is_liquidation = 1
+        ticket.kind = TYPE_LIMIT
+        ticket.time_in_force = TIF_IOC
+        order.is_reduce_only = ticket.is_liquidation = 1
         self.traded_value = 0
         self.sweep(taker, bound)
         worth[0] = self.traded_value

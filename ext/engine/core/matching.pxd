@@ -3,7 +3,6 @@
 
 from libc.stdint cimport int32_t, int64_t
 
-from engine.core.book cimport order_t
 from engine.core.fixed cimport i128
 from engine.core.ledger cimport Ledger
 
@@ -29,7 +28,7 @@ cdef class Matching(Ledger):
     cdef int rehearse(self, int32_t taker, int64_t limit, int stp, terms_t *terms) except -1
 
     cdef int64_t rehearse_reduce_only(
-        self, order_t *maker, int64_t fill, int64_t taken, dict held, int32_t taker
+        self, int32_t maker, int64_t fill, int64_t taken, dict held, int32_t taker
     ) except? -1
 
     # order margin

@@ -1,6 +1,6 @@
 """Settlement of trades and cancels, rehearsal of sweeps, order margin."""
 
-from engine.core.book cimport order_t, within_limit
+from engine.core.book cimport order_t, ticket_t, within_limit
 from engine.core.fixed cimport (
     abs64, add, add_checked, ceil_div, floor_div, i128, max64, min64, mul, mul_wide, narrow,
     neg, sign_of, sub, sub_checked, wide,
@@ -23,13 +23,14 @@ cdef class Matching(Ledger):
     # Add an order at the end of its owner's orders of the symbol.
     cdef int link_order(self, int32_t order) except -1:
         cdef order_t *row = &self.orders[order]
-        cdef position_t *position = &self.positions[row.position]
-        row.own_prev = position.last_order
-        row.own_next = NIL
+        cdef ticket_t *ticket = &self.tickets[order]
+        cdef position_t *position = &self.positions[ticket.position]
+        ticket.own_prev = position.last_order
+        ticket.own_next = NIL
         if position.last_order < 0:
             position.first_order = order
         else:
-            self.orders[position.last_order].own_next = order
+            self.tickets[position.last_order].own_next = order
         position.last_order = order
         position.order_count += 1
         position.reduce_only_count += row.is_reduce_only
@@ -38,13 +39,14 @@ cdef class Matching(Ledger):
     # Let an order count for `lots` in its owner's order margin (0: not at all).
     cdef int sync_reserve(self, int32_t order, int64_t lots) except -1:
         cdef order_t *row = &self.orders[order]
-        cdef position_t *position = &self.positions[row.position]
-        cdef int64_t change = lots - row.reserved
+        cdef ticket_t *ticket = &self.tickets[order]
+        cdef position_t *position = &self.positions[ticket.position]
+        cdef int64_t change = lots - ticket.reserved
         if row.is_reduce_only or change == 0:
             return 0
         position.side_value[row.side] += self.value_at_tick(row.symbol, change, row.price)
         self.instruments[row.symbol].resting_lots += change
-        row.reserved = lots
+        ticket.reserved = lots
         if change > 0:
             if row.side == SIDE_BUY:
                 position.extreme_price[0] = max64(position.extreme_price[0], row.price)
@@ -55,20 +57,21 @@ cdef class Matching(Ledger):
     # Forget an order that is dead and off the book; its last event is the caller's.
     cdef int retire_order(self, int32_t order) except -1:
         cdef order_t *row = &self.orders[order]
-        cdef position_t *position = &self.positions[row.position]
+        cdef ticket_t *ticket = &self.tickets[order]
+        cdef position_t *position = &self.positions[ticket.position]
         self.sync_reserve(order, 0)
         table_remove(&self.order_table, row.account, row.order_id)
-        if row.changed:
-            self.changed_orders[row.changed - 1] = NIL
-            row.changed = 0
-        if row.own_prev < 0:
-            position.first_order = row.own_next
+        if ticket.changed:
+            self.changed_orders[ticket.changed - 1] = NIL
+            ticket.changed = 0
+        if ticket.own_prev < 0:
+            position.first_order = ticket.own_next
         else:
-            self.orders[row.own_prev].own_next = row.own_next
-        if row.own_next < 0:
-            position.last_order = row.own_prev
+            self.tickets[ticket.own_prev].own_next = ticket.own_next
+        if ticket.own_next < 0:
+            position.last_order = ticket.own_prev
         else:
-            self.orders[row.own_next].own_prev = row.own_prev
+            self.tickets[ticket.own_next].own_prev = ticket.own_prev
         position.order_count -= 1
         position.reduce_only_count -= row.is_reduce_only
         if position.order_count == 0:
@@ -91,7 +94,7 @@ cdef class Matching(Ledger):
         out[1] = self.orders[row].symbol
         out[2] = self.orders[row].order_id
         out[3] = reason
-        out[4] = self.orders[row].quantity - self.orders[row].leaves
+        out[4] = self.tickets[row].quantity - self.orders[row].leaves
         out[5] = self.orders[row].leaves
         return 0
 
@@ -100,7 +103,7 @@ cdef class Matching(Ledger):
         return self.note_order(row)
 
     cdef int64_t reducible(self, int32_t row) except -1:
-        return self.reducible_by(self.orders[row].position, self.orders[row].side)
+        return self.reducible_by(self.tickets[row].position, self.orders[row].side)
 
     # Lots by which an order of `side` may still reduce a position.
     cdef int64_t reducible_by(self, int32_t position, int side) noexcept:
@@ -114,7 +117,7 @@ cdef class Matching(Ledger):
             return 0
         order = self.positions[position].first_order
         while order >= 0:
-            following = self.orders[order].own_next
+            following = self.tickets[order].own_next
             if (self.orders[order].is_reduce_only and self.orders[order].is_resting
                     and self.reducible_by(position, self.orders[order].side) == 0):
                 self.cancel_order(order, CANCEL_REDUCE_ONLY)
@@ -131,12 +134,12 @@ cdef class Matching(Ledger):
         cdef int64_t maker_fee = narrow(ceil_div(mul(worth, instrument.maker_fee),
                                                  wide(RATE_SCALE)))
         cdef int64_t taker_fee = 0
-        cdef int32_t maker_position = self.orders[maker].position
-        cdef int32_t taker_position = self.orders[taker].position
+        cdef int32_t maker_position = self.tickets[maker].position
+        cdef int32_t taker_position = self.tickets[taker].position
         cdef int sign = 1 if self.orders[taker].side == SIDE_BUY else -1
         cdef bint is_fund = taker_position < 0
         cdef int64_t *out
-        if not self.orders[taker].is_liquidation:
+        if not self.tickets[taker].is_liquidation:
             taker_fee = narrow(ceil_div(mul(worth, instrument.taker_fee), wide(RATE_SCALE)))
         self.traded_value = add_checked(self.traded_value, worth)
         self.trade_id += 1
@@ -152,7 +155,7 @@ cdef class Matching(Ledger):
         out[8] = self.orders[taker].side
         out[9] = maker_fee
         out[10] = taker_fee
-        out[11] = self.orders[taker].is_liquidation
+        out[11] = self.tickets[taker].is_liquidation
         if self.orders[maker].leaves == 0:
             self.retire_order(maker)
             self.emit_order_update(maker)
@@ -222,17 +225,18 @@ cdef class Matching(Ledger):
         cdef int64_t fill
         cdef i128 worth, total = wide(0), loss = wide(0), over
         cdef int32_t level = self.books[order.symbol].sides[1 - order.side].best
-        cdef int32_t row
+        cdef int32_t row, following
         cdef order_t *maker
         cdef dict held = {}
         terms.lots = 0
         while level >= 0 and wanted > 0:
             if not within_limit(order.side, self.books[order.symbol].levels[level].price, limit):
                 break
-            row = self.books[order.symbol].levels[level].head
-            while row >= 0 and wanted > 0:
+            following = self.books[order.symbol].levels[level].head
+            while following >= 0 and wanted > 0:
+                row = following
                 maker = &self.orders[row]
-                row = maker.next
+                following = maker.next
                 if maker.account == order.account and stp != STP_NONE:
                     if stp == STP_CANCEL_TAKER or stp == STP_CANCEL_BOTH:
                         wanted = 0
@@ -241,8 +245,8 @@ cdef class Matching(Ledger):
                         wanted -= min64(wanted, maker.leaves)
                     continue
                 fill = min64(wanted, maker.leaves)
-                if self.positions[maker.position].reduce_only_count:
-                    fill = self.rehearse_reduce_only(maker, fill, terms.lots, held, taker)
+                if self.positions[self.tickets[row].position].reduce_only_count:
+                    fill = self.rehearse_reduce_only(row, fill, terms.lots, held, taker)
                 terms.lots += fill
                 wanted -= fill
                 worth = mul_wide(mul_wide(mul(fill, maker.price), instrument.marks_per_tick),
@@ -260,16 +264,18 @@ cdef class Matching(Ledger):
 
     # The part of a fill that a maker with reduce-only orders could make by then.
     cdef int64_t rehearse_reduce_only(
-        self, order_t *maker, int64_t fill, int64_t taken, dict held, int32_t taker
+        self, int32_t row, int64_t fill, int64_t taken, dict held, int32_t taker
     ) except? -1:
-        cdef int64_t change = held.get(maker.position, 0)
-        cdef int64_t quantity = self.positions[maker.position].quantity + change
+        cdef order_t *maker = &self.orders[row]
+        cdef int32_t position = self.tickets[row].position
+        cdef int64_t change = held.get(position, 0)
+        cdef int64_t quantity = self.positions[position].quantity + change
         cdef int sign = 1 if maker.side == SIDE_BUY else -1
         if maker.account == self.orders[taker].account:
             quantity -= sign * taken  # what the taker's own side has traded until here
         if maker.is_reduce_only:
             fill = min64(fill, max64(0, -sign * quantity))
-        held[maker.position] = change + sign * fill
+        held[position] = change + sign * fill
         return fill
 
     # --- what open orders reserve -----------------------------------------------------
@@ -291,7 +297,7 @@ cdef class Matching(Ledger):
             return 0
         order = row.first_order
         while order >= 0:
-            if self.orders[order].side == side and self.orders[order].reserved:
+            if self.orders[order].side == side and self.tickets[order].reserved:
                 if side == SIDE_BUY:
                     extreme = max64(extreme, self.orders[order].price)
                 else:
@@ -299,13 +305,13 @@ cdef class Matching(Ledger):
                 if order != without:
                     over = add(
                         wide(self.value_at_tick(
-                            row.symbol, self.orders[order].reserved, self.orders[order].price)),
-                        neg(mul_wide(mul(self.orders[order].reserved, instrument.mark),
+                            row.symbol, self.tickets[order].reserved, self.orders[order].price)),
+                        neg(mul_wide(mul(self.tickets[order].reserved, instrument.mark),
                                      instrument.unit_value)))
                     over = over if sign > 0 else neg(over)
                     if over > wide(0):
                         loss = add(loss, over)
-            order = self.orders[order].own_next
+            order = self.tickets[order].own_next
         row.extreme_price[side] = extreme
         return narrow(loss)
 
@@ -316,7 +322,7 @@ cdef class Matching(Ledger):
         cdef i128 total = wide(self.positions[position].side_value[side])
         if without >= 0 and self.orders[without].side == side:
             total = add(total, neg(wide(self.value_at_tick(
-                self.orders[without].symbol, self.orders[without].reserved,
+                self.orders[without].symbol, self.tickets[without].reserved,
                 self.orders[without].price))))
         if extra != NULL and extra_side == side:
             total = add(total, wide(extra.value))

@@ -7,7 +7,7 @@ else. Prices are ticks and quantities lots, both positive and below 2**62.
 from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport free, realloc
 
-from engine.core.book cimport Desk, best_price, order_t, within_limit
+from engine.core.book cimport Desk, best_price, order_t, ticket_t, within_limit
 from engine.core.tables cimport table_get, table_put, table_remove
 from engine.core.types cimport (
     MONEY_MAX, NONE, STP_CANCEL_BOTH, STP_CANCEL_TAKER, STP_DECREMENT, STP_NONE, TIF_FOK,
@@ -194,6 +194,7 @@ cdef class OrderBook(Desk):
     ) except -2:
         cdef int32_t row
         cdef order_t *order
+        cdef ticket_t *ticket
         cdef int64_t limit = price if price else NONE
         cdef int64_t best
         if not (0 <= owner < 2**31 and order_id > 0 and 0 <= side <= 1
@@ -212,12 +213,13 @@ cdef class OrderBook(Desk):
                 return -1
         row = self.new_order()
         order = &self.orders[row]
+        ticket = &self.tickets[row]
         order.order_id = order_id
         order.price = price
-        order.quantity = order.leaves = quantity
+        ticket.quantity = order.leaves = quantity
         order.account = <int32_t>owner
         order.side = side
-        order.time_in_force = time_in_force
+        ticket.time_in_force = time_in_force
         order.stp = stp
         if time_in_force == TIF_FOK and not self.can_fill(row, limit):
             self.free_order_row(row)
@@ -230,7 +232,7 @@ cdef class OrderBook(Desk):
         self.traded = 0
         if self.sweep(row, limit):
             return self.traded
-        if self.orders[row].leaves > 0 and self.orders[row].time_in_force == TIF_GTC:
+        if self.orders[row].leaves > 0 and self.tickets[row].time_in_force == TIF_GTC:
             self.rest(row)
         else:
             self.forget(row)

@@ -2,7 +2,7 @@
 
 from engine.errors import InvariantViolation
 
-from engine.core.book cimport best_price, order_t, within_limit
+from engine.core.book cimport best_price, order_t, ticket_t, within_limit
 from engine.core.fixed cimport (
     abs64, add, add_checked, ceil_div, i128, max64, mul, mul_div_ceil, mul_div_floor, mul_wide,
     narrow, neg, sub_checked, wide,
@@ -97,6 +97,7 @@ cdef class Orders(Liquidation):
         cdef int reason
         cdef int64_t limit = price
         cdef order_t *order
+        cdef ticket_t *ticket
         cdef bint is_well_formed = order_id > 0 and positive(quantity)
         if kind == TYPE_LIMIT:
             is_well_formed = is_well_formed and positive(price)
@@ -126,17 +127,18 @@ cdef class Orders(Liquidation):
             return REJECT_OFF_LOT
         row = self.new_order()
         order = &self.orders[row]
+        ticket = &self.tickets[row]
         order.order_id = order_id
         order.price = price
-        order.quantity = order.leaves = quantity
+        ticket.quantity = order.leaves = quantity
         order.account = owner
         order.symbol = <int32_t>symbol
-        order.position = position
+        ticket.position = position
         order.side = side
-        order.kind = kind
-        order.time_in_force = time_in_force
+        ticket.kind = kind
+        ticket.time_in_force = time_in_force
         order.stp = stp
-        order.is_post_only = post_only
+        ticket.is_post_only = post_only
         order.is_reduce_only = reduce_only
         reason = self.check_limits(row, True)
         if reason == ACCEPTED:
@@ -157,16 +159,17 @@ cdef class Orders(Liquidation):
 
     cdef int emit_accepted(self, int32_t row) except -1:
         cdef order_t *order = &self.orders[row]
+        cdef ticket_t *ticket = &self.tickets[row]
         cdef int64_t *out = self.emit(EVENT_ORDER_ACCEPTED)
         out[0] = self.accounts[order.account].id
         out[1] = order.symbol
         out[2] = order.order_id
         out[3] = order.side
-        out[4] = order.kind
+        out[4] = ticket.kind
         out[5] = order.price
-        out[6] = order.quantity
-        out[7] = order.time_in_force
-        out[8] = order.is_post_only
+        out[6] = ticket.quantity
+        out[7] = ticket.time_in_force
+        out[8] = ticket.is_post_only
         out[9] = order.is_reduce_only
         out[10] = order.stp
         return 0
@@ -187,23 +190,24 @@ cdef class Orders(Liquidation):
 
     cdef int check_limits(self, int32_t row, bint is_new) except -2:
         cdef order_t *order = &self.orders[row]
+        cdef ticket_t *ticket = &self.tickets[row]
         cdef instrument_t *instrument = &self.instruments[order.symbol]
         cdef int64_t most = instrument.max_order_quantity
         cdef int64_t limit = self.band_limit(order.symbol, order.side)
         cdef bint is_outside
-        if most != NONE and (order.quantity == TOO_LARGE or order.quantity > most):
-            return self.refuse(REJECT_QUANTITY_LIMIT, order.quantity, most)
-        if order.kind == TYPE_LIMIT and limit != NONE:
+        if most != NONE and (ticket.quantity == TOO_LARGE or ticket.quantity > most):
+            return self.refuse(REJECT_QUANTITY_LIMIT, ticket.quantity, most)
+        if ticket.kind == TYPE_LIMIT and limit != NONE:
             if order.price == TOO_LARGE:
                 is_outside = order.side == SIDE_BUY
             else:
                 is_outside = not within_limit(order.side, order.price, limit)
             if is_outside:
                 return self.refuse(REJECT_PRICE_BAND, order.price, limit)
-        if is_new and order.time_in_force == TIF_GTC and instrument.max_open_orders != NONE:
-            if self.positions[order.position].order_count >= instrument.max_open_orders:
+        if is_new and ticket.time_in_force == TIF_GTC and instrument.max_open_orders != NONE:
+            if self.positions[ticket.position].order_count >= instrument.max_open_orders:
                 return self.refuse(
-                    REJECT_ORDER_LIMIT, self.positions[order.position].order_count,
+                    REJECT_ORDER_LIMIT, self.positions[ticket.position].order_count,
                     instrument.max_open_orders)
         return ACCEPTED
 
@@ -211,6 +215,7 @@ cdef class Orders(Liquidation):
     # reduce-only order is clamped to the position first (nothing left: refused later).
     cdef int check_size(self, int32_t row) except -2:
         cdef order_t *order = &self.orders[row]
+        cdef ticket_t *ticket = &self.tickets[row]
         cdef instrument_t *instrument = &self.instruments[order.symbol]
         cdef int64_t mark = instrument.mark
         cdef int64_t room, filled
@@ -219,11 +224,11 @@ cdef class Orders(Liquidation):
             if room == 0:
                 return ACCEPTED
             if order.leaves == TOO_LARGE or order.leaves > room:
-                filled = 0 if order.quantity == TOO_LARGE else order.quantity - order.leaves
-                order.quantity, order.leaves = filled + room, room
-        if order.price == TOO_LARGE or order.quantity == TOO_LARGE:
+                filled = 0 if ticket.quantity == TOO_LARGE else ticket.quantity - order.leaves
+                ticket.quantity, order.leaves = filled + room, room
+        if order.price == TOO_LARGE or ticket.quantity == TOO_LARGE:
             return REJECT_OVERFLOW
-        if order.price > MONEY_MAX or order.quantity > MONEY_MAX:
+        if order.price > MONEY_MAX or ticket.quantity > MONEY_MAX:
             return REJECT_OVERFLOW
         if order.price != NONE:
             if not self.value_fits(order.symbol, 1, order.price):
@@ -241,6 +246,7 @@ cdef class Orders(Liquidation):
     # Leverage and tier cap, reduce-only, post-only, fill-or-kill, margin, in this order.
     cdef int check_entry(self, int32_t row, int64_t limit, int32_t without) except -2:
         cdef order_t *order = &self.orders[row]
+        cdef ticket_t *ticket = &self.tickets[row]
         cdef schedule_t *schedule = &self.instruments[order.symbol].schedule
         cdef terms_t terms, whole
         cdef int64_t before, after, leverage, best, cap
@@ -250,24 +256,24 @@ cdef class Orders(Liquidation):
                 return REJECT_REDUCE_ONLY
         else:
             self.entry_terms(row, limit, &terms)
-            before = self.worst_exposure(order.position, 0, NULL, NIL)
-            after = self.worst_exposure(order.position, order.side, &terms, without)
+            before = self.worst_exposure(ticket.position, 0, NULL, NIL)
+            after = self.worst_exposure(ticket.position, order.side, &terms, without)
             if after > MONEY_MAX:
                 return REJECT_OVERFLOW
             if after > before:
                 k = tier_index(schedule, after)
-                leverage = self.leverage_of(order.position)
+                leverage = self.leverage_of(ticket.position)
                 if leverage > schedule.tiers[k].max_leverage:
                     return self.refuse(
                         REJECT_LEVERAGE, leverage, schedule.tiers[k].max_leverage)
                 cap = schedule.tiers[schedule.count - 1].max_notional
                 if cap < MONEY_MAX and after > cap:
                     return self.refuse(REJECT_TIER_LIMIT, after, cap)
-        if order.is_post_only:
+        if ticket.is_post_only:
             best = best_price(&self.books[order.symbol], 1 - order.side, NONE)
             if best != NONE and within_limit(order.side, best, order.price):
                 return REJECT_POST_ONLY_WOULD_CROSS
-        if order.time_in_force == TIF_FOK:
+        if ticket.time_in_force == TIF_FOK:
             # Under decrement the order's own resting orders end the count.
             self.rehearse(
                 row, limit, STP_CANCEL_TAKER if order.stp == STP_DECREMENT else order.stp,
@@ -275,7 +281,7 @@ cdef class Orders(Liquidation):
             if whole.lots != order.leaves:
                 return REJECT_FOK_UNFILLABLE
         if not order.is_reduce_only:
-            reason = self.check_debt(order.position)
+            reason = self.check_debt(ticket.position)
             if reason != ACCEPTED:
                 return reason
             reason = self.check_margin(row, &terms, without)
@@ -288,8 +294,9 @@ cdef class Orders(Liquidation):
     # position, so one's own orders are stepped over.
     cdef int check_outcome(self, int32_t row, int64_t limit) except -2:
         cdef order_t *order = &self.orders[row]
+        cdef ticket_t *ticket = &self.tickets[row]
         cdef instrument_t *instrument = &self.instruments[order.symbol]
-        cdef position_t *position = &self.positions[order.position]
+        cdef position_t *position = &self.positions[ticket.position]
         cdef terms_t terms
         cdef int64_t rest, rest_value, rest_loss, cost, equity, maintenance
         cdef int64_t room = self.reducible(row)
@@ -299,7 +306,7 @@ cdef class Orders(Liquidation):
         self.rehearse(
             row, limit, STP_CANCEL_MAKER if order.stp == STP_NONE else order.stp, &terms)
         rest = order.leaves - terms.lots
-        if rest and order.time_in_force == TIF_GTC:
+        if rest and ticket.time_in_force == TIF_GTC:
             rest_value = self.value_at_tick(order.symbol, rest, order.price)
             rest_loss = rest_value - self.value(order.symbol, rest, instrument.mark)
             rest_loss = max64(0, rest_loss if order.side == SIDE_BUY else -rest_loss)
@@ -310,7 +317,7 @@ cdef class Orders(Liquidation):
             if rest_loss or room:
                 terms.value = add_checked(terms.value, rest_value)
         if position.margin_mode == MODE_ISOLATED and terms.lots > room:
-            reason = self.check_isolated_opening(order.position, &terms, terms.lots - room)
+            reason = self.check_isolated_opening(ticket.position, &terms, terms.lots - room)
             if reason != ACCEPTED:
                 return reason
         if room == 0:
@@ -321,7 +328,7 @@ cdef class Orders(Liquidation):
             mul(terms.value, instrument.taker_fee), wide(RATE_SCALE))))
         if position.margin_mode == MODE_ISOLATED:
             cost = max64(0, cost - self.spendable(position.wallet))
-        self.measure(self.pool_of(order.position), &equity, &maintenance)
+        self.measure(self.pool_of(ticket.position), &equity, &maintenance)
         cost = add_checked(cost, terms.loss)
         if cost > equity:
             return self.refuse(REJECT_INSUFFICIENT_MARGIN, cost, max64(0, equity))
@@ -350,8 +357,9 @@ cdef class Orders(Liquidation):
     # What an order may cost at worst: at its limit, or as the sweep it would make now.
     cdef int entry_terms(self, int32_t row, int64_t limit, terms_t *terms) except -1:
         cdef order_t *order = &self.orders[row]
+        cdef ticket_t *ticket = &self.tickets[row]
         cdef instrument_t *instrument = &self.instruments[order.symbol]
-        if order.kind == TYPE_MARKET:
+        if ticket.kind == TYPE_MARKET:
             return self.rehearse(row, limit, order.stp, terms)
         terms.lots = order.leaves
         terms.value = self.value_at_tick(order.symbol, order.leaves, order.price)
@@ -370,7 +378,7 @@ cdef class Orders(Liquidation):
     cdef int check_margin(
         self, int32_t row, const terms_t *terms, int32_t without
     ) except -2:
-        cdef int32_t position = self.orders[row].position
+        cdef int32_t position = self.tickets[row].position
         cdef int64_t needed = sub_checked(
             self.order_margin(position, self.orders[row].side, terms, without),
             self.order_margin(position, 0, NULL, NIL))
@@ -386,7 +394,7 @@ cdef class Orders(Liquidation):
     cdef bint adds_exposure(
         self, int32_t row, const terms_t *terms, int32_t without
     ) except *:
-        cdef int32_t position = self.orders[row].position
+        cdef int32_t position = self.tickets[row].position
         cdef int side = self.orders[row].side
         cdef i128 held = wide(self.value(
             self.orders[row].symbol, self.positions[position].quantity,
@@ -407,7 +415,7 @@ cdef class Orders(Liquidation):
         if self.orders[row].leaves == 0:
             self.retire_order(row)
             return self.emit_order_update(row)
-        if self.orders[row].time_in_force != TIF_GTC:
+        if self.tickets[row].time_in_force != TIF_GTC:
             return self.on_cancel(row, CANCEL_IOC)
         if self.orders[row].is_reduce_only and self.reducible(row) == 0:
             return self.on_cancel(row, CANCEL_REDUCE_ONLY)
@@ -437,7 +445,7 @@ cdef class Orders(Liquidation):
         row = table_get(&self.order_table, owner, order_id)
         if row < 0 or self.orders[row].symbol != symbol:
             return REJECT_UNKNOWN_ORDER
-        reason = self.check_open(self.orders[row].position, self.orders[row].is_reduce_only)
+        reason = self.check_open(self.tickets[row].position, self.orders[row].is_reduce_only)
         if reason != ACCEPTED:
             return reason
         if price == OFF_GRID:
@@ -451,7 +459,7 @@ cdef class Orders(Liquidation):
             if quantity == TOO_LARGE:
                 leaves = TOO_LARGE
             elif quantity != NONE:
-                leaves = quantity - (self.orders[row].quantity - self.orders[row].leaves)
+                leaves = quantity - (self.tickets[row].quantity - self.orders[row].leaves)
         reason = self.amend(row, price, leaves)
         if reason == ACCEPTED:
             self.retry_waiting()
@@ -459,7 +467,7 @@ cdef class Orders(Liquidation):
 
     # Change a resting order to a price and an open quantity.
     cdef int amend(self, int32_t row, int64_t price, int64_t leaves) except -2:
-        cdef int64_t filled = self.orders[row].quantity - self.orders[row].leaves
+        cdef int64_t filled = self.tickets[row].quantity - self.orders[row].leaves
         cdef int32_t probe
         cdef int reason
         if leaves <= 0 and leaves != TOO_LARGE:
@@ -470,7 +478,7 @@ cdef class Orders(Liquidation):
             # In place: the order keeps its turn.
             self.books[self.orders[row].symbol].levels[
                 self.orders[row].level].quantity += leaves - self.orders[row].leaves
-            self.orders[row].quantity = filled + leaves
+            self.tickets[row].quantity = filled + leaves
             self.orders[row].leaves = leaves
             self.emit_amended(row)
             self.on_change(row)
@@ -478,9 +486,10 @@ cdef class Orders(Liquidation):
         # The changed order is checked as a row of its own while the old one still rests.
         probe = self.new_order()
         self.orders[probe] = self.orders[row]
+        self.tickets[probe] = self.tickets[row]
         self.orders[probe].price = price
         self.orders[probe].leaves = leaves
-        self.orders[probe].quantity = TOO_LARGE if leaves == TOO_LARGE else filled + leaves
+        self.tickets[probe].quantity = TOO_LARGE if leaves == TOO_LARGE else filled + leaves
         reason = self.check_limits(probe, False)
         if reason == ACCEPTED:
             reason = self.check_size(probe)
@@ -491,7 +500,7 @@ cdef class Orders(Liquidation):
             self.sync_reserve(row, 0)
             self.orders[row].price = price
             self.orders[row].leaves = self.orders[probe].leaves
-            self.orders[row].quantity = self.orders[probe].quantity
+            self.tickets[row].quantity = self.tickets[probe].quantity
         self.free_order_row(probe)
         if reason == ACCEPTED:
             self.emit_amended(row)
@@ -504,7 +513,7 @@ cdef class Orders(Liquidation):
         out[1] = self.orders[row].symbol
         out[2] = self.orders[row].order_id
         out[3] = self.orders[row].price
-        out[4] = self.orders[row].quantity
+        out[4] = self.tickets[row].quantity
         out[5] = self.orders[row].leaves
         return 0
 
@@ -543,7 +552,7 @@ cdef class Orders(Liquidation):
             if symbol == NONE or self.positions[position].symbol == symbol:
                 order = self.positions[position].first_order
                 while order >= 0:
-                    following = self.orders[order].own_next
+                    following = self.tickets[order].own_next
                     self.cancel_order(order, CANCEL_USER)
                     order = following
             position = self.positions[position].next_in_account

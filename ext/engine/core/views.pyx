@@ -2,7 +2,7 @@
 
 from engine.messages import RejectReason
 
-from engine.core.book cimport order_t
+from engine.core.book cimport order_t, ticket_t
 from engine.core.fixed cimport (
     abs64, add, ceil_div, floor_div, high_half, i128, low_half, mul, mul_wide, narrow, neg, sub,
     wide,
@@ -224,6 +224,7 @@ cdef class Views(Orders):
         cdef int32_t owner = self.find_account(account)
         cdef int32_t row, order
         cdef order_t *o
+        cdef ticket_t *ticket
         if owner < 0:
             raise LookupError(RejectReason.UNKNOWN_ACCOUNT)
         views = []
@@ -232,15 +233,17 @@ cdef class Views(Orders):
             order = self.positions[row].first_order
             while order >= 0:
                 o = &self.orders[order]
+                ticket = &self.tickets[order]
                 views.append({
-                    "order_id": o.order_id, "symbol": o.symbol, "side": o.side, "type": o.kind,
-                    "price": o.price, "quantity": o.quantity, "filled": o.quantity - o.leaves,
-                    "leaves": o.leaves,
-                    "status": STATUS_PARTIALLY_FILLED if o.quantity > o.leaves else STATUS_OPEN,
-                    "time_in_force": o.time_in_force, "post_only": o.is_post_only,
+                    "order_id": o.order_id, "symbol": o.symbol, "side": o.side, "type": ticket.kind,
+                    "price": o.price, "quantity": ticket.quantity,
+                    "filled": ticket.quantity - o.leaves, "leaves": o.leaves,
+                    "status": STATUS_PARTIALLY_FILLED if ticket.quantity > o.leaves
+                    else STATUS_OPEN,
+                    "time_in_force": ticket.time_in_force, "post_only": ticket.is_post_only,
                     "reduce_only": o.is_reduce_only, "stp": o.stp,
                 })
-                order = o.own_next
+                order = ticket.own_next
             row = self.positions[row].next_in_account
         return views
 
