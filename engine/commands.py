@@ -12,7 +12,16 @@ from enum import IntEnum
 from typing import Any, NamedTuple
 
 from engine.errors import CommandError
-from engine.messages import HaltMode, MarginMode, Side, StpMode, TierRule, TimeInForce
+from engine.messages import (
+    HaltMode,
+    MarginMode,
+    OrderType,
+    Side,
+    StpMode,
+    TierRule,
+    TimeInForce,
+    TriggerBy,
+)
 from engine.units import is_decimal
 
 INT64_MAX = 2**63 - 1
@@ -71,16 +80,17 @@ def _rows(required: bool = True) -> Field:
         and all(isinstance(row, Mapping) for row in value), "a list of objects", required)
 
 
+def _object() -> Field:
+    return Field(
+        lambda value: value is None or isinstance(value, Mapping), "an object or null", False)
+
+
 def _or_null(field: Field) -> Field:
     return Field(
         lambda value: value is None or field.check(value), field.wants + " or null",
         field.is_required)
 
 
-ORDER_TYPES = (
-    "limit", "market", "stop_market", "stop_limit", "take_profit_market", "take_profit_limit",
-    "trailing_stop_market",
-)
 HALT_MODES = tuple(mode.name.lower() for mode in HaltMode if mode is not HaltMode.NONE)
 
 TIER_ROW: dict[str, Field] = {
@@ -92,6 +102,13 @@ TIER_ROW: dict[str, Field] = {
 COLLATERAL_ROW: dict[str, Field] = {
     "max_amount": _or_null(_decimal()),
     "weight": _decimal(),
+}
+#: A take-profit or stop-loss attached to an entry.
+ATTACHED: dict[str, Field] = {
+    "order_id": _int(),
+    "trigger_price": _decimal(),
+    "trigger_by": _or_null(_members(TriggerBy, required=False)),
+    "price": _or_null(_decimal(required=False)),
 }
 MARK_ROW: dict[str, Field] = {
     "symbol": _name(),
@@ -113,6 +130,9 @@ COMMANDS: dict[str, dict[str, Field]] = {
         "tiers": _rows(), "tier_rule": _members(TierRule, required=False),
         "price_band": _or_null(_decimal(required=False)),
         "max_order_quantity": _or_null(_decimal(required=False)),
+        "min_order_quantity": _or_null(_decimal(required=False)),
+        "min_order_notional": _or_null(_decimal(required=False)),
+        "max_order_notional": _or_null(_decimal(required=False)),
         "max_open_orders": _or_null(_int(required=False)),
         "profile": Field(
             lambda value: value is None or isinstance(value, (str, Mapping)),
@@ -122,6 +142,7 @@ COMMANDS: dict[str, dict[str, Field]] = {
     "account": {
         "account": _int(), "position_mode": _choice("one_way", "hedge", required=False),
         "margin_mode": _members(MarginMode, required=False),
+        "stp_group": _or_null(_int(required=False)),
     },
     "deposit": {"account": _int(), "asset": _name(), "amount": _decimal()},
     "withdraw": {"account": _int(), "asset": _name(), "amount": _decimal()},
@@ -134,17 +155,19 @@ COMMANDS: dict[str, dict[str, Field]] = {
     "order": {
         "account": _int(), "symbol": _name(), "order_id": _int(),
         "client_order_id": _or_null(_client_id()), "side": _members(Side),
-        "type": _choice(*ORDER_TYPES), "quantity": _decimal(),
+        "type": _members(OrderType), "quantity": _decimal(required=False),
         "price": _or_null(_decimal(required=False)),
         "time_in_force": _or_null(
-            _choice(*(tif.name.lower() for tif in TimeInForce), "gtd", required=False)),
+            _members(TimeInForce, required=False)),
         "post_only": _flag(), "reduce_only": _flag(), "close_position": _flag(),
         "trigger_price": _or_null(_decimal(required=False)),
-        "trigger_by": _or_null(_choice("mark", "last", "index", required=False)),
+        "trigger_by": _or_null(_members(TriggerBy, required=False)),
         "callback_rate": _or_null(_decimal(required=False)),
         "display_quantity": _or_null(_decimal(required=False)),
         "expire_ts": _or_null(_int(required=False)),
         "stp": _or_null(_members(StpMode, required=False)),
+        "oco": _or_null(_int(required=False)),
+        "take_profit": _object(), "stop_loss": _object(),
         "position_side": _or_null(_choice("long", "short", required=False)),
     },
     "amend": {
@@ -157,6 +180,13 @@ COMMANDS: dict[str, dict[str, Field]] = {
     "cancel": {"account": _int(), "symbol": _name(), "order_id": _int()},
     "cancel_all": {
         "account": _or_null(_int(required=False)), "symbol": _or_null(_name(required=False)),
+        "side": _or_null(_members(Side, required=False)),
+    },
+    "cancel_all_after": {"account": _int(), "timeout": _int()},
+    "protection": {
+        "account": _int(), "symbol": _name(), "window": _or_null(_int(required=False)),
+        "quantity": _or_null(_decimal(required=False)),
+        "count": _or_null(_int(required=False)), "freeze": _or_null(_int(required=False)),
     },
     "fill": {
         "account": _int(), "symbol": _name(), "side": _members(Side), "quantity": _decimal(),
@@ -183,11 +213,13 @@ QUERIES: dict[str, dict[str, Field]] = {
     "instrument": {"symbol": _name()},
     "liquidation_queue": {},
     "adl_ranking": {"symbol": _name()},
+    "auction": {"symbol": _name()},
     "insurance": {},
     "totals": {},
     "state_hash": {},
 }
 
+_OBJECTS = {("order", "take_profit"): ATTACHED, ("order", "stop_loss"): ATTACHED}
 _ROWS = {
     ("instrument", "tiers"): TIER_ROW,
     ("tiers", "tiers"): TIER_ROW,
@@ -227,12 +259,22 @@ def check_shape(line: Mapping[str, Any]) -> str:
     _check_fields(f"{kind} '{name}'", line, fields, also=(kind, "ts"))
     if "ts" in line and not (_is_int(line["ts"]) and line["ts"] >= 0):
         raise CommandError(f"{kind} '{name}': field 'ts' must be an integer of nanoseconds")
+    _check_parts(name, line, fields)
+    return kind
+
+
+def _check_parts(name: str, line: Mapping[str, Any], fields: Mapping[str, Field]) -> None:
+    """Check rows and objects inside a command, and the one field needed only at times."""
+    if name == "order" and "quantity" not in line and not line.get("close_position"):
+        raise CommandError("cmd 'order': field 'quantity' is missing")
     for field in fields:
+        inner = _OBJECTS.get((name, field))
+        if inner is not None and line.get(field) is not None:
+            _check_fields(f"cmd '{name}': {field}", line[field], inner, also=())
         row_fields = _ROWS.get((name, field))
         if row_fields is not None:
             for number, row in enumerate(line[field], start=1):
                 _check_fields(f"cmd '{name}': {field} row {number}", row, row_fields, also=())
-    return kind
 
 
 def _check_fields(

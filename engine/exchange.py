@@ -19,6 +19,7 @@ from engine.instruments import (
     TermsError,
     build_instrument,
     check_form,
+    core_limits,
     core_terms,
     parse_tiers,
 )
@@ -34,15 +35,20 @@ from engine.messages import (
     Side,
     StpMode,
     TimeInForce,
+    TriggerBy,
 )
 from engine.queries import Queries
 from engine.render import render_event
 from engine.units import RATE, DecimalLike, Grid, sign_of
 
-MarkRow = tuple[str, DecimalLike, DecimalLike | None, int | None]
+#: Fields of an order that the core takes behind the plain ones.
+_SPECIAL = (
+    "trigger_price", "trigger_by", "callback_rate", "display_quantity", "expire_ts",
+    "close_position", "oco", "take_profit", "stop_loss",
+)
+_LIMIT_TYPES = (OrderType.LIMIT, OrderType.STOP_LIMIT, OrderType.TAKE_PROFIT_LIMIT)
 
-#: Code of an order type or time in force that the contract has and the core not yet.
-_NOT_BUILT = 99
+MarkRow = tuple[str, DecimalLike, DecimalLike | None, int | None]
 
 
 class Exchange:
@@ -179,7 +185,7 @@ class Exchange:
 
     def _forget_dead(self, record: tuple[int, ...]) -> None:
         kind = record[0]
-        if kind == EventKind.ORDER_CANCELED or (
+        if kind in (EventKind.ORDER_CANCELED, EventKind.ORDER_EXPIRED) or (
             kind == EventKind.ORDER_UPDATE and record[7] == OrderStatus.FILLED
         ):
             key = (record[4], record[6])
@@ -319,7 +325,7 @@ class Exchange:
             return
         self.instruments_by_index.append(instrument)
         self._instruments[instrument.symbol] = instrument
-        self.core.add_instrument(*core_terms(instrument, tiers), ts)
+        self.core.add_instrument(*core_terms(instrument, tiers), ts, *core_limits(instrument))
         if not self._was_accepted:
             del self._instruments[instrument.symbol], self.instruments_by_index[index]
 
@@ -344,7 +350,8 @@ class Exchange:
                 account)
             return
         mode = MarginMode[line.get("margin_mode", "cross").upper()]
-        self.core.open_account(account, int(mode), ts)
+        group = line.get("stp_group")
+        self.core.open_account(account, int(mode), ts, NONE if group is None else group)
 
     def _amount(self, asset: str, amount: DecimalLike) -> int:
         """Minor units of an amount; of an unknown asset only the sign is of interest."""
@@ -412,37 +419,58 @@ class Exchange:
                 Command.ORDER, RejectReason.MALFORMED, ts, "position_side in one-way mode",
                 account, symbol, order_id)
             return
-        order_type = {"limit": OrderType.LIMIT, "market": OrderType.MARKET}.get(
-            line["type"], _NOT_BUILT)
+        order_type = OrderType[line["type"].upper()]
         time_in_force = line.get("time_in_force")
         if time_in_force is None:
-            tif = int(TimeInForce.IOC if order_type == OrderType.MARKET else TimeInForce.GTC)
+            tif = TimeInForce.GTC if order_type in _LIMIT_TYPES else TimeInForce.IOC
         else:
-            tif = _NOT_BUILT if time_in_force == "gtd" else int(TimeInForce[time_in_force.upper()])
-        unbuilt = ("trigger_price", "trigger_by", "callback_rate", "display_quantity", "expire_ts")
-        if line.get("close_position") or any(line.get(name) is not None for name in unbuilt):
-            order_type = _NOT_BUILT
+            tif = TimeInForce[time_in_force.upper()]
         stp = StpMode[(line.get("stp") or "none").upper()]
         client_id = line.get("client_order_id")
         self.core.place_order(
             account, symbol, order_id, int(Side[line["side"].upper()]), int(order_type),
-            self._lots(symbol, line["quantity"]), self._price(symbol, line.get("price")),
-            tif, bool(line.get("post_only")), bool(line.get("reduce_only")), int(stp), ts)
+            self._lots(symbol, line.get("quantity", 1)), self._price(symbol, line.get("price")),
+            int(tif), bool(line.get("post_only")), bool(line.get("reduce_only")), int(stp), ts,
+            *self._special_terms(symbol, line))
         key = (account, order_id)
         if self._was_accepted and (client_id is not None or key in self._client_ids):
             self._client_ids.setdefault(key, []).append((self.seq, client_id))
 
+    def _special_terms(self, symbol: int, line: Mapping[str, Any]) -> tuple[Any, ...]:
+        """What an order has beyond the plain ones; nothing for those."""
+        if all(line.get(name) is None or line[name] is False for name in _SPECIAL):
+            return ()
+        rate = line.get("callback_rate")
+        return (
+            self._mark_price(symbol, line.get("trigger_price")),
+            _trigger_by(line.get("trigger_by")),
+            NONE if rate is None else RATE.units(rate),
+            self._lots(symbol, line.get("display_quantity")),
+            _int_or_none(line.get("expire_ts")), bool(line.get("close_position")),
+            _int_or_none(line.get("oco")), self._attached(symbol, line.get("take_profit")),
+            self._attached(symbol, line.get("stop_loss")),
+        )
+
+    def _attached(
+        self, symbol: int, attached: Mapping[str, Any] | None
+    ) -> tuple[int, int, int, int] | None:
+        if attached is None:
+            return None
+        return (
+            attached["order_id"], self._mark_price(symbol, attached["trigger_price"]),
+            _trigger_by(attached.get("trigger_by")), self._price(symbol, attached.get("price")))
+
+    def _mark_price(self, symbol: int, price: DecimalLike | None) -> int:
+        if price is None:
+            return NONE
+        return _units(self.instruments_by_index[symbol].mark if symbol >= 0 else None, price)
+
     def _do_amend(self, line: Mapping[str, Any], ts: int) -> None:
         symbol = self.symbol_index(line["symbol"])
-        both = line.get("quantity") is not None and line.get("leaves") is not None
-        if line.get("trigger_price") is not None and not both:
-            self._reject(
-                Command.AMEND, RejectReason.UNSUPPORTED, ts, "trigger orders are not built yet",
-                line["account"], symbol, line["order_id"])
-            return
         self.core.amend_order(
             line["account"], symbol, line["order_id"], self._price(symbol, line.get("price")),
-            self._lots(symbol, line.get("quantity")), self._leaves(symbol, line.get("leaves")), ts)
+            self._lots(symbol, line.get("quantity")), self._leaves(symbol, line.get("leaves")),
+            ts, self._mark_price(symbol, line.get("trigger_price")))
 
     def _do_cancel(self, line: Mapping[str, Any], ts: int) -> None:
         self.core.cancel(
@@ -452,7 +480,18 @@ class Exchange:
         account, symbol = line.get("account"), line.get("symbol")
         self.core.cancel_all(
             NONE if account is None else account,
-            NONE if symbol is None else self.symbol_index(symbol), ts)
+            NONE if symbol is None else self.symbol_index(symbol), ts,
+            NONE if line.get("side") is None else int(Side[line["side"].upper()]))
+
+    def _do_cancel_all_after(self, line: Mapping[str, Any], ts: int) -> None:
+        self.core.cancel_all_after(line["account"], line["timeout"], ts)
+
+    def _do_protection(self, line: Mapping[str, Any], ts: int) -> None:
+        symbol = self.symbol_index(line["symbol"])
+        self.core.set_protection(
+            line["account"], symbol, _int_or_none(line.get("window")),
+            self._lots(symbol, line.get("quantity")), _int_or_none(line.get("count")),
+            line.get("freeze") or 0, ts)
 
     def _do_fill(self, line: Mapping[str, Any], ts: int) -> None:
         symbol = self.symbol_index(line["symbol"])
@@ -511,6 +550,14 @@ class Exchange:
         self._reject(
             Command.ASSET_PRICE, RejectReason.UNSUPPORTED, ts,
             "collateral assets are not built yet")
+
+
+def _int_or_none(value: int | None) -> int:
+    return NONE if value is None else value
+
+
+def _trigger_by(name: str | None) -> int:
+    return NONE if name is None else int(TriggerBy[name.upper()])
 
 
 def _units(grid: Grid | None, value: DecimalLike) -> int:

@@ -203,7 +203,10 @@ def check_form(terms: Mapping[str, Any]) -> None:
     """
     for name in ("tick_size", "lot_size"):
         _positive(terms[name], name)
-    for name in ("mark_tick", "contract_size", "max_order_quantity"):
+    for name in (
+        "mark_tick", "contract_size", "max_order_quantity", "min_order_quantity",
+        "min_order_notional", "max_order_notional",
+    ):
         if terms.get(name) is not None:
             _positive(terms[name], name)
     for name in ("maker_fee", "taker_fee", "liquidation_fee"):
@@ -249,11 +252,14 @@ def build_instrument(index: int, terms: Mapping[str, Any], settle: Asset) -> Ins
             RejectReason.BAD_INSTRUMENT,
             "mark_tick x lot_size x contract_size is not a whole number of minor units of "
             + settle.name)
-    if terms.get("max_order_quantity") is not None:
-        most = Grid(terms["max_order_quantity"]).step / lot.step
-        if most.denominator != 1:
+    for name in ("max_order_quantity", "min_order_quantity"):
+        if terms.get(name) is not None and (Grid(terms[name]).step / lot.step).denominator != 1:
             raise TermsError(
-                RejectReason.BAD_INSTRUMENT, "max_order_quantity is not a multiple of lot_size")
+                RejectReason.BAD_INSTRUMENT, f"{name} is not a multiple of lot_size")
+    for name in ("min_order_notional", "max_order_notional"):
+        if terms.get(name) is not None and settle.minor.units(terms[name]) == OFF_GRID:
+            raise TermsError(
+                RejectReason.BAD_INSTRUMENT, f"{name} is finer than the minor unit of {settle.name}")
     if unit.numerator > MONEY_MAX or ratio.numerator > MONEY_MAX:
         raise TermsError(RejectReason.BAD_INSTRUMENT, "tick or lot is too large")
     return Instrument(
@@ -265,17 +271,37 @@ def build_instrument(index: int, terms: Mapping[str, Any], settle: Asset) -> Ins
 def core_terms(instrument: Instrument, tiers: list[TierRow]) -> tuple[Any, ...]:
     """Return the arguments of the core's `add_instrument`, in its order."""
     terms = instrument.terms
-    most = terms.get("max_order_quantity")
     band = terms.get("price_band")
     open_orders = terms.get("max_open_orders")
-    lots_max = NONE
-    if most is not None:
-        lots_max = min(MONEY_MAX, (Grid(most).step / instrument.lot.step).numerator)
     return (
         instrument.settle.index, instrument.marks_per_tick, instrument.unit_value,
         RATE.units(terms.get("maker_fee", 0)), RATE.units(terms.get("taker_fee", 0)),
         RATE.units(terms.get("liquidation_fee", 0)),
-        NONE if band is None else RATE.units(band), lots_max,
+        NONE if band is None else RATE.units(band),
+        _lots_of(instrument, "max_order_quantity"),
         NONE if open_orders is None else open_orders,
         int(TierRule[terms.get("tier_rule", "marginal").upper()]), tiers,
     )
+
+
+def core_limits(instrument: Instrument) -> tuple[int, int, int]:
+    """Return the rest of them: least quantity (lots), least and largest notional of an order."""
+    return (
+        _lots_of(instrument, "min_order_quantity"),
+        _money_of(instrument, "min_order_notional"), _money_of(instrument, "max_order_notional"),
+    )
+
+
+def _lots_of(instrument: Instrument, name: str) -> int:
+    value = instrument.terms.get(name)
+    if value is None:
+        return NONE
+    return min(MONEY_MAX, (Grid(value).step / instrument.lot.step).numerator)
+
+
+def _money_of(instrument: Instrument, name: str) -> int:
+    value = instrument.terms.get(name)
+    if value is None:
+        return NONE
+    units = instrument.settle.minor.units(value)
+    return MONEY_MAX if units == TOO_LARGE else units

@@ -33,12 +33,26 @@ class Side(IntEnum):
 class OrderType(IntEnum):
     LIMIT = 0
     MARKET = 1
+    STOP_MARKET = 2
+    STOP_LIMIT = 3
+    TAKE_PROFIT_MARKET = 4
+    TAKE_PROFIT_LIMIT = 5
+    TRAILING_STOP_MARKET = 6
 
 
 class TimeInForce(IntEnum):
     GTC = 0
     IOC = 1
     FOK = 2
+    GTD = 3
+
+
+class TriggerBy(IntEnum):
+    """The price that sets a conditional order off."""
+
+    MARK = 0
+    LAST = 1
+    INDEX = 2
 
 
 class StpMode(IntEnum):
@@ -55,6 +69,7 @@ class OrderStatus(IntEnum):
     OPEN = 0
     PARTIALLY_FILLED = 1
     FILLED = 2
+    PENDING = 3
 
 
 class MarginMode(IntEnum):
@@ -81,6 +96,7 @@ class HaltMode(IntEnum):
     CANCEL_ONLY = 1
     NO_LIQUIDATION = 2
     ALL = 3
+    AUCTION = 4
 
 
 class Command(IntEnum):
@@ -109,6 +125,8 @@ class Command(IntEnum):
     HALT = 20
     RESUME = 21
     TIME = 22
+    CANCEL_ALL_AFTER = 23
+    PROTECTION = 24
 
 
 class RejectReason(IntEnum):
@@ -122,16 +140,20 @@ class RejectReason(IntEnum):
     UNKNOWN_ACCOUNT = 5
     UNKNOWN_ORDER = 6
     DUPLICATE_ORDER_ID = 7
+    OCO_GROUP = 31
     BAD_TIERS = 8
     BAD_INSTRUMENT = 9
     POSITION_OPEN = 10
     NO_POSITION = 11
     NO_MARK_PRICE = 12
     HALTED = 13
+    AUCTION = 30
+    PROTECTION = 29
     ACCOUNT_LIQUIDATING = 14
     OFF_TICK = 15
     OFF_LOT = 16
     QUANTITY_LIMIT = 17
+    NOTIONAL_LIMIT = 28
     PRICE_BAND = 18
     ORDER_LIMIT = 19
     LEVERAGE = 20
@@ -151,6 +173,19 @@ class CancelReason(IntEnum):
     REDUCE_ONLY = 3
     LIQUIDATION = 4
     AMEND = 5
+    OCO = 6
+    BRACKET = 7
+    DEAD_MAN = 8
+    PROTECTION = 9
+    # An activated order that could not be entered, by the name of the rejection.
+    ACCOUNT_LIQUIDATING = 10
+    PRICE_BAND = 11
+    LEVERAGE = 12
+    TIER_LIMIT = 13
+    POST_ONLY_WOULD_CROSS = 14
+    FOK_UNFILLABLE = 15
+    INSUFFICIENT_MARGIN = 16
+    OVERFLOW = 17
 
 
 class InsuranceReason(IntEnum):
@@ -194,6 +229,13 @@ class EventKind(IntEnum):
     ACCOUNT_OPENED = 24
     LEVERAGE_CHANGED = 25
     MARGIN_MODE_CHANGED = 26
+    ORDER_EXPIRED = 27
+    ORDER_TRIGGERED = 28
+    ORDER_TERMS = 29
+    CANCEL_ALL_AFTER = 30
+    PROTECTION_SET = 31
+    PROTECTION_TRIGGERED = 32
+    AUCTION_UNCROSSED = 33
 
 
 #: Payload of each event: (field, unit). A record is the tuple
@@ -229,7 +271,7 @@ EVENT_LAYOUTS: dict[EventKind, tuple[tuple[str, str], ...]] = {
     ),
     EventKind.ORDER_AMENDED: (
         ("account", "int"), ("symbol", "symbol"), ("order_id", "int"), ("price", "price"),
-        ("quantity", "lots"), ("leaves", "lots"),
+        ("quantity", "lots"), ("leaves", "lots"), ("trigger_price", "mark"),
     ),
     EventKind.BALANCE: (("account", "int"), ("asset", "asset"), ("wallet", "amount")),
     EventKind.POSITION: (
@@ -283,12 +325,40 @@ EVENT_LAYOUTS: dict[EventKind, tuple[tuple[str, str], ...]] = {
     EventKind.RESUMED: (("symbol", "symbol"),),
     EventKind.ASSET_ADDED: (("asset", "asset"),),
     EventKind.INSTRUMENT_ADDED: (("symbol", "symbol"),),
-    EventKind.ACCOUNT_OPENED: (("account", "int"), ("margin_mode", "MarginMode")),
+    EventKind.ACCOUNT_OPENED: (
+        ("account", "int"), ("margin_mode", "MarginMode"), ("stp_group", "int"),
+    ),
     EventKind.LEVERAGE_CHANGED: (
         ("account", "int"), ("symbol", "symbol"), ("leverage", "rate"),
     ),
     EventKind.MARGIN_MODE_CHANGED: (
         ("account", "int"), ("symbol", "symbol"), ("margin_mode", "MarginMode"),
+    ),
+    EventKind.ORDER_EXPIRED: (
+        ("account", "int"), ("symbol", "symbol"), ("order_id", "int"), ("filled", "lots"),
+        ("leaves", "lots"),
+    ),
+    EventKind.ORDER_TRIGGERED: (
+        ("account", "int"), ("symbol", "symbol"), ("order_id", "int"),
+        ("trigger_by", "TriggerBy"), ("reference_price", "mark"),
+    ),
+    # What an accepted order has beyond the plain ones; follows its `order_accepted`.
+    EventKind.ORDER_TERMS: (
+        ("account", "int"), ("symbol", "symbol"), ("order_id", "int"),
+        ("trigger_price", "mark"), ("trigger_by", "TriggerBy"), ("callback_rate", "rate"),
+        ("display_quantity", "lots"), ("expire_ts", "int"), ("close_position", "bool"),
+        ("oco", "int"), ("parent_order_id", "int"),
+    ),
+    EventKind.CANCEL_ALL_AFTER: (("account", "int"), ("due_ts", "int")),
+    EventKind.PROTECTION_SET: (
+        ("account", "int"), ("symbol", "symbol"), ("window", "int"), ("quantity", "lots"),
+        ("count", "int"), ("freeze", "int"),
+    ),
+    EventKind.PROTECTION_TRIGGERED: (
+        ("account", "int"), ("symbol", "symbol"), ("frozen_until", "int"),
+    ),
+    EventKind.AUCTION_UNCROSSED: (
+        ("symbol", "symbol"), ("price", "price"), ("quantity", "lots"), ("imbalance", "lots"),
     ),
 }
 

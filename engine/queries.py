@@ -19,9 +19,10 @@ from engine.messages import (
     Side,
     StpMode,
     TimeInForce,
+    TriggerBy,
 )
 from engine.render import entry_price, margin_ratio, ratio_text
-from engine.units import RATE, DecimalLike, decimal_text, fraction_text, split_decimal
+from engine.units import RATE, DecimalLike, Grid, decimal_text, fraction_text, split_decimal
 
 if TYPE_CHECKING:
     from engine.exchange import Exchange
@@ -38,6 +39,30 @@ def _plain(value: DecimalLike | None) -> str | None:
     return None if parts is None or isinstance(parts, int) else decimal_text(*parts)
 
 
+def _optional(grid: Grid, value: int) -> str | None:
+    return None if value == NONE else grid.text(value)
+
+
+def _special_terms(instrument: Instrument, view: Mapping[str, int]) -> dict[str, Any]:
+    """What an order has beyond the plain ones, as far as it has it."""
+    grids = {
+        "trigger_price": instrument.mark, "trailing_price": instrument.mark,
+        "callback_rate": RATE, "display_quantity": instrument.lot,
+    }
+    terms: dict[str, Any] = {
+        name: grid.text(view[name]) for name, grid in grids.items() if view[name] != NONE}
+    if view["trigger_by"] != NONE:
+        terms["trigger_by"] = TriggerBy(view["trigger_by"]).name.lower()
+    if view["display_quantity"] != NONE:
+        terms["displayed"] = instrument.lot.text(view["displayed"])
+    if view["close_position"]:
+        terms["close_position"] = True
+    for name in ("expire_ts", "oco", "parent_order_id", "take_profit", "stop_loss"):
+        if view[name] != NONE:
+            terms[name] = view[name]
+    return terms
+
+
 class Queries:
     """Answers queries for one exchange; reads the core, changes nothing."""
 
@@ -52,6 +77,7 @@ class Queries:
             "instrument": self._instrument,
             "liquidation_queue": self._queue,
             "adl_ranking": self._adl_ranking,
+            "auction": self._auction,
             "insurance": self._insurance,
             "totals": lambda query: self.totals(),
             "state_hash": lambda query: {"state_hash": exchange.state_hash()},
@@ -158,7 +184,7 @@ class Queries:
                 "order_id": view["order_id"], "symbol": instrument.symbol,
                 "side": Side(view["side"]).name.lower(),
                 "type": OrderType(view["type"]).name.lower(),
-                "price": instrument.tick.text(view["price"]),
+                "price": _optional(instrument.tick, view["price"]),
                 "quantity": instrument.lot.text(view["quantity"]),
                 "filled": instrument.lot.text(view["filled"]),
                 "leaves": instrument.lot.text(view["leaves"]),
@@ -167,6 +193,7 @@ class Queries:
                 "post_only": bool(view["post_only"]),
                 "reduce_only": bool(view["reduce_only"]),
                 "stp": StpMode(view["stp"]).name.lower(),
+                **_special_terms(instrument, view),
             }
             client_id = exchange.client_order_id(account, view["order_id"], exchange.seq)
             if client_id is not None:
@@ -192,14 +219,25 @@ class Queries:
         return body
 
     def _level(
-        self, instrument: Instrument, orders: list[tuple[int, int, int]],
+        self, instrument: Instrument, orders: list[tuple[int, int, int, int]],
         query: Mapping[str, Any],
     ) -> Any:
         lot = instrument.lot
         if query.get("l3"):
-            return [[account, order_id, lot.text(leaves), lot.text(leaves)]
-                    for account, order_id, leaves in orders]
-        return lot.text(sum(leaves for _, _, leaves in orders))
+            return [[account, order_id, lot.text(displayed), lot.text(leaves)]
+                    for account, order_id, displayed, leaves in orders]
+        return lot.text(sum(displayed for _, _, displayed, _ in orders))
+
+    def _auction(self, query: Mapping[str, Any]) -> dict[str, Any]:
+        instrument = self._find(query["symbol"])
+        view = self._exchange.core.auction_view(instrument.index)
+        return {
+            "symbol": instrument.symbol, "halt": HaltMode(view["halt"]).name.lower(),
+            "indicative_price": _optional(instrument.tick, view["price"]),
+            "indicative_quantity": _optional(instrument.lot, view["quantity"]),
+            "imbalance": _optional(instrument.lot, view["imbalance"]),
+            "reference_price": _optional(instrument.tick, view["reference_price"]),
+        }
 
     def _tiers(self, query: Mapping[str, Any]) -> dict[str, Any]:
         instrument = self._find(query["symbol"])

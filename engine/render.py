@@ -152,7 +152,8 @@ _DETAILS: dict[RejectReason, tuple[str, str]] = {
     RejectReason.LEVERAGE: ("rate", "leverage {needed}, at most {limit} here"),
     RejectReason.TIER_LIMIT: ("money", "notional {needed}, at most {limit}"),
     RejectReason.PRICE_BAND: ("price", "price {needed}, limit {limit}"),
-    RejectReason.QUANTITY_LIMIT: ("lots", "quantity {needed}, at most {limit}"),
+    RejectReason.QUANTITY_LIMIT: ("lots", "quantity {needed}, limit {limit}"),
+    RejectReason.NOTIONAL_LIMIT: ("money", "notional {needed}, limit {limit}"),
     RejectReason.ORDER_LIMIT: ("int", "{needed} open orders, at most {limit}"),
 }
 
@@ -168,6 +169,10 @@ _PLAIN_DETAILS: dict[RejectReason, str] = {
     RejectReason.POSITION_OPEN: "a position or an order is open",
     RejectReason.NO_POSITION: "no isolated position is open",
     RejectReason.NO_MARK_PRICE: "the symbol has no mark price yet",
+    RejectReason.OCO_GROUP: "the group's orders have another side or another reduce_only",
+    RejectReason.AUCTION: "not taken during a call auction",
+    RejectReason.PROTECTION: "frozen by market-maker protection",
+    RejectReason.NOTIONAL_LIMIT: "the notional is beyond the symbol's limit",
     RejectReason.HALTED: "the symbol takes no new orders or amends",
     RejectReason.ACCOUNT_LIQUIDATING: "the account is in liquidation",
     RejectReason.OFF_TICK: "a price is not a multiple of its tick",

@@ -31,11 +31,22 @@ cdef enum Side:
 cdef enum OrderType:
     TYPE_LIMIT = 0
     TYPE_MARKET = 1
+    TYPE_STOP_MARKET = 2
+    TYPE_STOP_LIMIT = 3
+    TYPE_TAKE_PROFIT_MARKET = 4
+    TYPE_TAKE_PROFIT_LIMIT = 5
+    TYPE_TRAILING_STOP_MARKET = 6
 
 cdef enum TimeInForce:
     TIF_GTC = 0
     TIF_IOC = 1
     TIF_FOK = 2
+    TIF_GTD = 3
+
+cdef enum TriggerBy:
+    BY_MARK = 0
+    BY_LAST = 1
+    BY_INDEX = 2
 
 cdef enum StpMode:
     STP_NONE = 0
@@ -48,6 +59,7 @@ cdef enum OrderStatus:
     STATUS_OPEN = 0
     STATUS_PARTIALLY_FILLED = 1
     STATUS_FILLED = 2
+    STATUS_PENDING = 3
 
 cdef enum MarginMode:
     MODE_CROSS = 0
@@ -68,6 +80,7 @@ cdef enum HaltMode:
     HALT_CANCEL_ONLY = 1
     HALT_NO_LIQUIDATION = 2
     HALT_ALL = 3
+    HALT_AUCTION = 4
 
 cdef enum Command:
     CMD_ASSET = 0
@@ -93,6 +106,8 @@ cdef enum Command:
     CMD_HALT = 20
     CMD_RESUME = 21
     CMD_TIME = 22
+    CMD_CANCEL_ALL_AFTER = 23
+    CMD_PROTECTION = 24
 
 cdef enum RejectReason:
     ACCEPTED = -1
@@ -124,6 +139,10 @@ cdef enum RejectReason:
     REJECT_INSUFFICIENT_BALANCE = 25
     REJECT_INSUFFICIENT_MARGIN = 26
     REJECT_OVERFLOW = 27
+    REJECT_NOTIONAL_LIMIT = 28
+    REJECT_PROTECTION = 29
+    REJECT_AUCTION = 30
+    REJECT_OCO_GROUP = 31
 
 cdef enum CancelReason:
     CANCEL_USER = 0
@@ -132,6 +151,18 @@ cdef enum CancelReason:
     CANCEL_REDUCE_ONLY = 3
     CANCEL_LIQUIDATION = 4
     CANCEL_AMEND = 5
+    CANCEL_OCO = 6
+    CANCEL_BRACKET = 7
+    CANCEL_DEAD_MAN = 8
+    CANCEL_PROTECTION = 9
+    CANCEL_ACCOUNT_LIQUIDATING = 10
+    CANCEL_PRICE_BAND = 11
+    CANCEL_LEVERAGE = 12
+    CANCEL_TIER_LIMIT = 13
+    CANCEL_POST_ONLY_WOULD_CROSS = 14
+    CANCEL_FOK_UNFILLABLE = 15
+    CANCEL_INSUFFICIENT_MARGIN = 16
+    CANCEL_OVERFLOW = 17
 
 cdef enum InsuranceReason:
     INSURANCE_COMMAND = 0
@@ -172,3 +203,10 @@ cdef enum EventKind:
     EVENT_ACCOUNT_OPENED = 24
     EVENT_LEVERAGE_CHANGED = 25
     EVENT_MARGIN_MODE_CHANGED = 26
+    EVENT_ORDER_EXPIRED = 27
+    EVENT_ORDER_TRIGGERED = 28
+    EVENT_ORDER_TERMS = 29
+    EVENT_CANCEL_ALL_AFTER = 30
+    EVENT_PROTECTION_SET = 31
+    EVENT_PROTECTION_TRIGGERED = 32
+    EVENT_AUCTION_UNCROSSED = 33
