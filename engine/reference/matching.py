@@ -24,6 +24,10 @@ def reducible(quantity: int, side: Side) -> int:
     return max(0, -quantity) if side is Side.BUY else max(0, quantity)
 
 
+#: A trade that would be made: the maker and the lots.
+Fill = tuple[Order, int]
+
+
 class Matching(Ledger):
     """The ledger with a matching rule on top."""
 
@@ -135,13 +139,15 @@ class Matching(Ledger):
                 if order in levels.get(order.price, ()):
                     self.cancel_order(order, CancelReason.REDUCE_ONLY)
 
-    def rehearse(self, taker: Order, limit: int) -> tuple[int, int, int]:
+    def rehearse(
+        self, taker: Order, limit: int, fills: list[Fill] | None = None
+    ) -> tuple[int, int, int]:
         """What a sweep of this order would do now: lots, value, and loss against mark.
 
         Nothing changes. Own orders are stepped over under `cancel_maker`, taken off the
         quantity under `decrement`, end the sweep under `cancel_taker` and `cancel_both`,
         and count like any other under `none`. Reduce-only makers count for what their
-        positions, as they would be by then, let them trade.
+        positions, as they would be by then, let them trade. `fills` gets them one by one.
         """
         instrument = self.instruments[taker.symbol]
         sign = 1 if taker.side is Side.BUY else -1
@@ -166,6 +172,8 @@ class Matching(Ledger):
                 fill = min(fill, reducible(held[account], maker.side))
             held[account] += signed(maker.side, fill)
             held[taker.account] += signed(taker.side, fill)
+            if fills is not None:
+                fills.append((maker, fill))
             fill_value = instrument.value_at_tick(fill, maker.price)
             lots, value, wanted = lots + fill, value + fill_value, wanted - fill
             loss += max(0, sign * (fill_value - instrument.value(fill, instrument.mark)))
