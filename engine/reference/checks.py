@@ -17,8 +17,9 @@ from engine.messages import (
 from engine.reference.auction import Auction
 from engine.reference.book import within_limit
 from engine.reference.forms import is_proper
-from engine.reference.margin import ceil_div, isolated_share
-from engine.reference.sides import reducible
+from engine.reference.margin import IsolatedAccount, ceil_div, isolated_share, trade_fee
+from engine.reference.rehearsal import Fill
+from engine.reference.sides import reducible, signed
 from engine.reference.state import (
     ICEBERG_PARTS,
     Account,
@@ -228,6 +229,11 @@ class OrderChecks(Auction):
             value += rest_value if rest_loss or room else 0
         if position.margin_mode is MarginMode.ISOLATED and lots > room:
             self.check_isolated_opening(instrument, position, (lots, value, loss), lots - room)
+        if (position.margin_mode is MarginMode.ISOLATED and order.stp is StpMode.NONE
+                and not order.reduce_only):
+            self.check_isolated_self_trade(instrument, position, order, limit)
+        if position.margin_mode is MarginMode.CROSS and order.side is Side.SELL and loss:
+            self.check_sale_below_mark(instrument, position, (lots, value, loss))
         if room == 0:
             return
         # A close: loss against mark and fee must not exceed the pool's equity. The fee of an
@@ -238,6 +244,26 @@ class OrderChecks(Auction):
         equity = self.measure(self.pool_of(position))[0]
         if loss + cost > equity:
             raise Rejected(RejectReason.INSUFFICIENT_MARGIN, loss + cost, max(0, equity))
+
+    def check_sale_below_mark(
+        self, instrument: Instrument, position: Position, terms: tuple[int, int, int]
+    ) -> None:
+        """Refuse a sale after which the pool would be due at once.
+
+        Its initial margin is that of its own price; maintenance is asked for at the mark.
+        """
+        lots, value, loss = terms
+        after = position.quantity - lots
+        if after >= 0:
+            return
+        equity, maintenance = self.measure(self.pool_of(position))
+        equity -= loss + max(0, ceil_div(value * instrument.taker_fee, RATE_SCALE))
+        needed = maintenance + instrument.schedule.maintenance_margin(
+            abs(instrument.value(after, instrument.mark)))
+        if position.quantity:
+            needed -= self.maintenance_margin(position)
+        if equity <= needed:
+            raise Rejected(RejectReason.INSUFFICIENT_MARGIN, needed, max(0, equity))
 
     def check_isolated_opening(
         self, instrument: Instrument, position: Position, terms: tuple[int, int, int],
@@ -251,11 +277,45 @@ class OrderChecks(Auction):
         is_flip = opened < lots
         held = 0 if is_flip else abs(position.quantity)
         equity = 0 if is_flip else self.measure(position.isolated)[0]
-        equity += isolated_share(value * opened // lots, self.leverage_of(position))
+        equity += isolated_share(
+            value * opened // lots, self.opening_leverage(position, held + opened))
         equity -= ceil_div(loss * opened, lots)
         needed = instrument.schedule.maintenance_margin(
             instrument.value(held + opened, instrument.mark))
         if equity <= needed:
+            raise Rejected(RejectReason.INSUFFICIENT_MARGIN, needed, max(0, equity))
+
+    def check_isolated_self_trade(
+        self, instrument: Instrument, position: Position, order: Order, limit: int
+    ) -> None:
+        """Refuse a trade with oneself after which an isolated position would be due at once.
+
+        It closes lots at its price and opens them anew there: profit goes to the wallet, and
+        the margin of the new opening need not bear its loss against mark.
+        """
+        fills: list[Fill] = []
+        self.rehearse(order, limit, fills=fills)
+        if all(maker.account != order.account for maker, _ in fills):
+            return
+        account = IsolatedAccount(
+            position.quantity, position.entry_value, position.isolated.balance,
+            self.wallet_of(position).balance)
+
+        def leverage(held: int) -> int:
+            return self.opening_leverage(position, held)
+
+        for maker, lots in fills:
+            value = instrument.value_at_tick(lots, maker.price)
+            if maker.account == order.account:
+                account.fill(signed(maker.side, lots), signed(maker.side, value), leverage)
+                account.pay(trade_fee(value, instrument.maker_fee))
+            account.fill(signed(order.side, lots), signed(order.side, value), leverage)
+            account.pay(trade_fee(value, instrument.taker_fee))
+        equity = account.margin + instrument.value(account.quantity, instrument.mark)
+        equity -= account.entry_value
+        needed = instrument.schedule.maintenance_margin(
+            abs(instrument.value(account.quantity, instrument.mark)))
+        if account.quantity and equity <= needed:
             raise Rejected(RejectReason.INSUFFICIENT_MARGIN, needed, max(0, equity))
 
     def check_tier(self, instrument: Instrument, position: Position, exposure: int) -> None:

@@ -207,7 +207,8 @@ class Ledger:
         position.entry_value += value
         if position.margin_mode is MarginMode.ISOLATED:
             wallet = self.wallet_of(position)
-            needed = isolated_share(abs(value), self.leverage_of(position))
+            needed = isolated_share(
+                abs(value), self.opening_leverage(position, abs(position.quantity)))
             self.move_to_isolated(position, min(needed, self.spendable(wallet)))
 
     def _close(self, position: Position, quantity: int, value: int) -> None:
@@ -267,6 +268,12 @@ class Ledger:
             return position.leverage
         schedule = self.instruments[position.symbol].schedule
         return min(DEFAULT_LEVERAGE, schedule.tiers[0].max_leverage)
+
+    def opening_leverage(self, position: Position, lots: int) -> int:
+        """Leverage at which an isolated position of so many lots is opened: its tier caps it."""
+        instrument = self.instruments[position.symbol]
+        return instrument.schedule.allowed_leverage(
+            instrument.value(lots, instrument.mark), self.leverage_of(position))
 
     # --- the house: fund and external account -----------------------------------------
 

@@ -11,6 +11,8 @@ from engine.reference.matching import Matching
 from engine.reference.sides import opposite, reducible, signed
 from engine.reference.state import Group, Instrument, Order
 
+#: A trade that would be made: the maker and the lots.
+Fill = tuple[Order, int]
 #: Takers of these modes stop at the first order of their own.
 STOPS_AT_OWN = (StpMode.CANCEL_TAKER, StpMode.CANCEL_BOTH)
 
@@ -26,6 +28,7 @@ class Course:
     held: dict[int, int] = field(default_factory=dict)  # positions as they would be, by account
     filled: dict[Order | Group, int] = field(default_factory=dict)  # lots that came from each
     gone: set[Order | Group] = field(default_factory=set)
+    fills: list[Fill] = field(default_factory=list)
 
     def left(self, maker: Order) -> int:
         """Open lots of a maker by now: less what it, or its group, has filled."""
@@ -44,7 +47,8 @@ class Rehearsals(Matching):
     """Matching, and matching for show."""
 
     def rehearse(
-        self, taker: Order, limit: int, *, skip_own: bool = False
+        self, taker: Order, limit: int, *, skip_own: bool = False,
+        fills: list[Fill] | None = None,
     ) -> tuple[int, int, int]:
         """What a sweep of this order would do now: lots, value, and loss against mark.
 
@@ -52,7 +56,8 @@ class Rehearsals(Matching):
         `decrement`, end the sweep under `cancel_taker` and `cancel_both`, and count like
         any other under `none`, unless `skip_own` has those of the same account stepped
         over. Reduce-only makers count for what their positions, as they would be by then,
-        let them trade; members of a group for what its fills have left of them.
+        let them trade; members of a group for what its fills have left of them. `fills`
+        gets the trades one by one.
         """
         instrument = self.instruments[taker.symbol]
         if instrument.halt is HaltMode.AUCTION:
@@ -63,6 +68,8 @@ class Rehearsals(Matching):
             if course.wanted == 0 or not within_limit(taker.side, price, limit):
                 break
             self.rehearse_level(instrument, taker, course, makers, skip_own)
+        if fills is not None:
+            fills += course.fills
         return course.lots, course.value, course.loss
 
     def rehearse_level(
@@ -110,6 +117,7 @@ class Rehearsals(Matching):
         course.held[taker.account] += signed(taker.side, lots)
         value = instrument.value_at_tick(lots, maker.price)
         worse = value - instrument.value(lots, instrument.mark)
+        course.fills.append((maker, lots))
         course.lots += lots
         course.value += value
         course.loss += max(0, worse if taker.side is Side.BUY else -worse)
