@@ -6,11 +6,12 @@ function of this module. What a command means is decided elsewhere.
 
 from __future__ import annotations
 
+from collections import deque
+
 from engine.messages import (
     MONEY_MAX,
     NONE,
     RATE_SCALE,
-    CancelReason,
     EventKind,
     InsuranceReason,
     MarginMode,
@@ -22,11 +23,13 @@ from engine.reference.state import (
     DEFAULT_LEVERAGE,
     Account,
     Asset,
+    Bracket,
     HousePosition,
     Instrument,
     Order,
     Pool,
     Position,
+    Stage,
 )
 
 
@@ -38,16 +41,22 @@ class Ledger:
         self.rejected_seq = 0  # of the latest rejected command
         self.ts = 0
         self.trade_id = 0
+        self.arrivals = 0  # orders accepted so far
         self.assets: list[Asset] = []
         self.instruments: list[Instrument] = []
         self.accounts: dict[int, Account] = {}
         self.records: list[tuple[int, ...]] = []
-        self.changed_orders: list[Order] = []
+        self.changed_orders: dict[Order, None] = {}
         self.changed_pools: set[Pool] = set()
         self.changed_positions: set[tuple[int, int]] = set()
         self.pending: set[Pool] = set()  # touched since they were last evaluated
         self.marked: list[Instrument] = []  # by the command under way
         self.waiting: list[Pool] = []  # queued, but stuck for now; longest first
+        self.timed_orders: dict[Order, None] = {}  # live ones that expire
+        self.collected: list[Order] = []  # triggered since the last activation
+        self.triggered: deque[Order] = deque()  # to be activated, in this order
+        self.filled_entries: dict[Bracket, None] = {}  # whose fills are not armed yet
+        self.tripped: dict[Position, None] = {}  # by market-maker protection
 
     # --- events -----------------------------------------------------------------------
 
@@ -71,37 +80,81 @@ class Ledger:
         self.changed_pools.clear()
         self.changed_positions.clear()
 
-    def emit_order_update(self, order: Order) -> None:
-        status = OrderStatus.OPEN
+    @staticmethod
+    def status_of(order: Order) -> OrderStatus:
+        if order.is_waiting:
+            return OrderStatus.PENDING
         if order.filled:
-            status = OrderStatus.PARTIALLY_FILLED if order.leaves else OrderStatus.FILLED
+            return OrderStatus.PARTIALLY_FILLED if order.leaves else OrderStatus.FILLED
+        return OrderStatus.OPEN
+
+    def emit_order_update(self, order: Order) -> None:
         self.emit(
-            EventKind.ORDER_UPDATE, order.account, order.symbol, order.order_id, status,
-            order.filled, order.leaves,
+            EventKind.ORDER_UPDATE, order.account, order.symbol, order.order_id,
+            self.status_of(order), order.filled, order.leaves,
         )
 
     # --- orders -----------------------------------------------------------------------
 
+    def position_of(self, order: Order) -> Position:
+        return self.accounts[order.account].positions[order.symbol]
+
     def order_changed(self, order: Order) -> None:
-        if order not in self.changed_orders:
-            self.changed_orders.append(order)
+        self.changed_orders[order] = None
+
+    def enlist_order(self, order: Order) -> None:
+        """Give an accepted order its number and its places among its owner's orders."""
+        self.arrivals += 1
+        order.arrival = self.arrivals
+        position = self.position_of(order)
+        self.accounts[order.account].orders[order.order_id] = order
+        position.orders[order.order_id] = order
+        if order.is_bound:
+            position.bound[order] = None
+        if order.expire_ts != NONE:
+            self.timed_orders[order] = None
 
     def retire_order(self, order: Order) -> None:
         """Forget an order that is dead; its last event is the caller's."""
-        if order in self.changed_orders:
-            self.changed_orders.remove(order)
-        account = self.accounts[order.account]
-        account.orders.pop(order.order_id, None)
-        account.positions[order.symbol].orders.pop(order.order_id, None)
+        order.stage = Stage.DEAD
+        self.changed_orders.pop(order, None)
+        self.timed_orders.pop(order, None)
+        position = self.position_of(order)
+        self.accounts[order.account].orders.pop(order.order_id, None)
+        position.orders.pop(order.order_id, None)
+        position.bound.pop(order, None)
 
-    def cancel_order(self, order: Order, reason: CancelReason, *, is_resting: bool = True) -> None:
-        if is_resting:
-            self.instruments[order.symbol].book.remove(order)
-        self.retire_order(order)
-        self.emit(
-            EventKind.ORDER_CANCELED, order.account, order.symbol, order.order_id, reason,
-            order.filled, order.leaves,
-        )
+    def rest(self, order: Order) -> None:
+        """Put an order on the book, an iceberg with its first part."""
+        order.stage = Stage.RESTING
+        self.show_next_part(order)
+        self.instruments[order.symbol].book.add(order)
+        self.position_of(order).resting[order] = None
+        self.count_resting(order, order.leaves)
+
+    def take_lots(self, order: Order, lots: int) -> None:
+        """Take lots off what an order has open."""
+        order.leaves -= lots
+        if order.stage is Stage.RESTING:
+            self.count_resting(order, -lots)
+
+    def count_resting(self, order: Order, lots: int) -> None:
+        """Keep the sums of what rests; reduce-only orders reserve nothing."""
+        if not order.reduce_only:
+            self.position_of(order).reserves[order.side].add(order.price, lots)
+            self.instruments[order.symbol].reserved_lots += lots
+
+    @staticmethod
+    def show_next_part(order: Order) -> None:
+        if order.display_quantity != NONE:
+            order.shown = min(order.display_quantity, order.leaves)
+
+    def take_off(self, order: Order) -> None:
+        """Take an order off the book."""
+        self.count_resting(order, -order.leaves)
+        self.instruments[order.symbol].book.remove(order)
+        del self.position_of(order).resting[order]
+        order.stage = Stage.TAKING
 
     # --- pools and positions ----------------------------------------------------------
 
@@ -281,11 +334,7 @@ class Ledger:
 
         `quantity` lots more included; reduce-only orders do not count.
         """
-        resting = sum(
-            order.leaves for side in Side for order in instrument.book.orders(side)
-            if not order.reduce_only
-        )
-        lots = self.open_interest(instrument) + resting + quantity
+        lots = self.open_interest(instrument) + instrument.reserved_lots + quantity
         return instrument.value(lots, mark) <= MONEY_MAX
 
     # --- measuring --------------------------------------------------------------------
@@ -338,12 +387,7 @@ class Ledger:
         own = self.initial_margin(position)
         worst = 0
         for side, sign in ((Side.BUY, 1), (Side.SELL, -1)):
-            value = loss = 0
-            for order in self.reserving(position, side, without):
-                order_value = instrument.value_at_tick(order.leaves, order.price)
-                value += order_value
-                loss += max(0, sign * (order_value - instrument.value(
-                    order.leaves, instrument.mark)))
+            value, loss = self.resting_terms(position, side, without)
             if extra is not None and extra.side is side and extra_terms is not None:
                 value, loss = value + extra_terms[0], loss + extra_terms[1]
             fee = max(0, ceil_div(value * instrument.taker_fee, RATE_SCALE))
@@ -354,13 +398,29 @@ class Ledger:
             worst = max(worst, margin)
         return max(0, worst - own)
 
+    def resting_terms(
+        self, position: Position, side: Side, without: Order | None = None
+    ) -> tuple[int, int]:
+        """Value and loss against mark of a side's resting orders, reduce-only ones left out."""
+        instrument = self.instruments[position.symbol]
+        reserve = position.reserves[side]
+        value = instrument.value_at_tick(1, reserve.cost)
+        tick = floor_div if side is Side.BUY else ceil_div
+        at_mark = tick(instrument.mark, instrument.marks_per_tick)
+        loss = sum(
+            self.loss_against_mark(instrument, side, lots, price)
+            for price, lots in reserve.worse_than(at_mark)
+        )
+        if without is not None and without.side is side and not without.reduce_only:
+            value -= instrument.value_at_tick(without.leaves, without.price)
+            loss -= self.loss_against_mark(instrument, side, without.leaves, without.price)
+        return value, loss
+
     @staticmethod
-    def reserving(position: Position, side: Side, without: Order | None) -> list[Order]:
-        """Resting orders of a side that reserve margin: all but reduce-only ones."""
-        return [
-            order for order in position.orders.values()
-            if order.side is side and not order.reduce_only and order is not without
-        ]
+    def loss_against_mark(instrument: Instrument, side: Side, lots: int, price: int) -> int:
+        """What trading so many lots at a price (ticks) loses against the mark."""
+        worse = instrument.value_at_tick(lots, price) - instrument.value(lots, instrument.mark)
+        return max(0, worse if side is Side.BUY else -worse)
 
     def free_margin(self, wallet: Pool) -> int:
         """Equity - initial margin - order margin of a cross pool; may be negative.
