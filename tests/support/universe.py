@@ -10,6 +10,8 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
+from support.special_orders import SpecialOrders
+
 Command = dict[str, Any]
 
 TRADERS = (1, 2, 3)
@@ -38,7 +40,7 @@ def tier_rows(schedule: tuple[tuple[str | None, str, str], ...]) -> list[Command
     return rows
 
 
-class Universe:
+class Universe(SpecialOrders):
     """One market's terms, and a source of commands that fit it (more or less).
 
     Parameters
@@ -61,7 +63,9 @@ class Universe:
         self.next_id = 0
         kinds = [name[len("make_"):] for name in dir(self) if name.startswith("make_")]
         base = {"order": 30, "quote": 20, "mark": 12, "marks": 5, "amend": 5, "cancel": 4,
-                "cancel_all": 0.5, "halt": 0.3, "resume_all": 2, "fill": 2.5}
+                "cancel_all": 0.5, "halt": 0.3, "resume_all": 2, "fill": 2.5,
+                "stop": 8, "special": 6, "auction": 0.5, "protection": 0.7,
+                "cancel_all_after": 0.5}
         swarm = (0, 0.3, 1, 1, 3)
         self.weights = {
             kind: base.get(kind, 1.5) * self.random.choice(swarm) for kind in sorted(kinds)}
@@ -80,8 +84,11 @@ class Universe:
             yield self.instrument(symbol, self.assets[number % len(self.assets)])
         wealth = pick((40, 100, 400))
         for account in TRADERS + MAKERS:
-            yield {"cmd": "account", "account": account,
-                   "margin_mode": pick(("cross", "cross", "isolated"))}
+            opening = {"cmd": "account", "account": account,
+                       "margin_mode": pick(("cross", "cross", "isolated"))}
+            if self.random.random() < 0.3:
+                opening["stp_group"] = pick((1, 2))
+            yield opening
             for asset in self.assets:
                 amount = wealth if account in TRADERS else pick((2000, 100000))
                 yield {"cmd": "deposit", "account": account, "asset": asset,
@@ -115,6 +122,10 @@ class Universe:
             command["max_order_quantity"] = "4"
         if self.random.random() < 0.15:
             command["max_open_orders"] = pick((1, 3, 6))
+        if self.random.random() < 0.1:
+            command["min_order_quantity"] = "2"
+        if self.random.random() < 0.1:
+            command |= {"min_order_notional": "60.5", "max_order_notional": "600"}
         return command
 
     # --- the stream -------------------------------------------------------------------
@@ -135,12 +146,14 @@ class Universe:
             kind = event["event"]
             if kind == "position":
                 self.held[event["account"], event["symbol"]] = event["quantity"]
-            if kind not in ("order_accepted", "order_update", "order_canceled"):
+            if kind not in (
+                    "order_accepted", "order_update", "order_canceled", "order_expired"):
                 continue
             key = (event["account"], event["symbol"], event["order_id"])
             if kind == "order_accepted":
                 self.live.append(key)
-            elif key in self.live and (kind == "order_canceled" or event["status"] == "filled"):
+            elif key in self.live and (
+                    kind != "order_update" or event["status"] == "filled"):
                 self.live.remove(key)
 
     def account(self) -> int:
@@ -223,6 +236,8 @@ class Universe:
         symbol = command["symbol"]
         if self.is_rare(0.6):
             command["price"] = self.price(symbol)
+        if self.is_rare(0.3):
+            command["trigger_price"] = self.trigger(symbol)
         if self.is_rare(0.5):
             command["quantity"] = self.quantity(symbol, 8)
         elif self.is_rare(0.5):
@@ -245,6 +260,8 @@ class Universe:
             command["account"] = self.account()
         if self.is_rare(0.5):
             command["symbol"] = self.symbol()
+        if self.is_rare(0.3):
+            command["side"] = self.random.choice(("buy", "sell"))
         return command
 
     def _move(self, symbol: str) -> str:

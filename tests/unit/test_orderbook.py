@@ -14,7 +14,7 @@ from engine.core import OrderBook
 from engine.messages import StpMode, TimeInForce
 
 BUY, SELL = 0, 1
-GTC, IOC, FOK = (int(one) for one in TimeInForce)
+GTC, IOC, FOK = int(TimeInForce.GTC), int(TimeInForce.IOC), int(TimeInForce.FOK)
 
 
 @dataclass

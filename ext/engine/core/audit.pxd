@@ -3,8 +3,11 @@
 
 from libc.stdint cimport int32_t
 
+from engine.core.ledger cimport position_t
 from engine.core.views cimport Views
 
 cdef class Audit(Views):
     cdef int check_account(self, int32_t account) except -1
     cdef int check_book(self, int32_t symbol) except -1
+    cdef int check_order(self, int32_t order) except -1
+    cdef bint is_protected(self, const position_t *position) noexcept

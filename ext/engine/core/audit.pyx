@@ -4,9 +4,13 @@ import hashlib
 
 from engine.errors import InvariantViolation
 
-from engine.core.book cimport order_t, ticket_t
+from engine.core.book cimport ORDER_PENDING, order_t, ticket_t
 from engine.core.ledger cimport asset_t, instrument_t, pool_t, position_t
-from engine.core.types cimport MODE_ISOLATED, NIL, NONE
+from engine.core.linked cimport bracket_t, special_t
+from engine.core.protection cimport protection_t
+from engine.core.types cimport (
+    MODE_ISOLATED, MONEY_MAX, NIL, NONE, TYPE_TRAILING_STOP_MARKET,
+)
 from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memset
@@ -55,6 +59,7 @@ cdef class Audit(Views):
         digest = hashlib.blake2b(digest_size=16)
         words.put(self.ts)
         words.put(self.trade_id)
+        words.put(self.arrivals)
         words.put(self.asset_count)
         words.put(self.instrument_count)
         for i in range(self.asset_count):
@@ -94,7 +99,9 @@ cdef class Audit(Views):
             self.check_book(i)
         for i in range(self.account_count):
             self.check_account(i)
-        self.require(self.pending_count == 0 and self.queue_count == 0, "work left undone")
+        self.require(
+            not (self.pending_count or self.queue_count or self.turn_count or self.noted_count
+                 or self.tripped_count), "work left undone")
 
     def require(self, bint condition, str what):
         """Raise `InvariantViolation` unless the condition holds."""
@@ -129,7 +136,8 @@ cdef class Audit(Views):
                 self.require(
                     0 < self.orders[order].leaves <= self.tickets[order].quantity,
                     f"leaves of order row {order}")
-                if not self.orders[order].is_reduce_only:
+                self.check_order(order)
+                if self.orders[order].is_resting and not self.orders[order].is_reduce_only:
                     value[self.orders[order].side] += self.value_at_tick(
                         self.orders[order].symbol, self.orders[order].leaves,
                         self.orders[order].price)
@@ -141,34 +149,55 @@ cdef class Audit(Views):
             row = self.positions[row].next_in_account
         return 0
 
+    # An order that waits for a price waits for it; one in the book shows something.
+    cdef int check_order(self, int32_t order) except -1:
+        cdef int32_t symbol = self.orders[order].symbol
+        cdef int64_t price
+        if self.orders[order].is_resting:
+            self.require(
+                self.orders[order].hidden < self.orders[order].leaves, f"hidden order {order}")
+            return 0
+        self.require(self.tickets[order].state == ORDER_PENDING, f"state of order row {order}")
+        price = self.reference(
+            symbol, self.specials[self.tickets[order].special].trigger_by)
+        if (price != NONE and not self.is_asleep(symbol)
+                and self.tickets[order].kind != TYPE_TRAILING_STOP_MARKET):
+            self.require(not self.is_satisfied(order, price), f"missed trigger: order {order}")
+        return 0
+
+    cdef bint is_protected(self, const position_t *position) noexcept:
+        return position.protection >= 0 and self.protections[position.protection].is_on
+
     cdef int check_book(self, int32_t symbol) except -1:
         cdef int side
         cdef int32_t level, order, last
-        cdef int64_t lots, count, long_lots
+        cdef int64_t lots, hidden, count, long_lots
         cdef int32_t best[2]
         for side in range(2):
             level = self.books[symbol].sides[side].best
             best[side] = level
             last = NIL
             while level >= 0:
-                lots = count = 0
+                lots = hidden = count = 0
                 order = self.books[symbol].levels[level].head
                 while order >= 0:
-                    lots += self.orders[order].leaves
+                    lots += self.orders[order].leaves - self.orders[order].hidden
+                    hidden += self.orders[order].hidden
                     count += 1
                     self.require(
                         self.orders[order].level == level, f"level of order row {order}")
                     order = self.orders[order].next
                 self.require(
                     count == self.books[symbol].levels[level].count
-                    and lots == self.books[symbol].levels[level].quantity,
+                    and lots == self.books[symbol].levels[level].quantity
+                    and hidden == self.books[symbol].levels[level].hidden,
                     f"totals of level row {level}")
                 self.require(
                     self.books[symbol].levels[level].better == last, f"link of level {level}")
                 last = level
                 level = self.books[symbol].levels[level].worse
         self.require(
-            best[0] < 0 or best[1] < 0
+            best[0] < 0 or best[1] < 0 or self.is_asleep(symbol)
             or self.books[symbol].levels[best[0]].price < self.books[symbol].levels[best[1]].price,
             f"crossed book of symbol {symbol}")
         long_lots = max(0, self.instruments[symbol].fund.quantity) + max(
@@ -220,6 +249,9 @@ cdef int digest_instrument(Audit core, int32_t symbol, Words words) except -1:
     words.put(instrument.price_band)
     words.put(instrument.max_order_quantity)
     words.put(instrument.max_open_orders)
+    words.put(instrument.min_order_quantity)
+    words.put(instrument.min_order_notional)
+    words.put(instrument.max_order_notional)
     words.put(instrument.schedule.rule)
     words.put(instrument.schedule.count)
     for k in range(instrument.schedule.count):
@@ -272,6 +304,8 @@ cdef int digest_account(Audit core, int32_t account, Words words) except -1:
     cdef int64_t margin
     words.put(core.accounts[account].id)
     words.put(core.accounts[account].margin_mode)
+    words.put(core.accounts[account].stp_group)
+    words.put(core.accounts[account].dead_man)
     while pool >= 0:
         if (core.pools[pool].balance or core.pools[pool].call_level
                 or core.pools[pool].in_queue):
@@ -285,7 +319,7 @@ cdef int digest_account(Audit core, int32_t account, Words words) except -1:
         if position.isolated >= 0:
             margin = core.pools[position.isolated].balance
         if (position.quantity == 0 and position.order_count == 0 and margin == 0
-                and position.leverage == 0
+                and position.leverage == 0 and not core.is_protected(position)
                 and position.margin_mode == core.accounts[account].margin_mode):
             continue
         words.put(position.symbol)
@@ -297,14 +331,35 @@ cdef int digest_account(Audit core, int32_t account, Words words) except -1:
             digest_pool(&core.pools[position.isolated], words)
         else:
             digest_pool(&NO_POOL, words)
+        digest_protection(core, position, words)
         order = position.first_order
         while order >= 0:
-            digest_order(&core.orders[order], &core.tickets[order], words)
+            digest_order(core, order, words)
             order = core.tickets[order].own_next
     return 0
 
 
-cdef int digest_order(order_t *order, ticket_t *ticket, Words words) except -1:
+cdef int digest_protection(Audit core, const position_t *position, Words words) except -1:
+    cdef protection_t *row
+    if not core.is_protected(position):
+        return words.put(NONE)
+    row = &core.protections[position.protection]
+    words.put(row.window)
+    words.put(row.quantity)
+    words.put(row.count)
+    words.put(row.freeze)
+    words.put(row.start)
+    words.put(row.lots)
+    words.put(row.trades)
+    # A freeze that is over is none.
+    return words.put(
+        row.frozen_until
+        if row.frozen_until == MONEY_MAX or row.frozen_until > core.ts else 0)
+
+
+cdef int digest_order(Audit core, int32_t row, Words words) except -1:
+    cdef order_t *order = &core.orders[row]
+    cdef ticket_t *ticket = &core.tickets[row]
     words.put(order.order_id)
     words.put(order.side)
     words.put(order.price)
@@ -314,4 +369,56 @@ cdef int digest_order(order_t *order, ticket_t *ticket, Words words) except -1:
     words.put(ticket.is_post_only)
     words.put(order.is_reduce_only)
     words.put(order.stp)
-    return 0
+    words.put(ticket.kind)
+    words.put(ticket.arrival)
+    words.put(order.hidden)
+    return digest_special(core, row, words)
+
+
+cdef int digest_special(Audit core, int32_t row, Words words) except -1:
+    cdef int32_t at = core.tickets[row].special
+    cdef special_t plain
+    cdef special_t *special = &plain
+    plain.trigger_price = plain.callback_rate = plain.peak = plain.display = NONE
+    plain.expire_ts = plain.parent_id = NONE
+    plain.group = plain.bracket = NIL
+    plain.trigger_by = -1
+    plain.close_position = 0
+    if at >= 0:
+        special = &core.specials[at]
+    words.put(special.trigger_price)
+    words.put(special.trigger_by if special.trigger_by >= 0 else NONE)
+    words.put(special.callback_rate)
+    words.put(special.display)
+    words.put(special.expire_ts)
+    words.put(special.close_position)
+    words.put(core.groups[special.group].oco if special.group >= 0 else NONE)
+    words.put(special.parent_id)
+    words.put(core.tickets[row].state == ORDER_PENDING)
+    words.put(special.peak)
+    if special.bracket >= 0 and core.brackets[special.bracket].entry == row:
+        return digest_bracket(core, &core.brackets[special.bracket], words)
+    words.put(NONE)
+    words.put(NONE)
+    words.put(NONE)
+    words.put(NONE)
+    return words.put(0)
+
+
+# Children that wait for the entry's first fill, then those that stand for its fills.
+cdef int digest_bracket(Audit core, const bracket_t *bracket, Words words) except -1:
+    cdef int32_t child
+    cdef int which
+    for which in range(2):
+        child = bracket.child[which]
+        if child < 0 or bracket.armed:
+            words.put(NONE)
+            continue
+        words.put(core.orders[child].order_id)
+        words.put(core.specials[core.tickets[child].special].trigger_price)
+        words.put(core.specials[core.tickets[child].special].trigger_by)
+        words.put(core.orders[child].price)
+    for which in range(2):
+        child = bracket.child[which]
+        words.put(core.orders[child].order_id if child >= 0 and bracket.armed else NONE)
+    return words.put(bracket.armed)

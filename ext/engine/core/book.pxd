@@ -31,17 +31,21 @@ cdef struct order_t:
 cdef struct ticket_t:
     int64_t quantity             # lots, total
     int64_t reserved             # lots that count in its owner's order margin
+    int64_t arrival              # number of its acceptance
     int32_t position             # position row of (account, symbol)
     int32_t own_prev, own_next   # neighbours among the owner's orders of this symbol
     int32_t changed              # 1 + place in the list of changed orders, 0: not in it
+    int32_t special              # row of its special terms, NIL: a plain order
     uint8_t kind                 # OrderType
     uint8_t time_in_force
     uint8_t is_post_only
     uint8_t is_liquidation       # an internal taker: no id, not in the table
+    uint8_t state                # OrderState
 
 cdef struct level_t:
     int64_t price                # ticks
-    int64_t quantity             # lots, sum of leaves
+    int64_t quantity             # lots, sum of what is displayed
+    int64_t hidden               # lots behind that (icebergs)
     int32_t head, tail           # orders, first to trade first
     int32_t better, worse        # neighbouring levels; worse also links free rows
     int32_t count                # orders
@@ -69,6 +73,15 @@ cdef struct book_t:
     int32_t free_level
     int64_t last_price           # ticks of the last trade, NONE before the first
 
+# Where an order is in its life.
+cdef enum OrderState:
+    ORDER_LIVE = 0               # in the book, or the taker under way
+    ORDER_PENDING = 1            # waits for its trigger
+    ORDER_TRIGGERED = 2          # waits for its turn inside the command
+    ORDER_UNARMED = 3            # a bracket's child before the entry's first fill
+
+cdef int32_t level_at(book_t *book, int side, int64_t price) except -1
+cdef void drop_level(book_t *book, int side, int32_t row) noexcept nogil
 cdef int book_init(book_t *book) except -1
 cdef void book_free(book_t *book) noexcept nogil
 
@@ -101,11 +114,17 @@ cdef class Desk:
     cdef int rest(self, int32_t row) except -1
     cdef int unrest(self, int32_t row) except -1
     cdef int sweep(self, int32_t taker, int64_t limit) except -1
+    cdef int take_off(self, int32_t row, int64_t lots) except -1
+    cdef int show_next_part(self, int32_t row, int64_t display) except -1
     cdef int prevent_self_trade(self, int32_t taker, int32_t maker) except -1
 
     # Hooks. `reducible` is asked for reduce-only orders alone; `on_trade` follows the change
-    # of both orders' leaves; `on_cancel` gets an order that is off the book already.
+    # of both orders' leaves; `on_cancel` gets an order that is off the book already;
+    # `on_used_up` an iceberg whose displayed part is gone; `is_same_owner` compares accounts.
     cdef int64_t reducible(self, int32_t row) except -1
+    cdef bint is_same_owner(self, int32_t a, int32_t b) noexcept
+    cdef int on_used_up(self, int32_t row) except -1
     cdef int on_trade(self, int32_t taker, int32_t maker, int64_t price, int64_t lots) except -1
+    cdef int on_last_price(self, int32_t symbol) except -1
     cdef int on_change(self, int32_t row) except -1
     cdef int on_cancel(self, int32_t row, int reason) except -1

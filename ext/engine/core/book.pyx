@@ -205,7 +205,7 @@ cdef int32_t level_at(book_t *book, int side, int64_t price) except -1:
     row = new_level(book)
     trie_insert(&half.trie, price, row)
     book.levels[row].price = price
-    book.levels[row].quantity = 0
+    book.levels[row].quantity = book.levels[row].hidden = 0
     book.levels[row].count = 0
     book.levels[row].head = book.levels[row].tail = -1
     book.levels[row].better = better
@@ -275,6 +275,7 @@ cdef class Desk:
         memset(&self.orders[row], 0, sizeof(order_t))
         memset(&self.tickets[row], 0, sizeof(ticket_t))
         self.orders[row].level = -1
+        self.tickets[row].special = -1
         return row
 
     cdef int grow_orders(self) except -1:
@@ -305,7 +306,8 @@ cdef class Desk:
             self.orders[level.tail].next = row
         level.tail = row
         level.count += 1
-        level.quantity += order.leaves
+        level.quantity += order.leaves - order.hidden
+        level.hidden += order.hidden
         return 0
 
     # Take an order off its level. The level keeps counting its leaves until here.
@@ -322,12 +324,32 @@ cdef class Desk:
         else:
             self.orders[order.next].prev = order.prev
         level.count -= 1
-        level.quantity -= order.leaves
+        level.quantity -= order.leaves - order.hidden
+        level.hidden -= order.hidden
         if level.count == 0:
             drop_level(book, order.side, order.level)
         order.level = -1
         order.is_resting = 0
+        order.hidden = 0
         return 0
+
+    # Take lots off a resting order, hidden ones first.
+    cdef int take_off(self, int32_t row, int64_t lots) except -1:
+        cdef order_t *order = &self.orders[row]
+        cdef level_t *level = &self.books[order.symbol].levels[order.level]
+        cdef int64_t hidden = min64(order.hidden, lots)
+        order.hidden -= hidden
+        level.hidden -= hidden
+        level.quantity -= lots - hidden
+        order.leaves -= lots
+        return 0
+
+    # Display an iceberg's next part, at the back of its level.
+    cdef int show_next_part(self, int32_t row, int64_t display) except -1:
+        cdef int64_t hidden = self.orders[row].leaves - min64(display, self.orders[row].leaves)
+        self.unrest(row)
+        self.orders[row].hidden = hidden
+        return self.rest(row)
 
     # Trade a taker against the other side, best price first, oldest order first, until it
     # is filled, its limit (NONE: none) is reached, or it is cancelled on the way.
@@ -337,6 +359,7 @@ cdef class Desk:
         cdef int32_t symbol = self.orders[taker].symbol
         cdef int32_t level_row, maker
         cdef int64_t lots, price
+        cdef bint is_moved
         while self.orders[taker].leaves > 0:
             level_row = self.books[symbol].sides[1 - side].best
             if level_row < 0:
@@ -345,14 +368,15 @@ cdef class Desk:
             if not within_limit(side, price, limit):
                 break
             maker = self.books[symbol].levels[level_row].head
-            lots = min64(self.orders[taker].leaves, self.orders[maker].leaves)
+            lots = min64(
+                self.orders[taker].leaves, self.orders[maker].leaves - self.orders[maker].hidden)
             if self.orders[taker].is_reduce_only and not self.tickets[taker].is_liquidation:
                 lots = min64(lots, self.reducible(taker))
                 if lots == 0:
                     self.on_cancel(taker, CANCEL_REDUCE_ONLY)
                     return 1
-            if (self.orders[maker].account == self.orders[taker].account
-                    and self.orders[taker].stp != STP_NONE):
+            if self.orders[taker].stp != STP_NONE and self.is_same_owner(
+                    self.orders[taker].account, self.orders[maker].account):
                 if self.prevent_self_trade(taker, maker):
                     return 1
                 continue
@@ -360,13 +384,18 @@ cdef class Desk:
                 lots = min64(lots, self.reducible(maker))
                 if lots == 0:
                     violated("a resting reduce-only order has nothing to reduce")
+            is_moved = self.books[symbol].last_price != price
             self.books[symbol].last_price = price
             self.books[symbol].levels[level_row].quantity -= lots
             self.orders[taker].leaves -= lots
             self.orders[maker].leaves -= lots
             if self.orders[maker].leaves == 0:
                 self.unrest(maker)
+            elif self.orders[maker].leaves == self.orders[maker].hidden:
+                self.on_used_up(maker)
             self.on_trade(taker, maker, price, lots)
+            if is_moved:
+                self.on_last_price(symbol)
         return 0
 
     # The taker's mode decides. Returns 1 where the taker is cancelled.
@@ -375,9 +404,7 @@ cdef class Desk:
         cdef int64_t lots
         if mode == STP_DECREMENT:
             lots = min64(self.orders[taker].leaves, self.orders[maker].leaves)
-            self.books[self.orders[maker].symbol].levels[
-                self.orders[maker].level].quantity -= lots
-            self.orders[maker].leaves -= lots
+            self.take_off(maker, lots)
             self.tickets[maker].quantity -= lots
             self.orders[taker].leaves -= lots
             self.tickets[taker].quantity -= lots
@@ -401,7 +428,16 @@ cdef class Desk:
     cdef int64_t reducible(self, int32_t row) except -1:
         return self.orders[row].leaves
 
+    cdef bint is_same_owner(self, int32_t a, int32_t b) noexcept:
+        return a == b
+
+    cdef int on_used_up(self, int32_t row) except -1:
+        return 0
+
     cdef int on_trade(self, int32_t taker, int32_t maker, int64_t price, int64_t lots) except -1:
+        return 0
+
+    cdef int on_last_price(self, int32_t symbol) except -1:
         return 0
 
     cdef int on_change(self, int32_t row) except -1:

@@ -8,21 +8,21 @@ from engine.core.audit cimport Audit
 from engine.core.fixed cimport (
     abs64, add, add_checked, ceil_div, max64, min64, mul, narrow, sub_checked, wide,
 )
+from engine.core.forms cimport request_t
 from engine.core.ledger cimport asset_t, instrument_t, position_t
 from engine.core.tiers cimport schedule_load, schedule_t, tier_index
 from engine.core.types cimport (
-    ACCEPTED, CMD_ACCOUNT, CMD_AMEND, CMD_ASSET, CMD_CANCEL, CMD_CANCEL_ALL, CMD_DEPOSIT,
-    CMD_FILL, CMD_FUNDING, CMD_HALT, CMD_INSTRUMENT, CMD_INSURANCE, CMD_ISOLATED_MARGIN,
-    CMD_LEVERAGE, CMD_MARGIN_MODE, CMD_MARK, CMD_MARKS, CMD_ORDER, CMD_RESUME, CMD_TIERS,
-    CMD_TIME, CMD_WITHDRAW, EVENT_ACCOUNT_OPENED, EVENT_ASSET_ADDED, EVENT_FUNDING_PAYMENT,
-    EVENT_HALTED, EVENT_INSTRUMENT_ADDED, EVENT_LEVERAGE_CHANGED, EVENT_MARGIN_MODE_CHANGED,
-    EVENT_MARK, EVENT_RESUMED, EVENT_TIERS_CHANGED, HALT_ALL, HALT_NONE, INSURANCE_COMMAND,
+    ACCEPTED, BY_INDEX, BY_MARK, CMD_ACCOUNT, CMD_AMEND, CMD_ASSET, CMD_CANCEL, CMD_CANCEL_ALL,
+    CMD_CANCEL_ALL_AFTER, CMD_DEPOSIT, CMD_FILL, CMD_FUNDING, CMD_HALT, CMD_INSTRUMENT,
+    CMD_INSURANCE, CMD_ISOLATED_MARGIN, CMD_LEVERAGE, CMD_MARGIN_MODE, CMD_MARK, CMD_MARKS,
+    CMD_ORDER, CMD_PROTECTION, CMD_RESUME, CMD_TIERS, CMD_TIME, CMD_WITHDRAW, EVENT_ACCOUNT_OPENED,
+    EVENT_ASSET_ADDED, EVENT_FUNDING_PAYMENT, EVENT_INSTRUMENT_ADDED, EVENT_LEVERAGE_CHANGED,
+    EVENT_MARGIN_MODE_CHANGED, EVENT_MARK, EVENT_TIERS_CHANGED, HALT_NONE, INSURANCE_COMMAND,
     INSURANCE_FUNDING, MODE_ISOLATED, MONEY_MAX, NIL, NONE, OFF_GRID, RATE_SCALE,
     REJECT_ACCOUNT_LIQUIDATING, REJECT_ALREADY_EXISTS, REJECT_INSUFFICIENT_BALANCE,
     REJECT_INSUFFICIENT_MARGIN, REJECT_LEVERAGE, REJECT_MALFORMED, REJECT_NO_MARK_PRICE,
-    REJECT_NO_POSITION, REJECT_OFF_LOT, REJECT_OFF_TICK, REJECT_OVERFLOW,
-    REJECT_POSITION_OPEN, REJECT_UNKNOWN_ACCOUNT, REJECT_UNKNOWN_ASSET, REJECT_UNKNOWN_SYMBOL,
-    SIDE_BUY, TOO_LARGE,
+    REJECT_NO_POSITION, REJECT_OFF_LOT, REJECT_OFF_TICK, REJECT_OVERFLOW, REJECT_POSITION_OPEN,
+    REJECT_UNKNOWN_ACCOUNT, REJECT_UNKNOWN_ASSET, REJECT_UNKNOWN_SYMBOL, SIDE_BUY, TOO_LARGE,
 )
 
 
@@ -76,7 +76,8 @@ cdef class ExchangeCore(Audit):
         self, int32_t settle, int64_t marks_per_tick, int64_t unit_value, int64_t maker_fee,
         int64_t taker_fee, int64_t liquidation_fee, int64_t price_band,
         int64_t max_order_quantity, int64_t max_open_orders, int tier_rule, list tiers,
-        int64_t ts=NONE,
+        int64_t ts=NONE, int64_t min_order_quantity=NONE, int64_t min_order_notional=NONE,
+        int64_t max_order_notional=NONE,
     ):
         """Declare the next instrument; terms are checked by `engine.instruments`."""
         cdef schedule_t schedule
@@ -100,10 +101,14 @@ cdef class ExchangeCore(Audit):
             row.liquidation_fee = liquidation_fee
             row.price_band = price_band
             row.max_order_quantity, row.max_open_orders = max_order_quantity, max_open_orders
+            row.min_order_quantity = min_order_quantity
+            row.min_order_notional = min_order_notional
+            row.max_order_notional = max_order_notional
             row.schedule = schedule
             row.mark = row.index_price = row.feed_seq = NONE
             self.new_book()
             self.add_triggers()
+            self.add_conditions()
             out = self.emit(EVENT_INSTRUMENT_ADDED)
             out[0] = self.instrument_count
             self.instrument_count += 1
@@ -132,23 +137,31 @@ cdef class ExchangeCore(Audit):
         self.retry_all()
         return ACCEPTED
 
-    def open_account(self, int64_t account, int margin_mode, int64_t ts=NONE):
+    def open_account(
+        self, int64_t account, int margin_mode, int64_t ts=NONE, int64_t stp_group=NONE
+    ):
         """Open an account; `margin_mode` is the default of its symbols."""
         self.end(
             CMD_ACCOUNT,
-            self.do_open_account(account, margin_mode) if self.begin(ts) else REJECT_MALFORMED,
+            self.do_open_account(account, margin_mode, stp_group)
+            if self.begin(ts) else REJECT_MALFORMED,
             account, NONE, NONE, NONE)
 
-    cdef int do_open_account(self, int64_t account, int margin_mode) except -2:
+    cdef int do_open_account(
+        self, int64_t account, int margin_mode, int64_t stp_group
+    ) except -2:
         cdef int64_t *out
         if account <= 0 or not 0 <= margin_mode <= MODE_ISOLATED:
             return REJECT_MALFORMED
+        if stp_group <= 0 and stp_group != NONE:
+            return REJECT_MALFORMED
         if self.find_account(account) >= 0:
             return REJECT_ALREADY_EXISTS
-        self.new_account(account, margin_mode)
+        self.new_account(account, margin_mode, stp_group)
         out = self.emit(EVENT_ACCOUNT_OPENED)
         out[0] = account
         out[1] = margin_mode
+        out[2] = stp_group
         return ACCEPTED
 
     # --- money ------------------------------------------------------------------------
@@ -370,41 +383,76 @@ cdef class ExchangeCore(Audit):
     # --- orders -----------------------------------------------------------------------
 
     def place_order(
-        self, int64_t account, int64_t symbol, int64_t order_id, int side, int order_type,
-        int64_t quantity, int64_t price, int time_in_force, bint post_only, bint reduce_only,
-        int stp, int64_t ts=NONE,
+        self, int64_t account, int64_t symbol, int64_t order_id, int64_t side,
+        int64_t order_type, int64_t quantity, int64_t price, int64_t time_in_force,
+        bint post_only, bint reduce_only, int64_t stp, int64_t ts=NONE,
+        int64_t trigger_price=NONE, int64_t trigger_by=NONE, int64_t callback_rate=NONE,
+        int64_t display_quantity=NONE, int64_t expire_ts=NONE, bint close_position=False,
+        int64_t oco=NONE, tuple take_profit=None, tuple stop_loss=None,
     ):
-        """Enter an order; O(orders it trades with) plus O(1)."""
+        """Enter an order, or let it wait for its price; O(orders it trades with) plus O(1)."""
+        cdef request_t form
+        form.account, form.symbol, form.order_id = account, symbol, order_id
+        form.side, form.kind, form.time_in_force, form.stp = side, order_type, time_in_force, stp
+        form.quantity, form.price = quantity, price
+        form.post_only, form.reduce_only = post_only, reduce_only
+        form.close_position = close_position
+        form.trigger_price, form.trigger_by = trigger_price, trigger_by
+        form.callback_rate, form.display = callback_rate, display_quantity
+        form.expire_ts, form.oco = expire_ts, oco
+        form.child_id[0] = form.child_id[1] = NONE
+        if take_profit is not None:
+            attach(&form, 0, take_profit)
+        if stop_loss is not None:
+            attach(&form, 1, stop_loss)
         self.end(
-            CMD_ORDER,
-            self.do_place(
-                account, symbol, order_id, side, order_type, quantity, price, time_in_force,
-                post_only, reduce_only, stp) if self.begin(ts) else REJECT_MALFORMED,
+            CMD_ORDER, self.do_place(&form) if self.begin(ts) else REJECT_MALFORMED,
             account, NONE, symbol, order_id)
 
     def amend_order(
         self, int64_t account, int64_t symbol, int64_t order_id, int64_t price=NONE,
         int64_t quantity=NONE, int64_t leaves=NONE, int64_t ts=NONE,
+        int64_t trigger_price=NONE,
     ):
-        """Change price, total quantity or open quantity of a resting order."""
+        """Change price, total or open quantity, or the trigger of an order that waits."""
         self.end(
             CMD_AMEND,
-            self.do_amend(account, symbol, order_id, price, quantity, leaves)
+            self.do_amend(account, symbol, order_id, price, quantity, leaves, trigger_price)
             if self.begin(ts) else REJECT_MALFORMED,
             account, NONE, symbol, order_id)
 
     def cancel(self, int64_t account, int64_t symbol, int64_t order_id, int64_t ts=NONE):
-        """Cancel a resting order."""
+        """Cancel a live order."""
         self.end(
             CMD_CANCEL,
             self.do_cancel(account, symbol, order_id) if self.begin(ts) else REJECT_MALFORMED,
             account, NONE, symbol, order_id)
 
-    def cancel_all(self, int64_t account=NONE, int64_t symbol=NONE, int64_t ts=NONE):
-        """Cancel by account and symbol (NONE: all)."""
+    def cancel_all(
+        self, int64_t account=NONE, int64_t symbol=NONE, int64_t ts=NONE, int64_t side=NONE
+    ):
+        """Cancel by account, symbol and side (NONE: all)."""
         self.end(
             CMD_CANCEL_ALL,
-            self.do_cancel_all(account, symbol) if self.begin(ts) else REJECT_MALFORMED,
+            self.do_cancel_all(account, symbol, side) if self.begin(ts) else REJECT_MALFORMED,
+            account, NONE, symbol, NONE)
+
+    def cancel_all_after(self, int64_t account, int64_t timeout, int64_t ts=NONE):
+        """Cancel all orders of an account after `timeout` ns, unless called again; 0: never."""
+        self.end(
+            CMD_CANCEL_ALL_AFTER,
+            self.do_cancel_all_after(account, timeout) if self.begin(ts) else REJECT_MALFORMED,
+            account, NONE, NONE, NONE)
+
+    def set_protection(
+        self, int64_t account, int64_t symbol, int64_t window, int64_t quantity, int64_t count,
+        int64_t freeze, int64_t ts=NONE,
+    ):
+        """Set, reset or (quantity and count NONE) drop market-maker protection."""
+        self.end(
+            CMD_PROTECTION,
+            self.do_set_protection(account, symbol, window, quantity, count, freeze)
+            if self.begin(ts) else REJECT_MALFORMED,
             account, NONE, symbol, NONE)
 
     # --- facts from outside -----------------------------------------------------------
@@ -487,6 +535,7 @@ cdef class ExchangeCore(Audit):
             if reason == ACCEPTED:
                 self.apply_mark(<int32_t>symbol, mark, index_price, feed_seq)
                 self.collect_crossed(<int32_t>symbol)
+                self.evaluate_marked(<int32_t>symbol, index_price)
                 self.retry_waiting()
         self.end(CMD_MARK, reason, NONE, NONE, symbol, NONE)
 
@@ -518,8 +567,14 @@ cdef class ExchangeCore(Audit):
             self.apply_mark(row[0], row[1], row[2], row[3])
         for row in rows:
             self.collect_crossed(row[0])
+            self.evaluate_marked(row[0], row[2])
         self.retry_waiting()
         return ACCEPTED
+
+    # Collect the stops that a new mark, and a new index price if there is one, set off.
+    cdef int evaluate_marked(self, int32_t symbol, int64_t index_price) except -1:
+        self.evaluate_reference(symbol, BY_MARK)
+        return 0 if index_price == NONE else self.evaluate_reference(symbol, BY_INDEX)
 
     cdef int check_mark(self, int64_t symbol, int64_t mark, int64_t index_price) except -2:
         cdef bint is_off = mark == OFF_GRID or index_price == OFF_GRID
@@ -630,23 +685,14 @@ cdef class ExchangeCore(Audit):
             CMD_RESUME, self.do_halt(symbol, HALT_NONE) if self.begin(ts) else REJECT_MALFORMED,
             NONE, NONE, symbol, NONE)
 
-    cdef int do_halt(self, int64_t symbol, int mode) except -2:
-        cdef int64_t *out
-        if not HALT_NONE <= mode <= HALT_ALL:
-            return REJECT_MALFORMED
-        if not 0 <= symbol < self.instrument_count:
-            return REJECT_UNKNOWN_SYMBOL
-        self.instruments[symbol].halt = mode
-        if mode == HALT_NONE:
-            self.emit(EVENT_RESUMED)[0] = symbol
-        else:
-            out = self.emit(EVENT_HALTED)
-            out[0] = symbol
-            out[1] = mode
-        self.retry_all()
-        return ACCEPTED
-
     def advance(self, int64_t ts=NONE):
         """Advance the clock."""
         self.end(
             CMD_TIME, ACCEPTED if self.begin(ts) else REJECT_MALFORMED, NONE, NONE, NONE, NONE)
+
+
+# A child's (order id, trigger price, TriggerBy or NONE, price or NONE).
+cdef int attach(request_t *form, int which, tuple row) except -1:
+    form.child_id[which], form.child_trigger[which] = row[0], row[1]
+    form.child_by[which], form.child_price[which] = row[2], row[3]
+    return 0

@@ -34,6 +34,8 @@ cdef struct instrument_t:
     int64_t price_band           # of mark; NONE: no band
     int64_t max_order_quantity   # lots; NONE: no limit
     int64_t max_open_orders      # NONE: no limit
+    int64_t min_order_quantity   # lots; NONE: no limit
+    int64_t min_order_notional, max_order_notional  # minor units; NONE: no limit
     schedule_t schedule
     # market
     int64_t mark                 # mark ticks; NONE before the first
@@ -49,6 +51,8 @@ cdef struct instrument_t:
 
 cdef struct account_t:
     int64_t id
+    int64_t stp_group            # accounts of one group count as one owner; NONE: alone
+    int64_t dead_man             # time at which its orders are cancelled, NONE: never
     int32_t first_wallet         # pool rows, by asset
     int32_t first_position       # position rows, by symbol
     uint8_t margin_mode          # default of its positions
@@ -88,12 +92,13 @@ cdef struct position_t:
     int32_t holder_slot          # place among the symbol's holders, NIL: flat
     int32_t first_order, last_order
     int32_t order_count, reduce_only_count
+    int32_t protection           # its row of market-maker protection, NIL: none
     uint8_t margin_mode
     uint8_t is_changed
 
 cdef class Ledger(Desk):
     cdef public int64_t seq, ts, rejected_seq
-    cdef int64_t trade_id
+    cdef int64_t trade_id, arrivals  # counters of trades and of accepted orders
     cdef Records records
     cdef asset_t *assets
     cdef int32_t asset_count
@@ -117,7 +122,8 @@ cdef class Ledger(Desk):
 
     # rows
     cdef int32_t find_account(self, int64_t account) noexcept
-    cdef int32_t new_account(self, int64_t account, int margin_mode) except -1
+    cdef int32_t new_account(
+        self, int64_t account, int margin_mode, int64_t stp_group) except -1
     cdef int32_t new_pool(self, int32_t account, int32_t asset, int32_t symbol) except -1
     cdef int32_t wallet_of(self, int32_t account, int32_t asset) except -1
     cdef int32_t find_position(self, int32_t account, int32_t symbol) noexcept

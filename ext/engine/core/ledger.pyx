@@ -6,6 +6,7 @@ Each movement has two sides here, so the identity of `totals` holds after every 
 from libc.stdlib cimport free
 from libc.string cimport memset
 
+from engine.core.book cimport ORDER_LIVE
 from engine.core.fixed cimport (
     abs64, add, add_checked, max64, min64, mul, mul_div_ceil, mul_div_floor, mul_wide, narrow,
     neg, sub_checked, wide,
@@ -17,8 +18,8 @@ from engine.core.tiers cimport (
 )
 from engine.core.types cimport (
     EVENT_BALANCE, EVENT_INSURANCE, EVENT_ORDER_UPDATE, EVENT_POSITION, MODE_CROSS,
-    MODE_ISOLATED, MONEY_MAX, NIL, RATE_SCALE, STATUS_FILLED, STATUS_OPEN,
-    STATUS_PARTIALLY_FILLED,
+    MODE_ISOLATED, MONEY_MAX, NIL, NONE, RATE_SCALE, STATUS_FILLED, STATUS_OPEN,
+    STATUS_PARTIALLY_FILLED, STATUS_PENDING,
 )
 
 cdef int64_t DEFAULT_LEVERAGE = 20 * RATE_SCALE
@@ -53,13 +54,17 @@ cdef class Ledger(Desk):
     cdef int32_t find_account(self, int64_t account) noexcept:
         return table_get(&self.account_table, 0, account)
 
-    cdef int32_t new_account(self, int64_t account, int margin_mode) except -1:
+    cdef int32_t new_account(
+        self, int64_t account, int margin_mode, int64_t stp_group
+    ) except -1:
         cdef int32_t row = self.account_count
         if row == self.account_capacity:
             self.accounts = <account_t *>larger(
                 self.accounts, &self.account_capacity, row + 1, sizeof(account_t))
         table_put(&self.account_table, 0, account, row)
         self.accounts[row].id = account
+        self.accounts[row].stp_group = stp_group
+        self.accounts[row].dead_man = NONE
         self.accounts[row].first_wallet = self.accounts[row].first_position = NIL
         self.accounts[row].margin_mode = margin_mode
         self.account_count += 1
@@ -79,6 +84,13 @@ cdef class Ledger(Desk):
         pool.first_open = pool.next_in_account = pool.heap_index = NIL
         self.pool_count += 1
         return row
+
+    # Whether self-trade prevention takes two accounts (rows, NIL: the fund) for one owner.
+    cdef bint is_same_owner(self, int32_t a, int32_t b) noexcept:
+        if a == b:
+            return True
+        return (a >= 0 and b >= 0 and self.accounts[a].stp_group != NONE
+                and self.accounts[a].stp_group == self.accounts[b].stp_group)
 
     # The cross pool of an account in an asset, made when first asked for.
     cdef int32_t wallet_of(self, int32_t account, int32_t asset) except -1:
@@ -120,6 +132,7 @@ cdef class Ledger(Desk):
         position.wallet = self.wallet_of(account, self.instruments[symbol].settle)
         position.isolated = position.prev_open = position.next_open = NIL
         position.holder_slot = position.first_order = position.last_order = NIL
+        position.protection = NIL
         position.margin_mode = self.accounts[account].margin_mode
         position.trigger[1] = MONEY_MAX
         position.extreme_price[1] = MONEY_MAX
@@ -252,7 +265,9 @@ cdef class Ledger(Desk):
         out[1] = self.orders[order].symbol
         out[2] = self.orders[order].order_id
         out[3] = STATUS_OPEN
-        if quantity > leaves:
+        if self.tickets[order].state != ORDER_LIVE:
+            out[3] = STATUS_PENDING
+        elif quantity > leaves:
             out[3] = STATUS_PARTIALLY_FILLED if leaves else STATUS_FILLED
         out[4] = quantity - leaves
         out[5] = leaves

@@ -29,6 +29,8 @@ cdef class Liquidation(Deleveraging):
     cdef dict waiting            # queued pools that are stuck for now, longest first
 
     cdef int settle(self) except -1
+    cdef int work_off(self) except -1
+    cdef int activate_next(self) except -1
     cdef int work_off_queue(self) except -1
     cdef int note_marked(self, int32_t symbol) except -1
     cdef int reduce_inventory(self, int32_t symbol) except -1

@@ -15,7 +15,7 @@ from engine.core.tiers cimport maintenance_margin, tier_index, tier_t
 from engine.core.types cimport (
     CANCEL_LIQUIDATION, EVENT_LIQUIDATION_FINISHED, EVENT_LIQUIDATION_STARTED,
     EVENT_LIQUIDATION_STEP, EVENT_LIQUIDATION_TAKEOVER, EVENT_MARGIN_CALL,
-    EVENT_MARGIN_CALL_CLEARED, HALT_ALL, HALT_NO_LIQUIDATION, INSURANCE_DEFICIT,
+    EVENT_MARGIN_CALL_CLEARED, HALT_ALL, HALT_AUCTION, HALT_NO_LIQUIDATION, INSURANCE_DEFICIT,
     INSURANCE_INVENTORY, INSURANCE_LIQUIDATION_FEE, NIL, NONE, OUTCOME_BANKRUPT, OUTCOME_CLOSED,
     OUTCOME_RELEASED, RATE_SCALE, SIDE_BUY, SIDE_SELL, TIF_IOC, TYPE_LIMIT,
 )
@@ -69,16 +69,33 @@ cdef class Liquidation(Deleveraging):
     # Work off everything that the command set off, then report what changed.
     cdef int settle(self) except -1:
         cdef int32_t i, symbol
-        if self.pending_count:
-            self.work_off_queue()
+        self.work_off()
         for i in range(self.marked_count):
             symbol = self.marked[i]
             if self.instruments[symbol].fund.quantity and self.may_liquidate(symbol):
                 self.reduce_inventory(symbol)
-                self.work_off_queue()
+                self.work_off()
         self.marked_count = 0
         self.drop_rankings()
         return self.flush_changes()
+
+    # Risk comes first; then triggered orders take their turns, one at a time.
+    cdef int work_off(self) except -1:
+        while True:
+            if self.pending_count:
+                self.work_off_queue()
+            if self.tripped_count:
+                self.carry_out_protection()
+            if self.noted_count:
+                self.arm_brackets()
+            if self.turn_count:
+                self.activate_next()
+            elif not (self.pending_count or self.tripped_count or self.noted_count):
+                return 0
+
+    # Let the next triggered order enter the market; order entry knows how.
+    cdef int activate_next(self) except -1:
+        return 0
 
     cdef int work_off_queue(self) except -1:
         cdef measured_t row
@@ -242,18 +259,19 @@ cdef class Liquidation(Deleveraging):
     # Cancel the orders of a pool, and for a wallet those that would draw on it.
     cdef int cancel_pool_orders(self, int32_t pool) except -1:
         cdef int32_t position = self.accounts[self.pools[pool].account].first_position
-        cdef int32_t order, following
+        cdef int32_t order
         cdef bint is_own
+        cdef list chosen
         while position >= 0:
             order = self.positions[position].first_order
             if order >= 0:
                 is_own = self.pool_of(position) == pool
-                if is_own or self.positions[position].wallet == pool:
-                    while order >= 0:
-                        following = self.tickets[order].own_next
-                        if is_own or not self.orders[order].is_reduce_only:
-                            self.cancel_order(order, CANCEL_LIQUIDATION)
-                        order = following
+                chosen = []
+                while order >= 0 and (is_own or self.positions[position].wallet == pool):
+                    if is_own or not self.orders[order].is_reduce_only:
+                        chosen.append((order, self.tickets[order].arrival))
+                    order = self.tickets[order].own_next
+                self.cancel_each(chosen, CANCEL_LIQUIDATION)
             position = self.positions[position].next_in_account
         return 0
 
@@ -373,7 +391,7 @@ cdef class Liquidation(Deleveraging):
 
     cdef bint may_liquidate(self, int32_t symbol) noexcept:
         cdef int halt = self.instruments[symbol].halt
-        return halt != HALT_NO_LIQUIDATION and halt != HALT_ALL
+        return halt != HALT_NO_LIQUIDATION and halt != HALT_ALL and halt != HALT_AUCTION
 
     # Whether a pool in liquidation may leave it: margin_ratio under 1 by the exit buffer.
     cdef bint is_healthy(self, const measured_t *row) noexcept:

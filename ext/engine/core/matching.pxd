@@ -12,25 +12,56 @@ cdef struct terms_t:
     int64_t value                # minor units; MONEY_MAX + 1 and more: beyond the range
     int64_t loss                 # minor units, against mark
 
+# A sweep that is only rehearsed, so far.
+cdef struct trial_t:
+    int32_t taker
+    int stp                      # StpMode, or STP_OWN_ACCOUNT
+    int64_t wanted               # lots not found yet
+    int64_t lots
+    i128 value, loss
+    bint is_over                 # the taker would have been cancelled
+
+cdef enum:
+    STP_OWN_ACCOUNT = 100        # rehearsals only: step over the account's own orders
+
 cdef class Matching(Ledger):
     cdef int64_t traded_value    # of the sweep under way, minor units
+    cdef bint is_uncrossing      # both sides of a trade rest
 
     cdef int link_order(self, int32_t order) except -1
     cdef int sync_reserve(self, int32_t order, int64_t lots) except -1
-    cdef int retire_order(self, int32_t order) except -1
+    cdef int32_t retire_order(self, int32_t order) except -2
     cdef int cancel_order(self, int32_t order, int reason) except -1
+    # Hooks for orders that are tied to others, and for protection; plain orders have none.
+    cdef int note_fill(self, int32_t order, int64_t lots) except -1
+    cdef int on_fill(self, int32_t order, int64_t lots) except -1
+    cdef int dissolve_group(self, int32_t group) except -1
+    cdef int32_t group_of(self, int32_t order) noexcept
+    cdef int64_t display_of(self, int32_t order) noexcept
+    cdef bint is_bound(self, int32_t order) noexcept
+    cdef bint is_listed(self, int32_t order) noexcept
+    cdef int count_maker_fill(self, int32_t position, int64_t lots) except -1
+    cdef int settle_maker(self, int32_t maker, int64_t lots) except -1
     cdef int settle_fund(self, int32_t symbol, int64_t quantity, int64_t value) except -1
     cdef int drop_reduce_only(self, int32_t position) except -1
+    cdef int cancel_each(self, list chosen, int reason) except -1
     cdef int64_t reducible_by(self, int32_t position, int side) noexcept
     cdef int64_t value_at_tick(self, int32_t symbol, int64_t lots, int64_t price) except? -1
     cdef bint value_fits(self, int32_t symbol, int64_t lots, int64_t price) noexcept
     cdef int64_t band_limit(self, int32_t symbol, int side) except? -1
     cdef int rehearse(
         self, int32_t taker, int64_t limit, int stp, terms_t *terms, list fills=*) except -1
-
+    cdef int rehearse_level(
+        self, int32_t level, trial_t *trial, dict held, dict linked, list fills) except -1
+    cdef int rehearse_icebergs(
+        self, int32_t level, trial_t *trial, dict held, dict linked, list fills) except -1
+    cdef int64_t rehearse_maker(
+        self, int32_t row, int64_t shown, int64_t left, trial_t *trial, dict held, dict linked,
+        list fills) except? -1
+    cdef bint rehearse_own(
+        self, int32_t row, int64_t left, trial_t *trial, dict linked) except *
     cdef int64_t rehearse_reduce_only(
-        self, int32_t maker, int64_t fill, int64_t taken, dict held, int32_t taker
-    ) except? -1
+        self, int32_t maker, int64_t fill, trial_t *trial, dict held) except? -1
 
     # order margin
     cdef i128 side_total(

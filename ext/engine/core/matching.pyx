@@ -1,15 +1,16 @@
 """Settlement of trades and cancels, rehearsal of sweeps, order margin."""
 
-from engine.core.book cimport order_t, ticket_t, within_limit
+from engine.core.book cimport ORDER_LIVE, book_t, order_t, ticket_t, within_limit
 from engine.core.fixed cimport (
     abs64, add, add_checked, ceil_div, floor_div, i128, max64, min64, mul, mul_wide, narrow,
     neg, sign_of, sub, sub_checked, wide,
 )
 from engine.core.ledger cimport instrument_t, position_t
-from engine.core.tables cimport table_remove
+from engine.core.tables cimport table_get, table_remove
 from engine.core.tiers cimport initial_margin, trade_fee
 from engine.core.types cimport (
-    CANCEL_REDUCE_ONLY, EVENT_ORDER_CANCELED, EVENT_TRADE, INSURANCE_INVENTORY, MODE_CROSS,
+    CANCEL_REDUCE_ONLY, EVENT_ORDER_CANCELED, EVENT_TRADE, HALT_AUCTION, INSURANCE_INVENTORY,
+    MODE_CROSS,
     MODE_ISOLATED, MONEY_MAX, NIL, NONE, RATE_SCALE, SIDE_BUY, SIDE_SELL, STP_CANCEL_BOTH,
     STP_CANCEL_TAKER, STP_DECREMENT, STP_NONE,
 )
@@ -55,7 +56,8 @@ cdef class Matching(Ledger):
         return 0
 
     # Forget an order that is dead and off the book; its last event is the caller's.
-    cdef int retire_order(self, int32_t order) except -1:
+    # Returns what `Linked` has left to do after it.
+    cdef int32_t retire_order(self, int32_t order) except -2:
         cdef order_t *row = &self.orders[order]
         cdef ticket_t *ticket = &self.tickets[order]
         cdef position_t *position = &self.positions[ticket.position]
@@ -78,7 +80,7 @@ cdef class Matching(Ledger):
             position.extreme_price[0] = 0
             position.extreme_price[1] = MONEY_MAX
         self.free_order_row(order)
-        return 0
+        return NIL
 
     # Cancel an order, resting or not.
     cdef int cancel_order(self, int32_t order, int reason) except -1:
@@ -88,7 +90,7 @@ cdef class Matching(Ledger):
 
     cdef int on_cancel(self, int32_t row, int reason) except -1:
         cdef int64_t *out
-        self.retire_order(row)  # the row stays readable until it is used again
+        cdef int32_t group = self.retire_order(row)  # readable until the row is used again
         out = self.emit(EVENT_ORDER_CANCELED)
         out[0] = self.accounts[self.orders[row].account].id
         out[1] = self.orders[row].symbol
@@ -96,11 +98,37 @@ cdef class Matching(Ledger):
         out[3] = reason
         out[4] = self.tickets[row].quantity - self.orders[row].leaves
         out[5] = self.orders[row].leaves
+        if group >= 0:
+            self.dissolve_group(group)
         return 0
 
     cdef int on_change(self, int32_t row) except -1:
-        self.sync_reserve(row, self.orders[row].leaves)
+        if self.orders[row].is_resting:
+            self.sync_reserve(row, self.orders[row].leaves)
         return self.note_order(row)
+
+    # --- hooks: plain orders have nothing here ----------------------------------------
+
+    cdef int note_fill(self, int32_t order, int64_t lots) except -1:
+        return 0
+
+    cdef int on_fill(self, int32_t order, int64_t lots) except -1:
+        return 0
+
+    cdef int dissolve_group(self, int32_t group) except -1:
+        return 0
+
+    cdef int32_t group_of(self, int32_t order) noexcept:
+        return NIL
+
+    cdef int64_t display_of(self, int32_t order) noexcept:
+        return MONEY_MAX
+
+    cdef bint is_bound(self, int32_t order) noexcept:
+        return False
+
+    cdef int count_maker_fill(self, int32_t position, int64_t lots) except -1:
+        return 0
 
     cdef int64_t reducible(self, int32_t row) except -1:
         return self.reducible_by(self.tickets[row].position, self.orders[row].side)
@@ -110,19 +138,35 @@ cdef class Matching(Ledger):
         cdef int64_t held = self.positions[position].quantity
         return max64(0, -held) if side == SIDE_BUY else max64(0, held)
 
-    # Cancel resting reduce-only orders that have nothing left to reduce.
+    # Cancel resting reduce-only orders that have nothing left to reduce, and those bound to
+    # the position that wait for their trigger. Later ones may fall with earlier ones.
     cdef int drop_reduce_only(self, int32_t position) except -1:
-        cdef int32_t order, following
+        cdef int32_t order
+        cdef list idle = []
         if self.positions[position].reduce_only_count == 0:
             return 0
         order = self.positions[position].first_order
         while order >= 0:
-            following = self.tickets[order].own_next
-            if (self.orders[order].is_reduce_only and self.orders[order].is_resting
-                    and self.reducible_by(position, self.orders[order].side) == 0):
-                self.cancel_order(order, CANCEL_REDUCE_ONLY)
-            order = following
+            if (self.orders[order].is_reduce_only
+                    and self.reducible_by(position, self.orders[order].side) == 0
+                    and (self.orders[order].is_resting or (
+                        self.tickets[order].state != ORDER_LIVE and self.is_bound(order)))):
+                idle.append((order, self.tickets[order].arrival))
+            order = self.tickets[order].own_next
+        return self.cancel_each(idle, CANCEL_REDUCE_ONLY)
+
+    # Cancel orders given as (row, arrival), but for those that a cancel before took along.
+    cdef int cancel_each(self, list chosen, int reason) except -1:
+        cdef int32_t order
+        for order, arrival in chosen:
+            if self.tickets[order].arrival == arrival and self.is_listed(order):
+                self.cancel_order(order, reason)
         return 0
+
+    # Whether a row holds an order of its owner's; false once it is retired.
+    cdef bint is_listed(self, int32_t order) noexcept:
+        return table_get(
+            &self.order_table, self.orders[order].account, self.orders[order].order_id) == order
 
     # One trade: its event, the makers' end, then the money of maker and taker.
     cdef int on_trade(self, int32_t taker, int32_t maker, int64_t price, int64_t lots) except -1:
@@ -155,11 +199,12 @@ cdef class Matching(Ledger):
         out[9] = maker_fee
         out[10] = taker_fee
         out[11] = self.tickets[taker].is_liquidation
-        if self.orders[maker].leaves == 0:
-            self.retire_order(maker)
-            self.emit_order_update(maker)
-        else:
-            self.on_change(maker)
+        self.settle_maker(maker, lots)
+        if self.is_uncrossing:
+            self.settle_maker(taker, lots)
+        elif self.tickets[taker].special >= 0:
+            self.note_fill(taker, lots)
+            self.on_fill(taker, lots)
         if is_fund:
             self.settle_fund(symbol, sign * lots, sign * worth)
         self.settle_fill(maker_position, -sign * lots, -sign * worth)
@@ -172,6 +217,22 @@ cdef class Matching(Ledger):
             self.drop_reduce_only(taker_position)
         self.assets[self.instruments[symbol].settle].fees = add_checked(
             self.assets[self.instruments[symbol].settle].fees, maker_fee + taker_fee)
+        if self.positions[maker_position].protection >= 0:
+            self.count_maker_fill(maker_position, lots)
+        return 0
+
+    # What a fill makes of a resting order: its end, or less of it.
+    cdef int settle_maker(self, int32_t maker, int64_t lots) except -1:
+        cdef int32_t group
+        if self.tickets[maker].special >= 0:
+            self.note_fill(maker, lots)
+        if self.orders[maker].leaves == 0:
+            group = self.retire_order(maker)
+            self.emit_order_update(maker)
+            return self.dissolve_group(group) if group >= 0 else 0
+        self.on_change(maker)
+        if self.tickets[maker].special >= 0:
+            self.on_fill(maker, lots)
         return 0
 
     # Book a trade of the fund (account 0 in events) to its inventory and its balance.
@@ -215,68 +276,138 @@ cdef class Matching(Ledger):
     # What a sweep of this order would do now; nothing changes. Own orders are stepped over
     # under cancel_maker, taken off the quantity under decrement, end the sweep under
     # cancel_taker and cancel_both, and count like any other under none. Reduce-only makers
-    # count for what their positions, as they would be by then, let them trade. `fills` gets
-    # (maker row, lots) one by one.
+    # count for what their positions, as they would be by then, let them trade; members of a
+    # group for what the group's fills would leave of them. `fills` gets (maker row, lots).
     cdef int rehearse(
         self, int32_t taker, int64_t limit, int stp, terms_t *terms, list fills=None
     ) except -1:
         cdef order_t *order = &self.orders[taker]
-        cdef instrument_t *instrument = &self.instruments[order.symbol]
-        cdef int sign = 1 if order.side == SIDE_BUY else -1
-        cdef int64_t wanted = order.leaves
-        cdef int64_t fill
-        cdef i128 worth, total = wide(0), loss = wide(0), over
-        cdef int32_t level = self.books[order.symbol].sides[1 - order.side].best
-        cdef int32_t row, following
-        cdef order_t *maker
+        cdef book_t *book = &self.books[order.symbol]
+        cdef int32_t level = book.sides[1 - order.side].best
+        cdef trial_t trial
         cdef dict held = {}
-        terms.lots = 0
-        while level >= 0 and wanted > 0:
-            if not within_limit(order.side, self.books[order.symbol].levels[level].price, limit):
+        cdef dict linked = {}
+        trial.taker, trial.stp = taker, stp
+        trial.wanted, trial.lots = order.leaves, 0
+        trial.value = trial.loss = wide(0)
+        trial.is_over = self.instruments[order.symbol].halt == HALT_AUCTION
+        while level >= 0 and trial.wanted > 0 and not trial.is_over:
+            if not within_limit(order.side, book.levels[level].price, limit):
                 break
-            following = self.books[order.symbol].levels[level].head
-            while following >= 0 and wanted > 0:
-                row = following
-                maker = &self.orders[row]
-                following = maker.next
-                if maker.account == order.account and stp != STP_NONE:
-                    if stp == STP_CANCEL_TAKER or stp == STP_CANCEL_BOTH:
-                        wanted = 0
-                        break
-                    if stp == STP_DECREMENT:
-                        wanted -= min64(wanted, maker.leaves)
-                    continue
-                fill = min64(wanted, maker.leaves)
-                if self.positions[self.tickets[row].position].reduce_only_count:
-                    fill = self.rehearse_reduce_only(row, fill, terms.lots, held, taker)
-                terms.lots += fill
-                wanted -= fill
-                if fills is not None:
-                    fills.append((row, fill))
-                worth = mul_wide(mul_wide(mul(fill, maker.price), instrument.marks_per_tick),
-                                 instrument.unit_value)
-                total = add(total, worth)
-                over = add(worth, neg(mul_wide(
-                    mul(fill, instrument.mark), instrument.unit_value)))
-                over = over if sign > 0 else neg(over)
-                if over > wide(0):
-                    loss = add(loss, over)
-            level = self.books[order.symbol].levels[level].worse
-        terms.value = narrow(total) if total <= wide(MONEY_MAX) else MONEY_MAX + 1
-        terms.loss = narrow(loss) if loss <= wide(MONEY_MAX) else MONEY_MAX + 1
+            if book.levels[level].hidden:
+                self.rehearse_icebergs(level, &trial, held, linked, fills)
+            else:
+                self.rehearse_level(level, &trial, held, linked, fills)
+            level = book.levels[level].worse
+        terms.lots = trial.lots
+        terms.value = narrow(trial.value) if trial.value <= wide(MONEY_MAX) else MONEY_MAX + 1
+        terms.loss = narrow(trial.loss) if trial.loss <= wide(MONEY_MAX) else MONEY_MAX + 1
         return 0
+
+    cdef int rehearse_level(
+        self, int32_t level, trial_t *trial, dict held, dict linked, list fills
+    ) except -1:
+        cdef book_t *book = &self.books[self.orders[trial.taker].symbol]
+        cdef int32_t row = book.levels[level].head
+        cdef int64_t left
+        while row >= 0 and trial.wanted > 0 and not trial.is_over:
+            left = self.orders[row].leaves
+            if self.tickets[row].special >= 0:
+                left -= linked.get(self.group_of(row), 0)
+            self.rehearse_maker(row, left, left, trial, held, linked, fills)
+            row = self.orders[row].next
+        return 0
+
+    # A level with icebergs: their parts come round in turn, as in the sweep itself.
+    cdef int rehearse_icebergs(
+        self, int32_t level, trial_t *trial, dict held, dict linked, list fills
+    ) except -1:
+        cdef book_t *book = &self.books[self.orders[trial.taker].symbol]
+        cdef int32_t row = book.levels[level].head
+        cdef int32_t group
+        cdef int64_t shown, left, fill, own
+        cdef size_t turn = 0
+        cdef list turns = []
+        while row >= 0:
+            turns.append((row, 0))
+            row = self.orders[row].next
+        while turn < len(turns) and trial.wanted > 0 and not trial.is_over:
+            row, own = turns[turn]
+            turn += 1
+            group = self.group_of(row)
+            left = self.orders[row].leaves - (linked.get(group, 0) if group >= 0 else own)
+            shown = self.display_of(row)
+            if own == 0:
+                shown = self.orders[row].leaves - self.orders[row].hidden
+            fill = self.rehearse_maker(
+                row, min64(shown, left), left, trial, held, linked, fills)
+            if 0 < fill < left:
+                turns.append((row, own + fill))
+        return 0
+
+    # A maker of which `shown` lots can be traded now and `left` in all: the lots traded.
+    cdef int64_t rehearse_maker(
+        self, int32_t row, int64_t shown, int64_t left, trial_t *trial, dict held, dict linked,
+        list fills
+    ) except? -1:
+        cdef order_t *maker = &self.orders[row]
+        cdef instrument_t *instrument = &self.instruments[maker.symbol]
+        cdef int64_t fill = min64(trial.wanted, shown)
+        cdef int32_t group
+        cdef i128 worth, over
+        if left <= 0 or (trial.stp != STP_NONE and self.rehearse_own(row, left, trial, linked)):
+            return 0
+        if self.positions[self.tickets[row].position].reduce_only_count:
+            fill = self.rehearse_reduce_only(row, fill, trial, held)
+        if fill == 0:
+            return 0
+        group = self.group_of(row) if self.tickets[row].special >= 0 else NIL
+        if group >= 0:
+            # Filled whole, it takes the others with it: nothing is left of any.
+            linked[group] = MONEY_MAX if fill == left else linked.get(group, 0) + fill
+        trial.lots += fill
+        trial.wanted -= fill
+        if fills is not None:
+            fills.append((row, fill))
+        worth = mul_wide(mul_wide(mul(fill, maker.price), instrument.marks_per_tick),
+                         instrument.unit_value)
+        trial.value = add(trial.value, worth)
+        over = add(worth, neg(mul_wide(mul(fill, instrument.mark), instrument.unit_value)))
+        over = over if maker.side == SIDE_SELL else neg(over)
+        if over > wide(0):
+            trial.loss = add(trial.loss, over)
+        return fill
+
+    # Whether self-trade prevention keeps this maker from trading; what it does to the taker.
+    cdef bint rehearse_own(
+        self, int32_t row, int64_t left, trial_t *trial, dict linked
+    ) except *:
+        cdef int32_t own = self.orders[trial.taker].account
+        cdef int64_t lots
+        if trial.stp == STP_OWN_ACCOUNT:
+            return self.orders[row].account == own
+        if not self.is_same_owner(own, self.orders[row].account):
+            return False
+        if trial.stp == STP_CANCEL_TAKER or trial.stp == STP_CANCEL_BOTH:
+            trial.is_over = True
+        elif trial.stp == STP_DECREMENT:
+            lots = min64(trial.wanted, left)
+            trial.wanted -= lots
+            if lots == left and self.group_of(row) >= 0:
+                linked[self.group_of(row)] = MONEY_MAX
+        return True
 
     # The part of a fill that a maker with reduce-only orders could make by then.
     cdef int64_t rehearse_reduce_only(
-        self, int32_t row, int64_t fill, int64_t taken, dict held, int32_t taker
+        self, int32_t row, int64_t fill, trial_t *trial, dict held
     ) except? -1:
         cdef order_t *maker = &self.orders[row]
         cdef int32_t position = self.tickets[row].position
         cdef int64_t change = held.get(position, 0)
         cdef int64_t quantity = self.positions[position].quantity + change
         cdef int sign = 1 if maker.side == SIDE_BUY else -1
-        if maker.account == self.orders[taker].account:
-            quantity -= sign * taken  # what the taker's own side has traded until here
+        if maker.account == self.orders[trial.taker].account:
+            quantity -= sign * trial.lots  # what the taker's own side has traded until here
         if maker.is_reduce_only:
             fill = min64(fill, max64(0, -sign * quantity))
         held[position] = change + sign * fill

@@ -13,7 +13,7 @@ from libc.stdint cimport int32_t, int64_t
 
 from engine.core.fixed cimport i128
 from engine.core.ledger cimport pool_t, position_t
-from engine.core.matching cimport Matching
+from engine.core.protection cimport Protection
 from engine.core.triggers cimport trigger_side_t
 
 # "contribution >= floor" (or <= with the sign turned) of one position, as a function of
@@ -23,7 +23,7 @@ cdef struct bound_t:
     i128 limit                   # in minor units x rate units
     int32_t sense                # +1: at least the limit, -1: at most
 
-cdef class Risk(Matching):
+cdef class Risk(Protection):
     cdef trigger_side_t *trigger_sides       # two a symbol: falling, rising
     cdef int32_t trigger_symbols
     cdef int32_t *crossed

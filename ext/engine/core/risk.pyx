@@ -21,7 +21,7 @@ CALL_LEVELS[0] = 80_000_000
 cdef int64_t CALL_HYSTERESIS = 5_000_000
 
 
-cdef class Risk(Matching):
+cdef class Risk(Protection):
     """The ledger and matching, with the trigger index kept in step."""
 
     def __dealloc__(self):

@@ -2,30 +2,35 @@
 
 from engine.messages import RejectReason
 
-from engine.core.book cimport order_t, ticket_t
+from engine.core.auctions cimport equilibrium_t
+from engine.core.book cimport ORDER_LIVE, ORDER_UNARMED, order_t, ticket_t
 from engine.core.fixed cimport (
     abs64, add, ceil_div, floor_div, high_half, i128, low_half, mul, mul_wide, narrow, neg, sub,
     wide,
 )
 from engine.core.ledger cimport asset_t, instrument_t, pool_t, position_t
+from engine.core.linked cimport special_t
 from engine.core.liquidation cimport measured_t
 from engine.core.risk cimport bound_t
 from engine.core.tables cimport table_get
 from engine.core.tiers cimport tier_index, tier_t
 from engine.core.types cimport (
-    ACCOUNT_ACTIVE, ACCOUNT_BANKRUPT, ACCOUNT_LIQUIDATING, ACCOUNT_MARGIN_CALL, MONEY_MAX, NONE,
-    RATE_SCALE, SIDE_BUY, STATUS_OPEN, STATUS_PARTIALLY_FILLED,
+    ACCOUNT_ACTIVE, ACCOUNT_BANKRUPT, ACCOUNT_LIQUIDATING, ACCOUNT_MARGIN_CALL, MONEY_MAX, NIL,
+    NONE, RATE_SCALE, SIDE_BUY, STATUS_OPEN, STATUS_PARTIALLY_FILLED, STATUS_PENDING,
 )
 from libc.stdint cimport uint64_t
 
 
-cdef class Views(Orders):
+cdef class Views(Auctions):
     """Reads of one exchange. They raise `LookupError` for what is unknown."""
 
     def has_order(self, int64_t account, int64_t order_id):
         """Whether an account has a live order of this id."""
         cdef int32_t owner = self.find_account(account)
-        return owner >= 0 and table_get(&self.order_table, owner, order_id) >= 0
+        cdef int32_t row = NIL
+        if owner >= 0:
+            row = table_get(&self.order_table, owner, order_id)
+        return row >= 0 and self.tickets[row].state != ORDER_UNARMED
 
     def account_ids(self):
         """Ids of all accounts, ascending."""
@@ -223,8 +228,6 @@ cdef class Views(Orders):
         """Live orders of an account, by symbol, then in order of acceptance."""
         cdef int32_t owner = self.find_account(account)
         cdef int32_t row, order
-        cdef order_t *o
-        cdef ticket_t *ticket
         if owner < 0:
             raise LookupError(RejectReason.UNKNOWN_ACCOUNT)
         views = []
@@ -232,20 +235,60 @@ cdef class Views(Orders):
         while row >= 0:
             order = self.positions[row].first_order
             while order >= 0:
-                o = &self.orders[order]
-                ticket = &self.tickets[order]
-                views.append({
-                    "order_id": o.order_id, "symbol": o.symbol, "side": o.side, "type": ticket.kind,
-                    "price": o.price, "quantity": ticket.quantity,
-                    "filled": ticket.quantity - o.leaves, "leaves": o.leaves,
-                    "status": STATUS_PARTIALLY_FILLED if ticket.quantity > o.leaves
-                    else STATUS_OPEN,
-                    "time_in_force": ticket.time_in_force, "post_only": ticket.is_post_only,
-                    "reduce_only": o.is_reduce_only, "stp": o.stp,
-                })
-                order = ticket.own_next
+                views.append(self.order_view(order))
+                order = self.tickets[order].own_next
             row = self.positions[row].next_in_account
         return views
+
+    cdef dict order_view(self, int32_t row):
+        cdef order_t *order = &self.orders[row]
+        cdef ticket_t *ticket = &self.tickets[row]
+        cdef int status = STATUS_OPEN
+        if ticket.state != ORDER_LIVE:
+            status = STATUS_PENDING
+        elif ticket.quantity > order.leaves:
+            status = STATUS_PARTIALLY_FILLED
+        return {
+            "order_id": order.order_id, "symbol": order.symbol, "side": order.side,
+            "type": ticket.kind, "price": order.price, "quantity": ticket.quantity,
+            "filled": ticket.quantity - order.leaves, "leaves": order.leaves,
+            "status": status, "time_in_force": ticket.time_in_force,
+            "post_only": ticket.is_post_only, "reduce_only": order.is_reduce_only,
+            "stp": order.stp,
+            "displayed": order.leaves - order.hidden if order.is_resting else 0,
+            **self.special_view(row),
+        }
+
+    # What an order has beyond the plain ones, NONE for what it has not.
+    cdef dict special_view(self, int32_t row):
+        cdef int32_t at = self.tickets[row].special
+        cdef special_t *special
+        cdef int32_t child
+        cdef int which
+        view = dict.fromkeys((
+            "trigger_price", "trigger_by", "callback_rate", "display_quantity", "expire_ts",
+            "oco", "parent_order_id", "take_profit", "stop_loss", "trailing_price"), NONE)
+        view["close_position"] = 0
+        if at < 0:
+            return view
+        special = &self.specials[at]
+        view["trigger_price"] = special.trigger_price
+        view["callback_rate"] = special.callback_rate
+        view["display_quantity"] = special.display
+        view["expire_ts"] = special.expire_ts
+        view["parent_order_id"] = special.parent_id
+        view["trailing_price"] = special.peak
+        view["close_position"] = special.close_position
+        if special.trigger_by >= 0:
+            view["trigger_by"] = special.trigger_by
+        if special.group >= 0:
+            view["oco"] = self.groups[special.group].oco
+        if special.bracket >= 0 and self.brackets[special.bracket].entry == row:
+            for which in range(2):
+                child = self.brackets[special.bracket].child[which]
+                if child >= 0 and self.tickets[child].state == ORDER_UNARMED:
+                    view["stop_loss" if which else "take_profit"] = self.orders[child].order_id
+        return view
 
     # --- markets ----------------------------------------------------------------------
 
@@ -262,7 +305,7 @@ cdef class Views(Orders):
             raise LookupError(RejectReason.UNKNOWN_ASSET)
 
     def book_levels(self, int64_t symbol, int side, int64_t depth):
-        """Best `depth` levels of a side: (price, [(account, order_id, leaves), ...])."""
+        """Best `depth` levels of a side: (price, [(account, order_id, displayed, leaves), ...])."""
         cdef int32_t level, order
         self.require_symbol(symbol, side)
         level = self.books[symbol].sides[side].best
@@ -273,6 +316,7 @@ cdef class Views(Orders):
             while order >= 0:
                 orders.append((
                     self.accounts[self.orders[order].account].id, self.orders[order].order_id,
+                    self.orders[order].leaves - self.orders[order].hidden,
                     self.orders[order].leaves))
                 order = self.orders[order].next
             levels.append((self.books[symbol].levels[level].price, orders))
@@ -293,6 +337,18 @@ cdef class Views(Orders):
             "fund_entry_value": instrument.fund.entry_value,
             "external_quantity": instrument.external.quantity,
             "external_entry_value": instrument.external.entry_value,
+        }
+
+    def auction_view(self, int64_t symbol):
+        """Mode of a symbol, and the price, lots and imbalance of an uncrossing now."""
+        cdef equilibrium_t found
+        self.require_symbol(symbol)
+        found.price = found.lots = found.imbalance = NONE
+        self.find_equilibrium(<int32_t>symbol, &found)
+        return {
+            "halt": self.instruments[symbol].halt, "price": found.price,
+            "quantity": found.lots, "imbalance": found.imbalance,
+            "reference_price": self.auction_reference(<int32_t>symbol),
         }
 
     def tier_views(self, int64_t symbol):

@@ -1,0 +1,20 @@
+# Halts, and the call auction that gathers orders without trading and then trades all that
+# can be traded at one price.
+
+from libc.stdint cimport int32_t, int64_t
+
+from engine.core.orders cimport Orders
+
+# The price at which a crossed book trades most.
+cdef struct equilibrium_t:
+    int64_t price                # ticks
+    int64_t lots                 # executable
+    int64_t imbalance            # bought less sold, lots
+
+cdef class Auctions(Orders):
+    cdef int do_halt(self, int64_t symbol, int mode) except -2
+    cdef int64_t auction_reference(self, int32_t symbol) except? -1
+    cdef bint find_equilibrium(self, int32_t symbol, equilibrium_t *best) except -1
+    cdef int uncross(self, int32_t symbol) except -1
+    cdef int64_t trade_pair(self, int32_t bid, int32_t ask, int64_t price) except -1
+    cdef int take_uncrossed(self, int32_t order, int64_t lots) except -1

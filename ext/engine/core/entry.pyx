@@ -1,0 +1,528 @@
+"""What an order must satisfy to enter the market, and how it enters."""
+
+from engine.core.book cimport (
+    ORDER_LIVE, ORDER_PENDING, best_price, order_t, ticket_t, within_limit,
+)
+from engine.core.fixed cimport (
+    abs64, add, add_checked, i128, max64, mul, mul_div_ceil, mul_div_floor, mul_wide, neg,
+    sub_checked, violated, wide,
+)
+from engine.core.forms cimport is_conditional, is_market, is_proper, may_rest
+from engine.core.ledger cimport instrument_t, position_t
+from engine.core.linked cimport special_t
+from engine.core.matching cimport STP_OWN_ACCOUNT, terms_t
+from engine.core.tiers cimport (
+    isolated_fill, isolated_pay, isolated_share, isolated_t, maintenance_margin, schedule_t,
+    tier_index, trade_fee,
+)
+from engine.core.types cimport (
+    ACCEPTED, CANCEL_ACCOUNT_LIQUIDATING, CANCEL_BRACKET, CANCEL_FOK_UNFILLABLE,
+    CANCEL_INSUFFICIENT_MARGIN, CANCEL_IOC, CANCEL_LEVERAGE, CANCEL_OVERFLOW,
+    CANCEL_POST_ONLY_WOULD_CROSS, CANCEL_PRICE_BAND, CANCEL_PROTECTION, CANCEL_REDUCE_ONLY,
+    CANCEL_TIER_LIMIT, EVENT_ORDER_TRIGGERED, HALT_ALL, HALT_AUCTION, HALT_CANCEL_ONLY, MODE_CROSS,
+    MODE_ISOLATED, MONEY_MAX, NIL, NONE, REJECT_ACCOUNT_LIQUIDATING, REJECT_AUCTION,
+    REJECT_FOK_UNFILLABLE, REJECT_HALTED, REJECT_INSUFFICIENT_MARGIN, REJECT_LEVERAGE,
+    REJECT_NOTIONAL_LIMIT, REJECT_NO_MARK_PRICE, REJECT_ORDER_LIMIT, REJECT_OVERFLOW,
+    REJECT_POST_ONLY_WOULD_CROSS, REJECT_PRICE_BAND, REJECT_PROTECTION, REJECT_QUANTITY_LIMIT,
+    REJECT_REDUCE_ONLY, REJECT_TIER_LIMIT, SIDE_BUY, SIDE_SELL, STP_CANCEL_TAKER, STP_DECREMENT,
+    STP_NONE, TIF_FOK, TOO_LARGE,
+)
+
+cdef int64_t ICEBERG_PARTS = 100
+
+
+cdef class Entry(Liquidation):
+    """Checks of orders, in the order of the rules; entry and activation."""
+
+    cdef int refuse(self, int reason, int64_t needed, int64_t limit) noexcept:
+        self.needed = needed
+        self.limit = limit
+        return reason
+
+    # --- the market, its limits -------------------------------------------------------
+
+    # Whether an order or amend may be looked at at all, for the state of its symbol and of
+    # its owner. An auction takes what waits for a price or rests plainly.
+    cdef int check_open(
+        self, int32_t position, bint reduce_only, bint suits_auction
+    ) except -2:
+        cdef instrument_t *instrument = &self.instruments[self.positions[position].symbol]
+        if instrument.mark == NONE:
+            return REJECT_NO_MARK_PRICE
+        if instrument.halt == HALT_CANCEL_ONLY or instrument.halt == HALT_ALL:
+            return REJECT_HALTED
+        if instrument.halt == HALT_AUCTION and not suits_auction:
+            return REJECT_AUCTION
+        if reduce_only:
+            return ACCEPTED
+        if self.is_frozen(position):
+            return REJECT_PROTECTION
+        if (self.pools[self.pool_of(position)].in_queue
+                or self.pools[self.positions[position].wallet].in_queue):
+            return REJECT_ACCOUNT_LIQUIDATING
+        return ACCEPTED
+
+    # Quantity and notional limits; the band, unless it waits; the number of orders, if new.
+    cdef int check_limits(self, int32_t row, bint is_new) except -2:
+        cdef ticket_t *ticket = &self.tickets[row]
+        cdef int64_t most = self.instruments[self.orders[row].symbol].max_open_orders
+        cdef int reason = ACCEPTED
+        if not self.closes_position(row):
+            reason = self.check_quantity(row)
+            if reason == ACCEPTED:
+                reason = self.check_notional(row)
+        if reason == ACCEPTED and ticket.state == ORDER_LIVE:
+            reason = self.check_band(row)
+        if reason != ACCEPTED or not is_new or most == NONE:
+            return reason
+        if is_conditional(ticket.kind) or may_rest(ticket.kind, ticket.time_in_force):
+            if self.positions[ticket.position].order_count >= most:
+                return self.refuse(
+                    REJECT_ORDER_LIMIT, self.positions[ticket.position].order_count, most)
+        return ACCEPTED
+
+    cdef bint closes_position(self, int32_t row) noexcept:
+        cdef int32_t special = self.tickets[row].special
+        return special >= 0 and self.specials[special].close_position
+
+    cdef int check_quantity(self, int32_t row) except -2:
+        cdef instrument_t *instrument = &self.instruments[self.orders[row].symbol]
+        cdef int64_t quantity = self.tickets[row].quantity
+        cdef int64_t display = NONE
+        cdef int64_t most = instrument.max_order_quantity
+        cdef int64_t least = instrument.min_order_quantity
+        if most != NONE and (quantity == TOO_LARGE or quantity > most):
+            return self.refuse(REJECT_QUANTITY_LIMIT, quantity, most)
+        if (least != NONE and not self.orders[row].is_reduce_only and is_proper(quantity)
+                and quantity < least):
+            return self.refuse(REJECT_QUANTITY_LIMIT, quantity, least)
+        if self.tickets[row].special >= 0:
+            display = self.specials[self.tickets[row].special].display
+        if display != NONE and is_proper(display) and is_proper(quantity):
+            if wide(quantity) > mul(display, ICEBERG_PARTS):
+                return self.refuse(REJECT_QUANTITY_LIMIT, quantity, display * ICEBERG_PARTS)
+        return ACCEPTED
+
+    # Quantity at its price; a market order's at the mark.
+    cdef int check_notional(self, int32_t row) except -2:
+        cdef order_t *order = &self.orders[row]
+        cdef instrument_t *instrument = &self.instruments[order.symbol]
+        cdef int64_t quantity = self.tickets[row].quantity
+        cdef int64_t most = instrument.max_order_notional
+        cdef int64_t least = instrument.min_order_notional
+        cdef int64_t shown = NONE, price = instrument.mark
+        cdef bint is_known = is_proper(quantity) and is_proper(order.price)
+        if most == NONE and least == NONE:
+            return ACCEPTED
+        if is_known and order.price != NONE:
+            is_known = mul(order.price, instrument.marks_per_tick) <= wide(MONEY_MAX)
+            price = order.price * instrument.marks_per_tick if is_known else 0
+        if is_known and mul(quantity, price) <= wide(MONEY_MAX):
+            if mul_wide(mul(quantity, price), instrument.unit_value) <= wide(MONEY_MAX):
+                shown = quantity * price * instrument.unit_value
+        # NONE here: more than any limit, or not known.
+        if most != NONE and (shown == NONE or shown > most):
+            return self.refuse(REJECT_NOTIONAL_LIMIT, shown, most)
+        if least != NONE and not order.is_reduce_only and shown != NONE and shown < least:
+            return self.refuse(REJECT_NOTIONAL_LIMIT, shown, least)
+        return ACCEPTED
+
+    cdef int check_band(self, int32_t row) except -2:
+        cdef order_t *order = &self.orders[row]
+        cdef int64_t limit = self.band_limit(order.symbol, order.side)
+        cdef bint is_outside
+        if limit == NONE or is_market(self.tickets[row].kind):
+            return ACCEPTED
+        if order.price == TOO_LARGE:
+            is_outside = order.side == SIDE_BUY
+        else:
+            is_outside = not within_limit(order.side, order.price, limit)
+        if is_outside:
+            return self.refuse(REJECT_PRICE_BAND, order.price, limit)
+        return ACCEPTED
+
+    # --- what the engine's integers hold ----------------------------------------------
+
+    # Special terms, and of an order that waits its size: it is not clamped before its time.
+    cdef int check_terms(self, int32_t row) except -2:
+        cdef int32_t at = self.tickets[row].special
+        cdef special_t *special
+        if at < 0:
+            return ACCEPTED
+        special = &self.specials[at]
+        if not (fits(special.trigger_price) and fits(special.display)):
+            return REJECT_OVERFLOW
+        if self.tickets[row].state == ORDER_PENDING and not (
+                fits(self.orders[row].price) and fits(self.tickets[row].quantity)):
+            return REJECT_OVERFLOW
+        return ACCEPTED
+
+    # Refuse what the engine's integers cannot hold before anything is computed from it. A
+    # reduce-only order is clamped to the position first (nothing left: refused later).
+    cdef int check_size(self, int32_t row) except -2:
+        cdef order_t *order = &self.orders[row]
+        cdef ticket_t *ticket = &self.tickets[row]
+        cdef instrument_t *instrument = &self.instruments[order.symbol]
+        cdef int64_t mark = instrument.mark
+        cdef int64_t room, filled
+        if order.is_reduce_only:
+            room = self.reducible(row)
+            if room == 0:
+                return ACCEPTED
+            if order.leaves == TOO_LARGE or order.leaves > room:
+                filled = 0 if ticket.quantity == TOO_LARGE else ticket.quantity - order.leaves
+                ticket.quantity, order.leaves = filled + room, room
+        if order.price == TOO_LARGE or ticket.quantity == TOO_LARGE:
+            return REJECT_OVERFLOW
+        if order.price > MONEY_MAX or ticket.quantity > MONEY_MAX:
+            return REJECT_OVERFLOW
+        if order.price != NONE:
+            if not self.value_fits(order.symbol, 1, order.price):
+                return REJECT_OVERFLOW
+            mark = max64(mark, order.price * instrument.marks_per_tick)
+        if order.is_reduce_only:
+            if mul(order.leaves, mark) > wide(MONEY_MAX):
+                return REJECT_OVERFLOW
+            if mul_wide(mul(order.leaves, mark), instrument.unit_value) > wide(MONEY_MAX):
+                return REJECT_OVERFLOW
+        elif not self.fits(order.symbol, order.leaves, mark):
+            return REJECT_OVERFLOW
+        return ACCEPTED
+
+    # Leverage and tier cap, reduce-only, post-only, fill-or-kill, margin, in this order.
+    cdef int check_entry(self, int32_t row, int64_t limit, int32_t without) except -2:
+        cdef order_t *order = &self.orders[row]
+        cdef ticket_t *ticket = &self.tickets[row]
+        cdef schedule_t *schedule = &self.instruments[order.symbol].schedule
+        cdef terms_t terms, whole
+        cdef int64_t before, after, leverage, best, cap
+        cdef int k, reason
+        if order.is_reduce_only:
+            if self.reducible(row) == 0:
+                return REJECT_REDUCE_ONLY
+        else:
+            self.entry_terms(row, limit, &terms)
+            before = self.worst_exposure(ticket.position, 0, NULL, NIL)
+            after = self.worst_exposure(ticket.position, order.side, &terms, without)
+            if after > MONEY_MAX:
+                return REJECT_OVERFLOW
+            if after > before:
+                k = tier_index(schedule, after)
+                leverage = self.leverage_of(ticket.position)
+                if leverage > schedule.tiers[k].max_leverage:
+                    return self.refuse(
+                        REJECT_LEVERAGE, leverage, schedule.tiers[k].max_leverage)
+                cap = schedule.tiers[schedule.count - 1].max_notional
+                if cap < MONEY_MAX and after > cap:
+                    return self.refuse(REJECT_TIER_LIMIT, after, cap)
+        if ticket.is_post_only:
+            best = best_price(&self.books[order.symbol], 1 - order.side, NONE)
+            if best != NONE and within_limit(order.side, best, order.price):
+                return REJECT_POST_ONLY_WOULD_CROSS
+        if ticket.time_in_force == TIF_FOK:
+            # Under decrement the order's own resting orders end the count.
+            self.rehearse(
+                row, limit, STP_CANCEL_TAKER if order.stp == STP_DECREMENT else order.stp,
+                &whole)
+            if whole.lots != order.leaves:
+                return REJECT_FOK_UNFILLABLE
+        if not order.is_reduce_only:
+            reason = self.check_debt(ticket.position)
+            if reason != ACCEPTED:
+                return reason
+            reason = self.check_margin(row, &terms, without)
+            if reason != ACCEPTED:
+                return reason
+        return self.check_outcome(row, limit)
+
+    # Refuse an order that would at once cost more than there is. What trades at once is
+    # rehearsed; what would rest counts at its limit. A trade with oneself changes no
+    # position, so one's own orders are stepped over.
+    cdef int check_outcome(self, int32_t row, int64_t limit) except -2:
+        cdef order_t *order = &self.orders[row]
+        cdef ticket_t *ticket = &self.tickets[row]
+        cdef instrument_t *instrument = &self.instruments[order.symbol]
+        cdef position_t *position = &self.positions[ticket.position]
+        cdef terms_t terms
+        cdef int64_t rest, rest_value, rest_loss, cost, equity, maintenance
+        cdef int64_t room = self.reducible(row)
+        cdef int reason
+        cdef bint is_sale_below_mark = False
+        if position.margin_mode == MODE_CROSS:
+            is_sale_below_mark = order.side == SIDE_SELL and (
+                order.price == NONE
+                or mul(order.price, instrument.marks_per_tick) < wide(instrument.mark))
+            if room == 0 and not is_sale_below_mark:
+                return ACCEPTED
+        self.rehearse(
+            row, limit, STP_OWN_ACCOUNT if order.stp == STP_NONE else order.stp, &terms)
+        rest = order.leaves - terms.lots
+        if rest and may_rest(ticket.kind, ticket.time_in_force):
+            rest_value = self.value_at_tick(order.symbol, rest, order.price)
+            rest_loss = rest_value - self.value(order.symbol, rest, instrument.mark)
+            rest_loss = max64(0, rest_loss if order.side == SIDE_BUY else -rest_loss)
+            # What rests on the near side of the mark is of no concern to the opening.
+            if rest_loss:
+                terms.lots += rest
+                terms.loss = add_checked(terms.loss, rest_loss)
+            if rest_loss or room:
+                terms.value = add_checked(terms.value, rest_value)
+        if position.margin_mode == MODE_ISOLATED and terms.lots > room:
+            reason = self.check_isolated_opening(ticket.position, &terms, terms.lots - room)
+            if reason != ACCEPTED:
+                return reason
+        if (position.margin_mode == MODE_ISOLATED and order.stp == STP_NONE
+                and not order.is_reduce_only):
+            reason = self.check_isolated_self_trade(row, limit)
+            if reason != ACCEPTED:
+                return reason
+        if is_sale_below_mark and terms.loss:
+            reason = self.check_sale_below_mark(ticket.position, &terms)
+            if reason != ACCEPTED:
+                return reason
+        if room == 0:
+            return ACCEPTED
+        # A close: loss against mark and fee must not exceed the pool's equity. The fee of an
+        # isolated position is paid by the wallet while it has money.
+        cost = max64(0, trade_fee(terms.value, instrument.taker_fee))
+        if position.margin_mode == MODE_ISOLATED:
+            cost = max64(0, cost - self.spendable(position.wallet))
+        self.measure(self.pool_of(ticket.position), &equity, &maintenance)
+        cost = add_checked(cost, terms.loss)
+        if cost > equity:
+            return self.refuse(REJECT_INSUFFICIENT_MARGIN, cost, max64(0, equity))
+        return ACCEPTED
+
+    # Refuse a sale after which the pool would be due at once: its initial margin is that of
+    # its own price, maintenance is asked for at the mark.
+    cdef int check_sale_below_mark(self, int32_t position, const terms_t *terms) except -2:
+        cdef int32_t symbol = self.positions[position].symbol
+        cdef instrument_t *instrument = &self.instruments[symbol]
+        cdef int64_t after = sub_checked(self.positions[position].quantity, terms.lots)
+        cdef int64_t equity, needed
+        if after >= 0:
+            return ACCEPTED
+        self.measure(self.pool_of(position), &equity, &needed)
+        equity = sub_checked(equity, add_checked(terms.loss, max64(
+            0, trade_fee(terms.value, instrument.taker_fee))))
+        if self.positions[position].quantity:
+            needed -= self.maintenance(position)
+        needed = add_checked(needed, maintenance_margin(
+            &instrument.schedule, abs64(self.value(symbol, after, instrument.mark))))
+        if equity <= needed:
+            return self.refuse(REJECT_INSUFFICIENT_MARGIN, needed, max64(0, equity))
+        return ACCEPTED
+
+    # Refuse an isolated opening so far from mark that it would be due at once: the margin
+    # moved is value / leverage, which need not cover the loss against mark.
+    cdef int check_isolated_opening(
+        self, int32_t position, const terms_t *terms, int64_t opened
+    ) except -2:
+        cdef instrument_t *instrument = &self.instruments[self.positions[position].symbol]
+        cdef int64_t equity = 0, maintenance, held = 0, needed
+        if opened == terms.lots:
+            held = abs64(self.positions[position].quantity)
+            self.measure(self.pool_of(position), &equity, &maintenance)
+        equity = add_checked(equity, isolated_share(
+            mul_div_floor(terms.value, opened, terms.lots),
+            self.opening_leverage(position, held + opened)))
+        equity = sub_checked(equity, mul_div_ceil(terms.loss, opened, terms.lots))
+        needed = maintenance_margin(
+            &instrument.schedule,
+            self.value(self.positions[position].symbol, held + opened, instrument.mark))
+        if equity <= needed:
+            return self.refuse(REJECT_INSUFFICIENT_MARGIN, needed, max64(0, equity))
+        return ACCEPTED
+
+    # Refuse a trade with oneself after which an isolated position would be due at once. It
+    # closes lots at its price and opens them anew there: profit goes to the wallet, and the
+    # margin of the new opening need not bear its loss against mark.
+    cdef int check_isolated_self_trade(self, int32_t row, int64_t limit) except -2:
+        cdef order_t *order = &self.orders[row]
+        cdef instrument_t *instrument = &self.instruments[order.symbol]
+        cdef position_t *position = &self.positions[self.tickets[row].position]
+        cdef int sign = 1 if order.side == SIDE_BUY else -1
+        cdef int32_t maker
+        cdef int64_t lots, worth, equity, needed
+        cdef bint has_own = False
+        cdef terms_t terms
+        cdef isolated_t trial
+        cdef list fills = []
+        self.rehearse(row, limit, STP_NONE, &terms, fills)
+        for maker, _ in fills:
+            has_own = has_own or self.orders[maker].account == order.account
+        if not has_own:
+            return ACCEPTED
+        trial.quantity, trial.entry_value = position.quantity, position.entry_value
+        trial.margin = 0 if position.isolated < 0 else self.pools[position.isolated].balance
+        trial.wallet = self.pools[position.wallet].balance
+        trial.leverage = self.leverage_of(self.tickets[row].position)
+        trial.mark_value = self.value(order.symbol, 1, instrument.mark)
+        trial.schedule = &instrument.schedule
+        for maker, lots in fills:
+            worth = self.value_at_tick(order.symbol, lots, self.orders[maker].price)
+            if self.orders[maker].account == order.account:
+                isolated_fill(&trial, -sign * lots, -sign * worth)
+                isolated_pay(&trial, trade_fee(worth, instrument.maker_fee))
+            isolated_fill(&trial, sign * lots, sign * worth)
+            isolated_pay(&trial, trade_fee(worth, instrument.taker_fee))
+        worth = self.value(order.symbol, trial.quantity, instrument.mark)
+        equity = sub_checked(add_checked(trial.margin, worth), trial.entry_value)
+        needed = maintenance_margin(&instrument.schedule, abs64(worth))
+        if trial.quantity and equity <= needed:
+            return self.refuse(REJECT_INSUFFICIENT_MARGIN, needed, max64(0, equity))
+        return ACCEPTED
+
+    # What an order may cost at worst: at its limit, or as the sweep it would make now.
+    cdef int entry_terms(self, int32_t row, int64_t limit, terms_t *terms) except -1:
+        cdef order_t *order = &self.orders[row]
+        cdef ticket_t *ticket = &self.tickets[row]
+        cdef instrument_t *instrument = &self.instruments[order.symbol]
+        if is_market(ticket.kind):
+            return self.rehearse(row, limit, order.stp, terms)
+        terms.lots = order.leaves
+        terms.value = self.value_at_tick(order.symbol, order.leaves, order.price)
+        terms.loss = terms.value - self.value(order.symbol, order.leaves, instrument.mark)
+        terms.loss = max64(0, terms.loss if order.side == SIDE_BUY else -terms.loss)
+        return 0
+
+    # Nothing is opened on an isolated position whose last one left a deficit unpaid.
+    cdef int check_debt(self, int32_t position) except -2:
+        cdef int32_t isolated = self.positions[position].isolated
+        if isolated < 0 or self.positions[position].quantity or (
+                self.pools[isolated].balance >= 0):
+            return ACCEPTED
+        return self.refuse(REJECT_INSUFFICIENT_MARGIN, -self.pools[isolated].balance, 0)
+
+    cdef int check_margin(
+        self, int32_t row, const terms_t *terms, int32_t without
+    ) except -2:
+        cdef int32_t position = self.tickets[row].position
+        cdef int64_t needed = sub_checked(
+            self.order_margin(position, self.orders[row].side, terms, without),
+            self.order_margin(position, 0, NULL, NIL))
+        cdef int64_t free
+        if needed <= 0 and not self.adds_exposure(row, terms, without):
+            return ACCEPTED
+        free = self.free_for(position)
+        if needed > free:
+            return self.refuse(REJECT_INSUFFICIENT_MARGIN, needed, max64(0, free))
+        return ACCEPTED
+
+    # Whether position plus the orders of this side would be larger than the position.
+    cdef bint adds_exposure(
+        self, int32_t row, const terms_t *terms, int32_t without
+    ) except *:
+        cdef int32_t position = self.tickets[row].position
+        cdef int side = self.orders[row].side
+        cdef i128 held = wide(self.value(
+            self.orders[row].symbol, self.positions[position].quantity,
+            self.instruments[self.orders[row].symbol].mark))
+        cdef i128 total = self.side_total(position, side, side, terms, without)
+        total = add(held, total if side == SIDE_BUY else neg(total))
+        total = total if total >= wide(0) else neg(total)
+        held = held if held >= wide(0) else neg(held)
+        return total > held
+
+    # --- effects ----------------------------------------------------------------------
+
+    # The worst price at which an order may trade: its own, or what the band allows.
+    cdef int64_t limit_of(self, int32_t row) except? -1:
+        if is_market(self.tickets[row].kind):
+            return self.band_limit(self.orders[row].symbol, self.orders[row].side)
+        return self.orders[row].price
+
+    # Sweep, unless an auction gathers orders; then rest or cancel what is left.
+    cdef int enter(self, int32_t row, int64_t limit) except -1:
+        self.traded_value = 0
+        if self.instruments[self.orders[row].symbol].halt != HALT_AUCTION:
+            if self.sweep(row, limit):
+                return 0
+        if self.orders[row].leaves == 0:
+            self.retire_order(row)
+            return self.emit_order_update(row)
+        if not may_rest(self.tickets[row].kind, self.tickets[row].time_in_force):
+            return self.on_cancel(row, CANCEL_IOC)
+        if self.orders[row].is_reduce_only and self.reducible(row) == 0:
+            return self.on_cancel(row, CANCEL_REDUCE_ONLY)
+        if self.tickets[row].special >= 0:
+            self.set_display(row)
+        self.rest(row)
+        self.sync_reserve(row, self.orders[row].leaves)
+        return self.note_order(row)
+
+    # Let the next triggered order enter the market, or cancel it for what stands against it.
+    cdef int activate_next(self) except -1:
+        cdef int32_t row = self.next_turn()
+        cdef special_t *special
+        cdef int64_t *out
+        cdef int64_t limit
+        cdef int32_t entry
+        cdef int reason
+        if row < 0:
+            return 0
+        special = &self.specials[self.tickets[row].special]
+        out = self.emit(EVENT_ORDER_TRIGGERED)
+        out[0] = self.accounts[self.orders[row].account].id
+        out[1] = self.orders[row].symbol
+        out[2] = self.orders[row].order_id
+        out[3] = special.trigger_by
+        out[4] = self.reference(self.orders[row].symbol, special.trigger_by)
+        if special.bracket >= 0 and self.brackets[special.bracket].entry != row:
+            # A child's turn: what is left of its entry is not to open any more.
+            entry = self.brackets[special.bracket].entry
+            self.end_bracket(special.bracket)
+            if entry >= 0:
+                self.cancel_order(entry, CANCEL_BRACKET)
+        limit = self.limit_of(row)
+        reason = self.check_activation(row, limit)
+        if reason != ACCEPTED:
+            return self.cancel_order(row, cancel_reason(reason))
+        return self.enter(row, limit)
+
+    # What may have come up while it waited; the reasons are those of a new order.
+    cdef int check_activation(self, int32_t row, int64_t limit) except -2:
+        cdef int32_t position = self.tickets[row].position
+        cdef int reason
+        if self.orders[row].is_reduce_only:
+            if self.reducible(row) == 0:
+                return REJECT_REDUCE_ONLY
+        else:
+            if (self.pools[self.pool_of(position)].in_queue
+                    or self.pools[self.positions[position].wallet].in_queue):
+                return REJECT_ACCOUNT_LIQUIDATING
+            if self.is_frozen(position):
+                return REJECT_PROTECTION
+        if self.closes_position(row):
+            self.tickets[row].quantity = self.orders[row].leaves = self.reducible(row)
+        reason = self.check_band(row)
+        if reason == ACCEPTED:
+            reason = self.check_size(row)
+        if reason == ACCEPTED:
+            reason = self.check_entry(row, limit, NIL)
+        return reason
+
+
+cdef inline bint fits(int64_t value) noexcept nogil:
+    return value != TOO_LARGE and value <= MONEY_MAX
+
+
+# The reason for which a triggered order is cancelled, by that of a rejection.
+cdef int cancel_reason(int reason) except -1:
+    cdef int rejections[10]
+    cdef int cancels[10]
+    cdef int i
+    rejections[:] = [
+        REJECT_ACCOUNT_LIQUIDATING, REJECT_PROTECTION, REJECT_REDUCE_ONLY, REJECT_PRICE_BAND,
+        REJECT_LEVERAGE, REJECT_TIER_LIMIT, REJECT_POST_ONLY_WOULD_CROSS,
+        REJECT_FOK_UNFILLABLE, REJECT_INSUFFICIENT_MARGIN, REJECT_OVERFLOW,
+    ]
+    cancels[:] = [
+        CANCEL_ACCOUNT_LIQUIDATING, CANCEL_PROTECTION, CANCEL_REDUCE_ONLY, CANCEL_PRICE_BAND,
+        CANCEL_LEVERAGE, CANCEL_TIER_LIMIT, CANCEL_POST_ONLY_WOULD_CROSS,
+        CANCEL_FOK_UNFILLABLE, CANCEL_INSUFFICIENT_MARGIN, CANCEL_OVERFLOW,
+    ]
+    for i in range(10):
+        if rejections[i] == reason:
+            return cancels[i]
+    return violated("a triggered order was refused for a reason of its form")

@@ -1,0 +1,32 @@
+# What happens because time passes: orders that expire, and dead-man timers. Due things
+# happen in order of their time, before the command that carries a later one.
+
+from libc.stdint cimport int32_t, int64_t
+
+from engine.core.entry cimport Entry
+
+cdef struct timer_t:
+    int64_t due                  # ns
+    int64_t arrival              # of the order; a dead-man timer: its account id
+    int32_t row                  # order row; account row
+    int32_t kind                 # expiries before dead-man timers
+
+cdef enum:
+    TIMER_EXPIRY = 0
+    TIMER_DEAD_MAN = 1
+
+cdef class Timers(Entry):
+    cdef timer_t *timers         # binary heap, earliest on top; may hold dead entries
+    cdef int32_t timer_count, timer_capacity
+    cdef int32_t timer_limit     # count at which dead entries are dropped
+
+    cdef int schedule(self, int kind, int64_t due, int64_t arrival, int32_t row) except -1
+    cdef bint is_live_timer(self, const timer_t *timer) noexcept
+    cdef int sift_timer(self, int32_t index) noexcept
+    cdef int pop_timer(self) noexcept
+    cdef int drop_dead_timers(self) except -1
+    cdef bint pass_time(self, int64_t ts) except -1
+    cdef int fire(self, const timer_t *timer) except -1
+    cdef int expire(self, int32_t order) except -1
+    cdef int cancel_of_account(
+        self, int32_t account, int64_t symbol, int64_t side, int reason) except -1

@@ -1,0 +1,141 @@
+"""Expiries and dead-man timers."""
+
+from libc.stdlib cimport free
+
+from engine.core.memory cimport larger
+from engine.core.types cimport CANCEL_DEAD_MAN, EVENT_ORDER_EXPIRED, NONE
+
+
+cdef bint is_earlier(const timer_t *a, const timer_t *b) noexcept nogil:
+    if a.due != b.due:
+        return a.due < b.due
+    if a.kind != b.kind:
+        return a.kind < b.kind
+    return a.arrival < b.arrival
+
+
+cdef class Timers(Entry):
+    """Orders and accounts with a time of their own."""
+
+    def __dealloc__(self):
+        free(self.timers)
+
+    # --- the heap ---------------------------------------------------------------------
+
+    cdef int schedule(self, int kind, int64_t due, int64_t arrival, int32_t row) except -1:
+        cdef timer_t timer
+        # What was cancelled before its time stays in the heap until the heap has doubled.
+        if self.timer_count >= self.timer_limit:
+            self.drop_dead_timers()
+        if self.timer_count == self.timer_capacity:
+            self.timers = <timer_t *>larger(
+                self.timers, &self.timer_capacity, self.timer_count + 1, sizeof(timer_t))
+        timer.due, timer.arrival, timer.row, timer.kind = due, arrival, row, kind
+        self.timers[self.timer_count] = timer
+        self.timer_count += 1
+        return self.sift_timer(self.timer_count - 1)
+
+    # Whether a timer still means something: its order lives and is the same, its account
+    # has not set another.
+    cdef bint is_live_timer(self, const timer_t *timer) noexcept:
+        if timer.kind == TIMER_DEAD_MAN:
+            return self.accounts[timer.row].dead_man == timer.due
+        return (self.tickets[timer.row].arrival == timer.arrival
+                and self.is_listed(timer.row))
+
+    cdef int sift_timer(self, int32_t index) noexcept:
+        cdef timer_t moving = self.timers[index]
+        cdef int32_t parent, child
+        while index > 0:
+            parent = (index - 1) // 2
+            if not is_earlier(&moving, &self.timers[parent]):
+                break
+            self.timers[index] = self.timers[parent]
+            index = parent
+        while True:
+            child = 2 * index + 1
+            if child >= self.timer_count:
+                break
+            if child + 1 < self.timer_count and is_earlier(
+                    &self.timers[child + 1], &self.timers[child]):
+                child += 1
+            if not is_earlier(&self.timers[child], &moving):
+                break
+            self.timers[index] = self.timers[child]
+            index = child
+        self.timers[index] = moving
+        return 0
+
+    cdef int pop_timer(self) noexcept:
+        self.timer_count -= 1
+        if self.timer_count:
+            self.timers[0] = self.timers[self.timer_count]
+            self.sift_timer(0)
+        return 0
+
+    cdef int drop_dead_timers(self) except -1:
+        cdef int32_t i
+        cdef int32_t kept = 0
+        for i in range(self.timer_count):
+            if self.is_live_timer(&self.timers[i]):
+                self.timers[kept] = self.timers[i]
+                kept += 1
+        self.timer_count = kept
+        self.timer_limit = 2 * kept + 64
+        for i in range(kept // 2 - 1, -1, -1):
+            self.sift_timer(i)
+        return 0
+
+    # --- time passes ------------------------------------------------------------------
+
+    # Let happen what is due by `ts`, each at its own time; whether anything was.
+    cdef bint pass_time(self, int64_t ts) except -1:
+        cdef bint has_fired = False
+        cdef timer_t timer
+        while self.timer_count and self.timers[0].due <= ts:
+            timer = self.timers[0]
+            self.pop_timer()
+            if self.is_live_timer(&timer):
+                has_fired = True
+                self.ts = timer.due
+                self.fire(&timer)
+        return has_fired
+
+    cdef int fire(self, const timer_t *timer) except -1:
+        if timer.kind == TIMER_EXPIRY:
+            return self.expire(timer.row)
+        self.accounts[timer.row].dead_man = NONE
+        return self.cancel_of_account(timer.row, NONE, NONE, CANCEL_DEAD_MAN)
+
+    cdef int expire(self, int32_t order) except -1:
+        cdef int64_t *out
+        cdef int32_t group
+        if self.orders[order].is_resting:
+            self.unrest(order)
+        group = self.retire_order(order)  # readable until the row is used again
+        out = self.emit(EVENT_ORDER_EXPIRED)
+        out[0] = self.accounts[self.orders[order].account].id
+        out[1] = self.orders[order].symbol
+        out[2] = self.orders[order].order_id
+        out[3] = self.tickets[order].quantity - self.orders[order].leaves
+        out[4] = self.orders[order].leaves
+        return self.dissolve_group(group) if group >= 0 else 0
+
+    # Cancel an account's orders by symbol and side (NONE: all), by symbol, then acceptance.
+    cdef int cancel_of_account(
+        self, int32_t account, int64_t symbol, int64_t side, int reason
+    ) except -1:
+        cdef int32_t position = self.accounts[account].first_position
+        cdef int32_t order
+        cdef list chosen
+        while position >= 0:
+            if symbol == NONE or self.positions[position].symbol == symbol:
+                chosen = []
+                order = self.positions[position].first_order
+                while order >= 0:
+                    if side == NONE or self.orders[order].side == side:
+                        chosen.append((order, self.tickets[order].arrival))
+                    order = self.tickets[order].own_next
+                self.cancel_each(chosen, reason)
+            position = self.positions[position].next_in_account
+        return 0
