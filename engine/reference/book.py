@@ -29,6 +29,17 @@ class Book:
         if not side[order.price]:
             del side[order.price]
 
+    def send_back(self, order: Order) -> None:
+        """Move an order to the back of its level."""
+        level = self.levels[order.side][order.price]
+        level.remove(order)
+        level.append(order)
+
+    def is_crossed(self) -> bool:
+        """Whether bids and asks overlap, as they may during an auction."""
+        bid, ask = self.best_price(Side.BUY), self.best_price(Side.SELL)
+        return NONE not in (bid, ask) and bid >= ask
+
     def best_price(self, side: Side) -> int:
         """Best price of a side in ticks, NONE where it is empty."""
         levels = self.levels[side]
@@ -46,10 +57,16 @@ class Book:
         prices = list(self.levels[side])
         return prices[::-1] if side is Side.BUY else prices
 
+    def level_orders(self, side: Side) -> Iterator[tuple[int, list[Order]]]:
+        """Levels of a side, best first."""
+        levels = self.levels[side]
+        for price in reversed(levels) if side is Side.BUY else levels:
+            yield price, levels[price]
+
     def orders(self, side: Side) -> Iterator[Order]:
-        """Orders of a side in the order in which they would trade."""
-        for price in self.prices(side):
-            yield from self.levels[side][price]
+        """Orders of a side, level by level, in the order in which they are queued."""
+        for _, orders in self.level_orders(side):
+            yield from orders
 
     def crosses(self, side: Side, price: int) -> bool:
         """Whether an order of `side` at `price` ticks would trade at once."""

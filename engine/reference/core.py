@@ -18,15 +18,25 @@ from engine.messages import (
     RejectReason,
     Side,
     TierRule,
+    TriggerBy,
 )
+from engine.reference.audit import Audit
+from engine.reference.forms import is_positive
 from engine.reference.margin import Schedule, ceil_div
-from engine.reference.matching import signed
-from engine.reference.orders import OrderEntry
-from engine.reference.state import Account, Asset, Instrument, Position, Rejected
-from engine.reference.views import Views
+from engine.reference.sides import signed
+from engine.reference.state import (
+    ASLEEP,
+    Account,
+    Asset,
+    Instrument,
+    Position,
+    Protection,
+    Rejected,
+)
+from engine.reference.timers import Timers
 
 
-class ReferenceCore(OrderEntry, Views):
+class ReferenceCore(Timers, Audit):
     """The whole engine behind the seam, in plain Python.
 
     Every command takes ints (`engine.messages` has the sentinels), advances `seq` by
@@ -43,14 +53,16 @@ class ReferenceCore(OrderEntry, Views):
         self, command: Command, ts: int, run: Callable[[], None], account: int = NONE,
         symbol: int = NONE, order_id: int = NONE, asset: int = NONE,
     ) -> None:
-        """Run one command: all of it, or a rejection and nothing."""
+        """Run one command: what is due by its time, then all of it, or a rejection and nothing."""
         self.seq += 1
+        is_late = ts != NONE and ts < self.ts
+        if ts != NONE and not is_late:
+            self.pass_time(ts)
         before = self.ts
-        if ts != NONE and ts >= before:
+        if ts != NONE and not is_late:
             self.ts = ts
         try:
-            if ts != NONE and ts < before:
-                raise Rejected(RejectReason.MALFORMED)
+            self.require(not is_late, RejectReason.MALFORMED)
             run()
         except Rejected as rejected:
             self.rejected_seq = self.seq
@@ -86,12 +98,15 @@ class ReferenceCore(OrderEntry, Views):
         self, settle: int, marks_per_tick: int, unit_value: int, maker_fee: int, taker_fee: int,
         liquidation_fee: int, price_band: int, max_order_quantity: int, max_open_orders: int,
         tier_rule: int, tiers: list[tuple[int, int, int, int]], ts: int = NONE,
+        min_order_quantity: int = NONE, min_order_notional: int = NONE,
+        max_order_notional: int = NONE,
     ) -> None:
         def run() -> None:
             schedule = Schedule.build(TierRule(tier_rule), tiers)
             self.instruments.append(Instrument(
                 len(self.instruments), settle, marks_per_tick, unit_value, maker_fee, taker_fee,
-                liquidation_fee, price_band, max_order_quantity, max_open_orders, schedule,
+                liquidation_fee, price_band, max_order_quantity, max_open_orders,
+                min_order_quantity, min_order_notional, max_order_notional, schedule,
             ))
             self.emit(EventKind.INSTRUMENT_ADDED, len(self.instruments) - 1)
 
@@ -108,12 +123,15 @@ class ReferenceCore(OrderEntry, Views):
 
         self.execute(Command.TIERS, ts, run, symbol=symbol)
 
-    def open_account(self, account: int, margin_mode: int, ts: int = NONE) -> None:
+    def open_account(
+        self, account: int, margin_mode: int, ts: int = NONE, stp_group: int = NONE
+    ) -> None:
         def run() -> None:
-            self.require(account > 0, RejectReason.MALFORMED)
+            self.require(
+                account > 0 and (stp_group == NONE or stp_group > 0), RejectReason.MALFORMED)
             self.require(account not in self.accounts, RejectReason.ALREADY_EXISTS)
-            self.accounts[account] = Account(account, MarginMode(margin_mode))
-            self.emit(EventKind.ACCOUNT_OPENED, account, margin_mode)
+            self.accounts[account] = Account(account, MarginMode(margin_mode), stp_group)
+            self.emit(EventKind.ACCOUNT_OPENED, account, margin_mode, stp_group)
 
         self.execute(Command.ACCOUNT, ts, run, account)
 
@@ -321,6 +339,10 @@ class ReferenceCore(OrderEntry, Views):
                 if feed_seq != NONE:
                     instrument.feed_seq = feed_seq
                 self.emit(EventKind.MARK, symbol, mark, index_price, feed_seq)
+            for symbol, _, index_price, _ in sorted(marks):
+                self.evaluate_triggers(self.instruments[symbol], TriggerBy.MARK)
+                if index_price != NONE:
+                    self.evaluate_triggers(self.instruments[symbol], TriggerBy.INDEX)
             self.retry_waiting()
 
         return run
@@ -364,23 +386,63 @@ class ReferenceCore(OrderEntry, Views):
         """What a position owes (negative: is owed); owed rounds up, a credit rounds down."""
         return ceil_div(instrument.value(quantity, instrument.mark) * rate, RATE_SCALE)
 
+    # --- market-maker protection ------------------------------------------------------
+
+    def set_protection(
+        self, account: int, symbol: int, window: int, quantity: int, count: int, freeze: int,
+        ts: int = NONE,
+    ) -> None:
+        """Set the limits of an account on a symbol (NONE: none); with neither, switch it off.
+
+        Either way a freeze ends, and counting begins anew.
+        """
+
+        def run() -> None:
+            is_on = (quantity, count) != (NONE, NONE)
+            self.require(
+                freeze >= 0 and (window > 0 or not is_on)
+                and (quantity == NONE or is_positive(quantity))
+                and (count == NONE or count > 0), RejectReason.MALFORMED,
+            )
+            instrument = self.find_instrument(symbol)
+            position = self.find_account(account).position(instrument)
+            self.require(quantity != OFF_GRID, RejectReason.OFF_LOT)
+            self.require(
+                quantity != TOO_LARGE and quantity <= MONEY_MAX, RejectReason.OVERFLOW)
+            limits = (window, quantity, count, freeze) if is_on else (NONE,) * 4
+            position.protection = Protection(*limits) if is_on else None
+            self.emit(EventKind.PROTECTION_SET, account, symbol, *limits)
+
+        self.execute(Command.PROTECTION, ts, run, account, symbol)
+
     # --- halts and time ---------------------------------------------------------------
 
     def halt(self, symbol: int, mode: int, ts: int = NONE) -> None:
         def run() -> None:
-            self.find_instrument(symbol).halt = HaltMode(mode)
-            self.emit(EventKind.HALTED, symbol, mode)
-            self.retry_all()
+            instrument = self.find_instrument(symbol)
+            self.change_mode(instrument, HaltMode(mode), EventKind.HALTED, mode)
 
         self.execute(Command.HALT, ts, run, symbol=symbol)
 
     def resume(self, symbol: int, ts: int = NONE) -> None:
         def run() -> None:
-            self.find_instrument(symbol).halt = HaltMode.NONE
-            self.emit(EventKind.RESUMED, symbol)
-            self.retry_all()
+            instrument = self.find_instrument(symbol)
+            self.change_mode(instrument, HaltMode.NONE, EventKind.RESUMED)
 
         self.execute(Command.RESUME, ts, run, symbol=symbol)
+
+    def change_mode(
+        self, instrument: Instrument, mode: HaltMode, kind: EventKind, *shown: int
+    ) -> None:
+        """Change a symbol's mode; trading begins with uncrossing what an auction gathered."""
+        was_asleep = instrument.halt in ASLEEP
+        instrument.halt = mode
+        self.emit(kind, instrument.index, *shown)
+        if mode not in ASLEEP:
+            self.uncross(instrument)
+            if was_asleep:
+                self.wake(instrument)
+        self.retry_all()
 
     def advance(self, ts: int = NONE) -> None:
         self.execute(Command.TIME, ts, lambda: None)

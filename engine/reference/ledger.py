@@ -6,11 +6,12 @@ function of this module. What a command means is decided elsewhere.
 
 from __future__ import annotations
 
+from collections import deque
+
 from engine.messages import (
     MONEY_MAX,
     NONE,
     RATE_SCALE,
-    CancelReason,
     EventKind,
     InsuranceReason,
     MarginMode,
@@ -22,11 +23,13 @@ from engine.reference.state import (
     DEFAULT_LEVERAGE,
     Account,
     Asset,
+    Bracket,
     HousePosition,
     Instrument,
     Order,
     Pool,
     Position,
+    Stage,
 )
 
 
@@ -38,16 +41,22 @@ class Ledger:
         self.rejected_seq = 0  # of the latest rejected command
         self.ts = 0
         self.trade_id = 0
+        self.arrivals = 0  # orders accepted so far
         self.assets: list[Asset] = []
         self.instruments: list[Instrument] = []
         self.accounts: dict[int, Account] = {}
         self.records: list[tuple[int, ...]] = []
-        self.changed_orders: list[Order] = []
+        self.changed_orders: dict[Order, None] = {}
         self.changed_pools: set[Pool] = set()
         self.changed_positions: set[tuple[int, int]] = set()
         self.pending: set[Pool] = set()  # touched since they were last evaluated
         self.marked: list[Instrument] = []  # by the command under way
         self.waiting: list[Pool] = []  # queued, but stuck for now; longest first
+        self.timed_orders: dict[Order, None] = {}  # live ones that expire
+        self.collected: list[Order] = []  # triggered since the last activation
+        self.triggered: deque[Order] = deque()  # to be activated, in this order
+        self.filled_entries: dict[Bracket, None] = {}  # whose fills are not armed yet
+        self.tripped: dict[Position, None] = {}  # by market-maker protection
 
     # --- events -----------------------------------------------------------------------
 
@@ -71,37 +80,67 @@ class Ledger:
         self.changed_pools.clear()
         self.changed_positions.clear()
 
-    def emit_order_update(self, order: Order) -> None:
-        status = OrderStatus.OPEN
+    @staticmethod
+    def status_of(order: Order) -> OrderStatus:
+        if order.is_waiting:
+            return OrderStatus.PENDING
         if order.filled:
-            status = OrderStatus.PARTIALLY_FILLED if order.leaves else OrderStatus.FILLED
+            return OrderStatus.PARTIALLY_FILLED if order.leaves else OrderStatus.FILLED
+        return OrderStatus.OPEN
+
+    def emit_order_update(self, order: Order) -> None:
         self.emit(
-            EventKind.ORDER_UPDATE, order.account, order.symbol, order.order_id, status,
-            order.filled, order.leaves,
+            EventKind.ORDER_UPDATE, order.account, order.symbol, order.order_id,
+            self.status_of(order), order.filled, order.leaves,
         )
 
     # --- orders -----------------------------------------------------------------------
 
+    def position_of(self, order: Order) -> Position:
+        return self.accounts[order.account].positions[order.symbol]
+
     def order_changed(self, order: Order) -> None:
-        if order not in self.changed_orders:
-            self.changed_orders.append(order)
+        self.changed_orders[order] = None
+
+    def enlist_order(self, order: Order) -> None:
+        """Give an accepted order its number and its places among its owner's orders."""
+        self.arrivals += 1
+        order.arrival = self.arrivals
+        position = self.position_of(order)
+        self.accounts[order.account].orders[order.order_id] = order
+        position.orders[order.order_id] = order
+        if order.is_bound:
+            position.bound[order] = None
+        if order.expire_ts != NONE:
+            self.timed_orders[order] = None
 
     def retire_order(self, order: Order) -> None:
         """Forget an order that is dead; its last event is the caller's."""
-        if order in self.changed_orders:
-            self.changed_orders.remove(order)
-        account = self.accounts[order.account]
-        account.orders.pop(order.order_id, None)
-        account.positions[order.symbol].orders.pop(order.order_id, None)
+        order.stage = Stage.DEAD
+        self.changed_orders.pop(order, None)
+        self.timed_orders.pop(order, None)
+        position = self.position_of(order)
+        self.accounts[order.account].orders.pop(order.order_id, None)
+        position.orders.pop(order.order_id, None)
+        position.bound.pop(order, None)
 
-    def cancel_order(self, order: Order, reason: CancelReason, *, is_resting: bool = True) -> None:
-        if is_resting:
-            self.instruments[order.symbol].book.remove(order)
-        self.retire_order(order)
-        self.emit(
-            EventKind.ORDER_CANCELED, order.account, order.symbol, order.order_id, reason,
-            order.filled, order.leaves,
-        )
+    def rest(self, order: Order) -> None:
+        """Put an order on the book, an iceberg with its first part."""
+        order.stage = Stage.RESTING
+        self.show_next_part(order)
+        self.instruments[order.symbol].book.add(order)
+        self.position_of(order).resting[order] = None
+
+    @staticmethod
+    def show_next_part(order: Order) -> None:
+        if order.display_quantity != NONE:
+            order.shown = min(order.display_quantity, order.leaves)
+
+    def take_off(self, order: Order) -> None:
+        """Take an order off the book."""
+        self.instruments[order.symbol].book.remove(order)
+        del self.position_of(order).resting[order]
+        order.stage = Stage.TAKING
 
     # --- pools and positions ----------------------------------------------------------
 
@@ -168,7 +207,8 @@ class Ledger:
         position.entry_value += value
         if position.margin_mode is MarginMode.ISOLATED:
             wallet = self.wallet_of(position)
-            needed = isolated_share(abs(value), self.leverage_of(position))
+            needed = isolated_share(
+                abs(value), self.opening_leverage(position, abs(position.quantity)))
             self.move_to_isolated(position, min(needed, self.spendable(wallet)))
 
     def _close(self, position: Position, quantity: int, value: int) -> None:
@@ -228,6 +268,12 @@ class Ledger:
             return position.leverage
         schedule = self.instruments[position.symbol].schedule
         return min(DEFAULT_LEVERAGE, schedule.tiers[0].max_leverage)
+
+    def opening_leverage(self, position: Position, lots: int) -> int:
+        """Leverage at which an isolated position of so many lots is opened: its tier caps it."""
+        instrument = self.instruments[position.symbol]
+        return instrument.schedule.allowed_leverage(
+            instrument.value(lots, instrument.mark), self.leverage_of(position))
 
     # --- the house: fund and external account -----------------------------------------
 
@@ -351,7 +397,7 @@ class Ledger:
     def reserving(position: Position, side: Side, without: Order | None) -> list[Order]:
         """Resting orders of a side that reserve margin: all but reduce-only ones."""
         return [
-            order for order in position.orders.values()
+            order for order in position.resting
             if order.side is side and not order.reduce_only and order is not without
         ]
 

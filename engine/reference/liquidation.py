@@ -10,7 +10,6 @@ from engine.messages import (
     RATE_SCALE,
     CancelReason,
     EventKind,
-    HaltMode,
     InsuranceReason,
     LiquidationOutcome,
     OrderType,
@@ -25,19 +24,19 @@ from engine.reference.margin import (
     floor_div,
     urgency,
 )
-from engine.reference.matching import Matching, signed
+from engine.reference.rehearsal import Rehearsals
+from engine.reference.sides import signed
 from engine.reference.state import (
     EXIT_BUFFER,
     MARGIN_CALL_HYSTERESIS,
     MARGIN_CALL_LEVELS,
+    NO_LIQUIDATION,
     RETRIES_PER_COMMAND,
     Instrument,
     Order,
     Pool,
     Position,
 )
-
-NO_LIQUIDATION = (HaltMode.NO_LIQUIDATION, HaltMode.ALL)
 
 
 def is_due(equity: int, maintenance: int) -> bool:
@@ -55,18 +54,8 @@ def level_reached(equity: int, maintenance: int, level: int) -> bool:
     return equity <= 0 or maintenance * RATE_SCALE >= level * equity
 
 
-class Liquidation(Matching):
-    """Matching with the risk rules on top: what a command sets off."""
-
-    def settle(self) -> None:
-        """Work off everything that the command set off, then report what changed."""
-        self.work_off_queue()
-        for instrument in self.marked:
-            if instrument.fund.quantity and instrument.halt not in NO_LIQUIDATION:
-                self.reduce_inventory(instrument)
-                self.work_off_queue()
-        self.marked.clear()
-        self.flush_changes()
+class Liquidation(Rehearsals):
+    """Matching with the risk rules on top: what happens to pools that have lost their margin."""
 
     def work_off_queue(self) -> None:
         self.evaluate_all()
@@ -152,9 +141,11 @@ class Liquidation(Matching):
             position = positions[symbol]
             is_own = self.pool_of(position) is pool
             if is_own or self.wallet_of(position) is pool:
-                for order in list(position.orders.values()):
-                    if is_own or not order.reduce_only:
-                        self.cancel_order(order, CancelReason.LIQUIDATION)
+                doomed = [
+                    order for order in position.orders.values()
+                    if is_own or not order.reduce_only
+                ]
+                self.cancel_each(doomed, CancelReason.LIQUIDATION)
 
     def clear_flat(self, pool: Pool) -> None:
         """Settle what a pool without positions is left with.

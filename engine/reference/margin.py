@@ -6,6 +6,7 @@ says which way it rounds: requirements up, credits down.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -64,10 +65,13 @@ class Schedule:
         tier = self.tiers[self.tier_index(notional)]
         return ceil_div(notional * tier.maintenance_rate - tier.deduction, RATE_SCALE)
 
+    def allowed_leverage(self, notional: int, leverage: int) -> int:
+        """A leverage, or what the notional's tier allows if that is less."""
+        return min(leverage, self.tiers[self.tier_index(notional)].max_leverage)
+
     def initial_margin(self, notional: int, leverage: int) -> int:
         """Notional / leverage, rounded up; leverage at most what the notional's tier allows."""
-        allowed = min(leverage, self.tiers[self.tier_index(notional)].max_leverage)
-        return ceil_div(notional * RATE_SCALE, allowed)
+        return ceil_div(notional * RATE_SCALE, self.allowed_leverage(notional, leverage))
 
     @property
     def is_capped(self) -> bool:
@@ -87,6 +91,48 @@ def trade_fee(value: int, rate: int) -> int:
 def split_entry_value(entry_value: int, closed: int, quantity: int) -> int:
     """Entry value released by closing `closed` of `quantity` lots, against the account (up)."""
     return ceil_div(entry_value * closed, quantity)
+
+
+@dataclass
+class IsolatedAccount:
+    """An isolated position and its wallet, to try fills on: what the ledger would make of them."""
+
+    quantity: int
+    entry_value: int
+    margin: int
+    wallet: int
+
+    def fill(
+        self, quantity: int, value: int, leverage: Callable[[int], int]
+    ) -> None:
+        """Close what a signed fill closes, open the rest at the leverage of the lots then held."""
+        if self.quantity * quantity < 0:
+            closing = min(abs(self.quantity), abs(quantity))
+            sign = 1 if quantity > 0 else -1
+            closing_value = sign * floor_div(abs(value) * closing, abs(quantity))
+            released = split_entry_value(self.entry_value, closing, abs(self.quantity))
+            profit = -closing_value - released
+            freed = floor_div(self.margin * closing, abs(self.quantity)) + profit
+            self.margin += profit
+            self.move(-max(0, freed))
+            self.quantity += sign * closing
+            self.entry_value -= released
+            quantity, value = quantity - sign * closing, value - closing_value
+        if quantity:
+            self.quantity += quantity
+            self.entry_value += value
+            needed = isolated_share(abs(value), leverage(abs(self.quantity)))
+            self.move(min(needed, max(0, self.wallet)))
+
+    def pay(self, fee: int) -> None:
+        """From the wallet while it has money, the rest from the margin; a rebate to the wallet."""
+        from_wallet = min(fee, max(0, self.wallet)) if fee > 0 else fee
+        self.wallet -= from_wallet
+        self.margin -= fee - from_wallet
+
+    def move(self, amount: int) -> None:
+        self.wallet -= amount
+        self.margin += amount
 
 
 def bound_price(

@@ -1,30 +1,16 @@
-"""Matching: the sweep of a taker through the other side of the book, and its rehearsal."""
+"""Matching: the sweep of a taker through the other side of the book."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from engine.messages import NONE, CancelReason, EventKind, InsuranceReason, Side, StpMode
+from engine.messages import NONE, CancelReason, EventKind, InsuranceReason, Side, StpMode, TriggerBy
 from engine.reference.book import within_limit
-from engine.reference.ledger import Ledger
 from engine.reference.margin import trade_fee
-from engine.reference.state import Instrument, Order, Position
+from engine.reference.protection import Protected
+from engine.reference.sides import opposite, reducible, signed
+from engine.reference.state import Instrument, Order
 
 
-def opposite(side: Side) -> Side:
-    return Side.SELL if side is Side.BUY else Side.BUY
-
-
-def signed(side: Side, quantity: int) -> int:
-    return quantity if side is Side.BUY else -quantity
-
-
-def reducible(quantity: int, side: Side) -> int:
-    """Lots by which an order of `side` may still reduce a position of `quantity`."""
-    return max(0, -quantity) if side is Side.BUY else max(0, quantity)
-
-
-class Matching(Ledger):
+class Matching(Protected):
     """The ledger with a matching rule on top."""
 
     def sweep(self, taker: Order, limit: int, *, liquidation: bool = False) -> tuple[int, int]:
@@ -43,24 +29,33 @@ class Matching(Ledger):
                 break
             if taker.reduce_only and not liquidation:
                 if self.reducible_by(taker) == 0:
-                    self.cancel_order(taker, CancelReason.REDUCE_ONLY, is_resting=False)
+                    self.cancel_order(taker, CancelReason.REDUCE_ONLY)
                     break
-            if maker.account == taker.account and taker.stp is not StpMode.NONE:
+            if taker.stp is not StpMode.NONE and self.is_one_owner(taker, maker):
                 if self.prevent_self_trade(taker, maker):
                     continue
                 break
-            lots = min(taker.leaves, maker.leaves)
+            lots = min(taker.leaves, maker.displayed)
             if taker.reduce_only and not liquidation:
                 lots = min(lots, self.reducible_by(taker))
             if maker.reduce_only:
                 lots = min(lots, self.reducible_by(maker))
-            value_traded += self.trade(instrument, taker, maker, lots, liquidation)
+            value_traded += self.trade(
+                instrument, taker, maker, lots, maker.price, liquidation=liquidation)
             lots_traded += lots
         return lots_traded, value_traded
 
     def reducible_by(self, order: Order) -> int:
-        position = self.accounts[order.account].positions[order.symbol]
-        return reducible(position.quantity, order.side)
+        return reducible(self.position_of(order).quantity, order.side)
+
+    # --- self-trade prevention --------------------------------------------------------
+
+    def is_one_owner(self, taker: Order, maker: Order) -> bool:
+        """Whether two orders are of one account, or of accounts of one group."""
+        if taker.account == maker.account:
+            return True
+        group = self.accounts[taker.account].stp_group
+        return group != NONE and group == self.accounts[maker.account].stp_group
 
     def prevent_self_trade(self, taker: Order, maker: Order) -> bool:
         """Apply the taker's self-trade prevention; return whether the sweep goes on."""
@@ -75,119 +70,83 @@ class Matching(Ledger):
                 self.cancel_order(maker, CancelReason.SELF_TRADE)
             if taker.leaves:
                 return True
-            self.cancel_order(taker, CancelReason.SELF_TRADE, is_resting=False)
+            self.cancel_order(taker, CancelReason.SELF_TRADE)
             return False
         if taker.stp in (StpMode.CANCEL_MAKER, StpMode.CANCEL_BOTH):
             self.cancel_order(maker, CancelReason.SELF_TRADE)
         if taker.stp is StpMode.CANCEL_MAKER:
             return True
-        self.cancel_order(taker, CancelReason.SELF_TRADE, is_resting=False)
+        self.cancel_order(taker, CancelReason.SELF_TRADE)
         return False
 
+    # --- one trade --------------------------------------------------------------------
+
     def trade(
-        self, instrument: Instrument, taker: Order, maker: Order, lots: int, liquidation: bool
+        self, instrument: Instrument, taker: Order, maker: Order, lots: int, price: int, *,
+        liquidation: bool = False, uncross: bool = False,
     ) -> int:
-        """Execute one trade at the maker's price; return its value."""
-        value = instrument.value_at_tick(lots, maker.price)
+        """Execute one trade, with all that follows from it at once; return its value.
+
+        In an auction's uncrossing both orders rest, and keep their places in the queue.
+        """
+        value = instrument.value_at_tick(lots, price)
         maker_fee = trade_fee(value, instrument.maker_fee)
         # A liquidation pays the liquidation fee instead of the taker fee.
         taker_fee = 0 if liquidation else trade_fee(value, instrument.taker_fee)
         self.trade_id += 1
-        instrument.last_price = maker.price
+        price_before, instrument.last_price = instrument.last_price, price
         self.emit(
-            EventKind.TRADE, self.trade_id, instrument.index, maker.price, lots, maker.order_id,
+            EventKind.TRADE, self.trade_id, instrument.index, price, lots, maker.order_id,
             maker.account, taker.order_id, taker.account, taker.side, maker_fee, taker_fee,
             liquidation,
         )
-        taker.leaves -= lots
-        maker.leaves -= lots
-        if maker.leaves == 0:
-            instrument.book.remove(maker)
-            self.retire_order(maker)
-            self.emit_order_update(maker)
+        self.take_fill(maker, lots, keeps_place=uncross)
+        if uncross:
+            self.take_fill(taker, lots, keeps_place=True)
         else:
-            self.order_changed(maker)
+            taker.leaves -= lots
+            self.group_filled(taker, lots)
         parties = [(maker, maker_fee)]
         if taker.account:
             parties.append((taker, taker_fee))
         else:
             self.settle_fund(instrument, taker.side, lots, value)
         for order, fee in parties:
-            position = self.accounts[order.account].positions[order.symbol]
+            position = self.position_of(order)
             self.settle_fill(position, signed(order.side, lots), signed(order.side, value))
             self.charge(position, fee)
             self.assets[instrument.settle].fees += fee
         for order, _ in parties:
-            self.drop_reduce_only(self.accounts[order.account].positions[order.symbol])
+            self.entry_filled(order)
+        for order, _ in parties:
+            self.drop_reduce_only(self.position_of(order))
+        self.count_maker_trade(self.position_of(maker), lots)
+        if price != price_before:
+            self.evaluate_triggers(instrument, TriggerBy.LAST)
         return value
+
+    def take_fill(self, order: Order, lots: int, *, keeps_place: bool) -> None:
+        """Take traded lots off a resting order, and tell its group.
+
+        An iceberg whose part is used up shows the next one, at the back of its level.
+        """
+        order.leaves -= lots
+        order.shown -= lots
+        if order.leaves == 0:
+            self.take_off(order)
+            self.retire_order(order)
+            self.emit_order_update(order)
+            self.untie(order)
+            return
+        if keeps_place:
+            self.show_next_part(order)
+        elif order.displayed == 0:
+            self.show_next_part(order)
+            self.instruments[order.symbol].book.send_back(order)
+        self.order_changed(order)
+        self.shrink_group(order, lots)
 
     def settle_fund(self, instrument: Instrument, side: Side, lots: int, value: int) -> None:
         """Book a trade of the fund (account 0 in events) to its inventory and its balance."""
         profit = self.settle_house(instrument.fund, signed(side, lots), signed(side, value))
         self.change_insurance(instrument.settle, profit, InsuranceReason.INVENTORY, 0)
-
-    def drop_reduce_only(self, position: Position) -> None:
-        """Cancel resting reduce-only orders that have nothing left to reduce."""
-        book = self.instruments[position.symbol].book
-        for order in list(position.orders.values()):
-            if order.reduce_only and reducible(position.quantity, order.side) == 0:
-                levels = book.levels[order.side]
-                if order in levels.get(order.price, ()):
-                    self.cancel_order(order, CancelReason.REDUCE_ONLY)
-
-    def rehearse(self, taker: Order, limit: int) -> tuple[int, int, int]:
-        """What a sweep of this order would do now: lots, value, and loss against mark.
-
-        Nothing changes. Own orders are stepped over under `cancel_maker`, taken off the
-        quantity under `decrement`, end the sweep under `cancel_taker` and `cancel_both`,
-        and count like any other under `none`. Reduce-only makers count for what their
-        positions, as they would be by then, let them trade.
-        """
-        instrument = self.instruments[taker.symbol]
-        sign = 1 if taker.side is Side.BUY else -1
-        own = self.accounts[taker.account].positions[taker.symbol].quantity
-        held: dict[int, int] = {taker.account: own}
-        lots = value = loss = 0
-        wanted = taker.leaves
-        for maker in instrument.book.orders(opposite(taker.side)):
-            if wanted == 0 or not within_limit(taker.side, maker.price, limit):
-                break
-            if maker.account == taker.account and taker.stp is not StpMode.NONE:
-                if taker.stp in (StpMode.CANCEL_TAKER, StpMode.CANCEL_BOTH):
-                    break
-                if taker.stp is StpMode.DECREMENT:
-                    wanted -= min(wanted, maker.leaves)
-                continue
-            fill = min(wanted, maker.leaves)
-            account = maker.account
-            if account not in held:
-                held[account] = self.accounts[account].positions[maker.symbol].quantity
-            if maker.reduce_only:
-                fill = min(fill, reducible(held[account], maker.side))
-            held[account] += signed(maker.side, fill)
-            held[taker.account] += signed(taker.side, fill)
-            fill_value = instrument.value_at_tick(fill, maker.price)
-            lots, value, wanted = lots + fill, value + fill_value, wanted - fill
-            loss += max(0, sign * (fill_value - instrument.value(fill, instrument.mark)))
-        return lots, value, loss
-
-    def can_fill_whole(self, taker: Order, limit: int) -> bool:
-        """Whether a fill-or-kill order would fill; under `decrement` own orders end the count."""
-        probe = taker
-        if taker.stp is StpMode.DECREMENT:
-            probe = replace(taker, stp=StpMode.CANCEL_TAKER)
-        return self.rehearse(probe, limit)[0] == taker.leaves
-
-    def band_limit(self, instrument: Instrument, side: Side) -> int:
-        """Worst price in ticks that the band allows a side, NONE without a band.
-
-        Rounding: down for a buy, up for a sell, so the band is never exceeded.
-        """
-        if instrument.price_band == NONE:
-            return NONE
-        scale = 10**8
-        if side is Side.BUY:
-            top = instrument.mark * (scale + instrument.price_band)
-            return top // (scale * instrument.marks_per_tick)
-        bottom = instrument.mark * (scale - instrument.price_band)
-        return max(1, -(-bottom // (scale * instrument.marks_per_tick)))

@@ -1,4 +1,4 @@
-"""Order entry: what an order, an amend or a cancel must satisfy, and what it then does."""
+"""Commands about orders: what is taken, amended and cancelled, and how an order enters."""
 
 from __future__ import annotations
 
@@ -6,357 +6,214 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from engine.messages import (
-    MONEY_MAX,
     NONE,
     OFF_GRID,
-    RATE_SCALE,
     TOO_LARGE,
     CancelReason,
     Command,
     EventKind,
     HaltMode,
-    MarginMode,
-    OrderType,
     RejectReason,
-    Side,
-    StpMode,
-    TimeInForce,
+    TriggerBy,
 )
-from engine.reference.book import within_limit
-from engine.reference.liquidation import Liquidation
-from engine.reference.margin import ceil_div, isolated_share
-from engine.reference.matching import reducible
-from engine.reference.state import Account, Instrument, Order, Position, Rejected
+from engine.reference.checks import OrderChecks
+from engine.reference.forms import (
+    AttachedRow,
+    OrderForm,
+    attached_terms,
+    check_form,
+    is_positive,
+)
+from engine.reference.sides import reducible
+from engine.reference.state import Instrument, Order, Position, Rejected, Stage
 
-NO_NEW_ORDERS = (HaltMode.CANCEL_ONLY, HaltMode.ALL)
 
-
-class OrderEntry(Liquidation):
+class OrderEntry(OrderChecks):
     """Commands about orders. `execute` is the core's."""
 
     execute: Callable[..., None]
 
-    @staticmethod
-    def require(condition: bool, reason: RejectReason) -> None:
-        if not condition:
-            raise Rejected(reason)
-
-    def find_instrument(self, symbol: int) -> Instrument:
-        self.require(0 <= symbol < len(self.instruments), RejectReason.UNKNOWN_SYMBOL)
-        return self.instruments[symbol]
-
-    def find_account(self, account: int) -> Account:
-        self.require(account in self.accounts, RejectReason.UNKNOWN_ACCOUNT)
-        return self.accounts[account]
+    # --- new orders -------------------------------------------------------------------
 
     def place_order(
         self, account: int, symbol: int, order_id: int, side: int, order_type: int,
         quantity: int, price: int, time_in_force: int, post_only: bool, reduce_only: bool,
-        stp: int, ts: int = NONE,
+        stp: int, ts: int = NONE, trigger_price: int = NONE, trigger_by: int = NONE,
+        callback_rate: int = NONE, display_quantity: int = NONE, expire_ts: int = NONE,
+        close_position: bool = False, oco: int = NONE, take_profit: AttachedRow | None = None,
+        stop_loss: AttachedRow | None = None,
     ) -> None:
-        def run() -> None:
-            self.check_order_form(
-                order_id, order_type, quantity, price, time_in_force, post_only)
-            instrument = self.find_instrument(symbol)
-            owner = self.find_account(account)
-            position = owner.position(instrument)
-            self.require(order_id not in owner.orders, RejectReason.DUPLICATE_ORDER_ID)
-            self.check_open(instrument, position, reduce_only)
-            self.require(price != OFF_GRID, RejectReason.OFF_TICK)
-            self.require(quantity != OFF_GRID, RejectReason.OFF_LOT)
-            order = Order(
-                account, symbol, order_id, Side(side), OrderType(order_type), price, quantity,
-                quantity, TimeInForce(time_in_force), bool(post_only), bool(reduce_only),
-                StpMode(stp),
-            )
-            self.check_limits(instrument, position, order)
+        """Take an order: let it wait for its price, or let it trade and rest."""
+        form = OrderForm(
+            account, symbol, order_id, side, order_type, quantity, price, time_in_force,
+            post_only, bool(reduce_only or close_position), stp, trigger_price, trigger_by,
+            callback_rate, display_quantity, expire_ts, close_position, oco, take_profit,
+            stop_loss,
+        )
+        self.execute(
+            Command.ORDER, ts, lambda: self.place(form), account, symbol, order_id)
+
+    def place(self, form: OrderForm) -> None:
+        check_form(form, self.ts)
+        instrument = self.find_instrument(form.symbol)
+        position = self.find_account(form.account).position(instrument)
+        self.check_names(position, form)
+        order = form.order()
+        if order.is_conditional:
+            order.stage = Stage.PENDING
+        self.check_open(
+            instrument, position, reduce_only=order.reduce_only,
+            suits_auction=self.suits_auction(order),
+        )
+        self.check_grid(form)
+        if order.close_position:
+            order.quantity = order.leaves = reducible(position.quantity, order.side)
+        attached = (attached_terms(form.take_profit), attached_terms(form.stop_loss))
+        self.check_limits(instrument, position, order, is_new=True)
+        self.check_terms(order, attached)
+        limit = self.limit_of(instrument, order)
+        if order.is_waiting:
+            self.require(order.quantity > 0, RejectReason.REDUCE_ONLY)
+        else:
             self.check_size(instrument, position, order)
-            limit = price
-            if order.type is OrderType.MARKET:
-                limit = self.band_limit(instrument, order.side)
             self.check_entry(instrument, position, order, limit)
-            owner.orders[order_id] = position.orders[order_id] = order
-            self.emit(
-                EventKind.ORDER_ACCEPTED, account, symbol, order_id, order.side, order.type,
-                price, order.quantity, order.time_in_force, order.post_only, order.reduce_only,
-                order.stp,
-            )
+        self.accept_order(order)
+        self.join_group(order)
+        self.attach(order, *attached)
+        if order.is_waiting:
+            self.order_changed(order)
+            self.let_wait(order)
+        else:
             self.enter(position, order, limit)
-            self.retry_waiting()
+        self.retry_waiting()
 
-        self.execute(Command.ORDER, ts, run, account, symbol, order_id)
-
-    # --- checks, in the order of the rules --------------------------------------------
-
-    def check_order_form(
-        self, order_id: int, order_type: int, quantity: int, price: int, time_in_force: int,
-        post_only: bool,
-    ) -> None:
-        grid = (OFF_GRID, TOO_LARGE)
-        is_limit = order_type == OrderType.LIMIT
-        is_market = order_type == OrderType.MARKET
-        well_formed = order_id > 0 and (quantity > 0 or quantity in grid)
-        if is_limit:
-            well_formed = well_formed and (price > 0 or price in grid)
-        if is_market:
-            well_formed = well_formed and price == NONE and time_in_force != TimeInForce.GTC
-        if post_only:
-            well_formed = well_formed and not is_market and time_in_force not in (
-                TimeInForce.IOC, TimeInForce.FOK)
-        self.require(well_formed, RejectReason.MALFORMED)
-        self.require(
-            (is_limit or is_market) and time_in_force in tuple(TimeInForce),
-            RejectReason.UNSUPPORTED,
-        )
-
-    def check_open(self, instrument: Instrument, position: Position, reduce_only: bool) -> None:
-        self.require(instrument.mark != NONE, RejectReason.NO_MARK_PRICE)
-        self.require(instrument.halt not in NO_NEW_ORDERS, RejectReason.HALTED)
-        self.require(
-            reduce_only
-            or not (self.pool_of(position).in_queue or self.wallet_of(position).in_queue),
-            RejectReason.ACCOUNT_LIQUIDATING,
-        )
-
-    def check_limits(
-        self, instrument: Instrument, position: Position, order: Order, *, is_new: bool = True
-    ) -> None:
-        most = instrument.max_order_quantity
-        if most != NONE and (order.quantity == TOO_LARGE or order.quantity > most):
-            raise Rejected(RejectReason.QUANTITY_LIMIT, order.quantity, most)
-        limit = self.band_limit(instrument, order.side)
-        if order.type is OrderType.LIMIT and limit != NONE:
-            if order.price == TOO_LARGE:
-                outside = order.side is Side.BUY
-            else:
-                outside = not within_limit(order.side, order.price, limit)
-            if outside:
-                raise Rejected(RejectReason.PRICE_BAND, order.price, limit)
-        may_rest = order.time_in_force is TimeInForce.GTC
-        if is_new and may_rest and instrument.max_open_orders != NONE:
-            if len(position.orders) >= instrument.max_open_orders:
-                raise Rejected(
-                    RejectReason.ORDER_LIMIT, len(position.orders), instrument.max_open_orders)
-
-    def check_size(self, instrument: Instrument, position: Position, order: Order) -> None:
-        """Refuse what the engine's integers cannot hold before anything is computed from it.
-
-        A reduce-only order is clamped to the position first (nothing left: refused later).
-        """
-        if order.reduce_only:
-            room = reducible(position.quantity, order.side)
-            if room == 0:
-                return
-            if order.leaves == TOO_LARGE or order.leaves > room:
-                filled = 0 if order.quantity == TOO_LARGE else order.filled
-                order.quantity, order.leaves = filled + room, room
-        self.require(
-            TOO_LARGE not in (order.price, order.quantity)
-            and order.quantity <= MONEY_MAX and order.price <= MONEY_MAX, RejectReason.OVERFLOW,
-        )
-        price = max(instrument.mark, order.price * instrument.marks_per_tick)
-        if order.reduce_only:
+    def check_names(self, position: Position, form: OrderForm) -> None:
+        """Refuse ids that are taken, and a group of orders of another kind."""
+        owner = self.accounts[form.account]
+        for order_id in (form.order_id, *(row[0] for row in form.attached)):
+            is_free = order_id not in owner.orders and order_id not in owner.reserved
+            self.require(is_free, RejectReason.DUPLICATE_ORDER_ID)
+        if form.oco in position.groups:
+            member = position.groups[form.oco].members[0]
             self.require(
-                instrument.value(order.leaves, price) <= MONEY_MAX, RejectReason.OVERFLOW)
-        else:
-            self.require(self.fits(instrument, order.leaves, price), RejectReason.OVERFLOW)
-
-    def check_entry(
-        self, instrument: Instrument, position: Position, order: Order, limit: int,
-        without: Order | None = None,
-    ) -> None:
-        """Leverage, tier cap, reduce-only, post-only, fill-or-kill and margin, in this order."""
-        terms = (0, 0, 0)
-        if order.reduce_only:
-            self.require(
-                reducible(position.quantity, order.side) > 0, RejectReason.REDUCE_ONLY)
-        else:
-            terms = self.entry_terms(instrument, order, limit)
-            before = self.worst_exposure(position)
-            after = self.worst_exposure(position, order, terms, without)
-            self.require(after <= MONEY_MAX, RejectReason.OVERFLOW)
-            if after > before:
-                self.check_tier(instrument, position, after)
-        if order.post_only and instrument.book.crosses(order.side, order.price):
-            raise Rejected(RejectReason.POST_ONLY_WOULD_CROSS)
-        if order.time_in_force is TimeInForce.FOK and not self.can_fill_whole(order, limit):
-            raise Rejected(RejectReason.FOK_UNFILLABLE)
-        if not order.reduce_only:
-            debt = -position.isolated.balance
-            if position.quantity == 0 and debt > 0:
-                raise Rejected(RejectReason.INSUFFICIENT_MARGIN, debt, 0)
-            self.check_margin(position, order, terms, without)
-        self.check_outcome(instrument, position, order, limit)
-
-    def entry_terms(
-        self, instrument: Instrument, order: Order, limit: int
-    ) -> tuple[int, int, int]:
-        """Lots, value and loss of an order: at its limit, or of the sweep it would make."""
-        if order.type is OrderType.MARKET:
-            return self.rehearse(order, limit)
-        value = instrument.value_at_tick(order.leaves, order.price)
-        loss = value - instrument.value(order.leaves, instrument.mark)
-        return order.leaves, value, max(0, loss if order.side is Side.BUY else -loss)
-
-    def check_outcome(
-        self, instrument: Instrument, position: Position, order: Order, limit: int
-    ) -> None:
-        """Refuse an order that would at once cost more than there is.
-
-        What trades at once is rehearsed; what would rest counts at its limit. A trade with
-        oneself changes no position, so one's own orders are stepped over.
-        """
-        probe = order
-        if order.stp is StpMode.NONE:
-            probe = replace(order, stp=StpMode.CANCEL_MAKER)
-        lots, value, loss = self.rehearse(probe, limit)
-        room = reducible(position.quantity, order.side)
-        rest = order.leaves - lots
-        if rest and order.time_in_force is TimeInForce.GTC:
-            rest_value = instrument.value_at_tick(rest, order.price)
-            rest_loss = rest_value - instrument.value(rest, instrument.mark)
-            rest_loss = max(0, rest_loss if order.side is Side.BUY else -rest_loss)
-            # What rests on the near side of the mark is of no concern to the opening.
-            lots += rest if rest_loss else 0
-            loss += rest_loss
-            value += rest_value if rest_loss or room else 0
-        if position.margin_mode is MarginMode.ISOLATED and lots > room:
-            self.check_isolated_opening(instrument, position, (lots, value, loss), lots - room)
-        if room == 0:
-            return
-        # A close: loss against mark and fee must not exceed the pool's equity. The fee of an
-        # isolated position is paid by the wallet while it has money.
-        cost = max(0, ceil_div(value * instrument.taker_fee, RATE_SCALE))
-        if position.margin_mode is MarginMode.ISOLATED:
-            cost = max(0, cost - self.spendable(self.wallet_of(position)))
-        equity = self.measure(self.pool_of(position))[0]
-        if loss + cost > equity:
-            raise Rejected(RejectReason.INSUFFICIENT_MARGIN, loss + cost, max(0, equity))
-
-    def check_isolated_opening(
-        self, instrument: Instrument, position: Position, terms: tuple[int, int, int],
-        opened: int,
-    ) -> None:
-        """Refuse an isolated opening so far from mark that it would be due at once.
-
-        The margin moved is value / leverage, which need not cover the loss against mark.
-        """
-        lots, value, loss = terms
-        is_flip = opened < lots
-        held = 0 if is_flip else abs(position.quantity)
-        equity = 0 if is_flip else self.measure(position.isolated)[0]
-        equity += isolated_share(value * opened // lots, self.leverage_of(position))
-        equity -= ceil_div(loss * opened, lots)
-        needed = instrument.schedule.maintenance_margin(
-            instrument.value(held + opened, instrument.mark))
-        if equity <= needed:
-            raise Rejected(RejectReason.INSUFFICIENT_MARGIN, needed, max(0, equity))
-
-    def check_tier(self, instrument: Instrument, position: Position, exposure: int) -> None:
-        schedule = instrument.schedule
-        tier = schedule.tiers[schedule.tier_index(exposure)]
-        leverage = self.leverage_of(position)
-        if leverage > tier.max_leverage:
-            raise Rejected(RejectReason.LEVERAGE, leverage, tier.max_leverage)
-        cap = schedule.tiers[-1].max_notional
-        if schedule.is_capped and exposure > cap:
-            raise Rejected(RejectReason.TIER_LIMIT, exposure, cap)
-
-    def check_margin(
-        self, position: Position, order: Order, terms: tuple[int, int, int],
-        without: Order | None,
-    ) -> None:
-        needed = (self.order_margin(position, order, terms[1:], without)
-                  - self.order_margin(position))
-        free = self.free_for(position)
-        if needed > free and (needed > 0 or self.adds_exposure(position, order, terms, without)):
-            raise Rejected(RejectReason.INSUFFICIENT_MARGIN, needed, max(0, free))
-
-    def adds_exposure(
-        self, position: Position, order: Order, terms: tuple[int, int, int],
-        without: Order | None,
-    ) -> bool:
-        """Whether position plus the orders of this side would be larger than the position."""
-        instrument = self.instruments[position.symbol]
-        held = instrument.value(position.quantity, instrument.mark)
-        value = terms[1] + sum(
-            instrument.value_at_tick(each.leaves, each.price)
-            for each in self.reserving(position, order.side, without)
-        )
-        return abs(held + (value if order.side is Side.BUY else -value)) > abs(held)
-
-    def worst_exposure(
-        self, position: Position, extra: Order | None = None,
-        terms: tuple[int, int, int] = (0, 0, 0), without: Order | None = None,
-    ) -> int:
-        """Notional of the worse side of position plus open orders.
-
-        A new sell counts at the mark where its price is lower: it may trade as high as that.
-        """
-        instrument = self.instruments[position.symbol]
-        if instrument.mark == NONE:
-            return 0
-        held = instrument.value(position.quantity, instrument.mark)
-        worst = abs(held)
-        for side, sign in ((Side.BUY, 1), (Side.SELL, -1)):
-            value = sum(
-                instrument.value_at_tick(order.leaves, order.price)
-                for order in self.reserving(position, side, without)
+                (member.side, member.reduce_only) == (form.side, form.reduce_only),
+                RejectReason.OCO_GROUP,
             )
-            if extra is not None and extra.side is side:
-                at_mark = instrument.value(terms[0], instrument.mark)
-                value += max(terms[1], at_mark) if side is Side.SELL else terms[1]
-            worst = max(worst, abs(held + sign * value))
-        return worst
 
-    # --- effects ----------------------------------------------------------------------
+    def check_grid(self, form: OrderForm) -> None:
+        prices = [form.price, form.trigger_price]
+        for _, trigger_price, _, price in form.attached:
+            prices += [trigger_price, price]
+        self.require(OFF_GRID not in prices, RejectReason.OFF_TICK)
+        quantities = [form.display_quantity]
+        if not form.close_position:
+            quantities.append(form.quantity)
+        self.require(OFF_GRID not in quantities, RejectReason.OFF_LOT)
+
+    def limit_of(self, instrument: Instrument, order: Order) -> int:
+        """The worst price at which an order may trade: its own, or what the band allows."""
+        return self.band_limit(instrument, order.side) if order.is_market else order.price
 
     def enter(self, position: Position, order: Order, limit: int) -> None:
-        """Sweep, then rest or cancel what is left."""
-        self.sweep(order, limit)
-        if order.order_id not in position.orders:
+        """Sweep, unless an auction gathers orders; then rest or cancel what is left."""
+        if self.instruments[order.symbol].halt is not HaltMode.AUCTION:
+            self.sweep(order, limit)
+        if order.stage is Stage.DEAD:
             return
         if order.leaves == 0:
             self.retire_order(order)
             self.emit_order_update(order)
-        elif order.time_in_force is not TimeInForce.GTC:
-            self.cancel_order(order, CancelReason.IOC, is_resting=False)
+            self.untie(order)
+        elif not order.may_rest:
+            self.cancel_order(order, CancelReason.IOC)
         elif order.reduce_only and reducible(position.quantity, order.side) == 0:
-            self.cancel_order(order, CancelReason.REDUCE_ONLY, is_resting=False)
+            self.cancel_order(order, CancelReason.REDUCE_ONLY)
         else:
-            self.instruments[order.symbol].book.add(order)
+            self.rest(order)
             self.order_changed(order)
+
+    # --- activation -------------------------------------------------------------------
+
+    def activate(self, order: Order) -> None:
+        """Let a triggered order enter the market, or cancel it for what stands against it."""
+        instrument, position = self.instruments[order.symbol], self.position_of(order)
+        order.stage = Stage.TAKING
+        self.emit(
+            EventKind.ORDER_TRIGGERED, order.account, order.symbol, order.order_id,
+            order.trigger_by, self.reference_price(instrument, TriggerBy(order.trigger_by)),
+        )
+        self.child_triggered(order)
+        limit = self.limit_of(instrument, order)
+        try:
+            self.check_activation(instrument, position, order, limit)
+        except Rejected as rejected:
+            self.cancel_order(order, CancelReason[rejected.reason.name])
+            return
+        self.enter(position, order, limit)
+
+    def check_activation(
+        self, instrument: Instrument, position: Position, order: Order, limit: int
+    ) -> None:
+        """What may have come up while it waited; the reasons are those of a new order."""
+        is_adding = not order.reduce_only
+        self.require(
+            not (is_adding and self.is_liquidating(position)), RejectReason.ACCOUNT_LIQUIDATING)
+        self.require(not (is_adding and self.is_frozen(position)), RejectReason.PROTECTION)
+        room = reducible(position.quantity, order.side)
+        self.require(is_adding or room > 0, RejectReason.REDUCE_ONLY)
+        if order.close_position:
+            order.quantity = order.leaves = room
+        self.check_band(instrument, order)
+        self.check_size(instrument, position, order)
+        self.check_entry(instrument, position, order, limit)
+
+    # --- amends -----------------------------------------------------------------------
 
     def amend_order(
         self, account: int, symbol: int, order_id: int, price: int = NONE, quantity: int = NONE,
-        leaves: int = NONE, ts: int = NONE,
+        leaves: int = NONE, ts: int = NONE, trigger_price: int = NONE,
     ) -> None:
-        """Change price, total quantity or open quantity of a resting order."""
+        """Change price, total or open quantity, or the trigger of an order that waits."""
 
         def run() -> None:
-            grid = (OFF_GRID, TOO_LARGE)
             self.require(
-                (price, quantity, leaves) != (NONE, NONE, NONE)
+                (price, quantity, leaves, trigger_price) != (NONE, NONE, NONE, NONE)
                 and NONE in (quantity, leaves)
-                and (price == NONE or price > 0 or price in grid)
-                and (quantity == NONE or quantity > 0 or quantity in grid),
+                and all(value == NONE or is_positive(value)
+                        for value in (price, quantity, trigger_price)),
                 RejectReason.MALFORMED,
             )
             instrument = self.find_instrument(symbol)
             position = self.find_account(account).position(instrument)
             self.require(order_id in position.orders, RejectReason.UNKNOWN_ORDER)
             order = position.orders[order_id]
-            self.check_open(instrument, position, order.reduce_only)
-            self.require(price != OFF_GRID, RejectReason.OFF_TICK)
+            self.check_amend_suits(order, price, (quantity, leaves), trigger_price)
+            self.check_open(
+                instrument, position, reduce_only=order.reduce_only,
+                suits_auction=self.suits_auction(order),
+            )
+            self.require(OFF_GRID not in (price, trigger_price), RejectReason.OFF_TICK)
             self.require(OFF_GRID not in (quantity, leaves), RejectReason.OFF_LOT)
-            self.amend(instrument, position, order, price, quantity, leaves)
+            self.amend(instrument, position, order, price, quantity, leaves, trigger_price)
             self.retry_waiting()
 
         self.execute(Command.AMEND, ts, run, account, symbol, order_id)
 
+    def check_amend_suits(
+        self, order: Order, price: int, sizes: tuple[int, int], trigger_price: int
+    ) -> None:
+        """Refuse to change what an order of this kind does not have, or has no more."""
+        is_moving = order.stage is Stage.PENDING and order.peak == NONE
+        self.require(
+            (trigger_price == NONE or is_moving)
+            and (price == NONE or not order.is_market)
+            and (sizes == (NONE, NONE) or not order.close_position),
+            RejectReason.MALFORMED,
+        )
+
     def amend(
         self, instrument: Instrument, position: Position, order: Order, price: int,
-        quantity: int, leaves: int,
+        quantity: int, leaves: int, trigger_price: int,
     ) -> None:
         new_price = order.price if price == NONE else price
         new_leaves = order.leaves
@@ -367,33 +224,47 @@ class OrderEntry(Liquidation):
         if new_leaves <= 0 and new_leaves != TOO_LARGE:
             self.cancel_order(order, CancelReason.AMEND)
             return
-        if new_price == order.price and new_leaves != TOO_LARGE and new_leaves <= order.leaves:
+        total = TOO_LARGE if new_leaves == TOO_LARGE else order.filled + new_leaves
+        changed = replace(order, price=new_price, quantity=total, leaves=new_leaves)
+        if order.is_waiting:
+            if trigger_price != NONE:
+                changed.trigger_price = trigger_price
+            self.amend_waiting(instrument, position, order, changed)
+        elif new_price == order.price and new_leaves != TOO_LARGE and new_leaves <= order.leaves:
             # In place: the order keeps its turn.
-            order.quantity = order.filled + new_leaves
-            order.leaves = new_leaves
-            self.emit_amended(order)
+            self.take_over_changes(order, changed)
             self.order_changed(order)
-            return
-        filled = order.filled
-        wanted = TOO_LARGE if new_leaves == TOO_LARGE else filled + new_leaves
-        changed = Order(
-            order.account, order.symbol, order.order_id, order.side, order.type, new_price,
-            wanted, new_leaves, order.time_in_force, order.post_only, order.reduce_only,
-            order.stp,
-        )
+        else:
+            self.amend_resting(instrument, position, order, changed)
+
+    def amend_waiting(
+        self, instrument: Instrument, position: Position, order: Order, changed: Order
+    ) -> None:
+        """Change an untriggered order, which keeps its arrival."""
+        self.check_limits(instrument, position, changed, is_new=False)
+        self.check_terms(changed)
+        self.take_out(order)
+        self.take_over_changes(order, changed)
+        self.order_changed(order)
+        self.let_wait(order)
+
+    def amend_resting(
+        self, instrument: Instrument, position: Position, order: Order, changed: Order
+    ) -> None:
+        """Let a changed order enter anew."""
         self.check_limits(instrument, position, changed, is_new=False)
         self.check_size(instrument, position, changed)
-        self.check_entry(instrument, position, changed, new_price, without=order)
-        instrument.book.remove(order)
-        order.price, order.leaves, order.quantity = changed.price, changed.leaves, changed.quantity
-        self.emit_amended(order)
-        self.enter(position, order, new_price)
+        self.check_entry(instrument, position, changed, changed.price, without=order)
+        self.take_off(order)
+        self.take_over_changes(order, changed)
+        self.enter(position, order, order.price)
 
-    def emit_amended(self, order: Order) -> None:
-        self.emit(
-            EventKind.ORDER_AMENDED, order.account, order.symbol, order.order_id, order.price,
-            order.quantity, order.leaves,
-        )
+    def take_over_changes(self, order: Order, changed: Order) -> None:
+        order.price, order.trigger_price = changed.price, changed.trigger_price
+        order.quantity, order.leaves = changed.quantity, changed.leaves
+        self.emit_amended(order)
+
+    # --- cancels ----------------------------------------------------------------------
 
     def cancel(self, account: int, symbol: int, order_id: int, ts: int = NONE) -> None:
         def run() -> None:
@@ -404,19 +275,28 @@ class OrderEntry(Liquidation):
 
         self.execute(Command.CANCEL, ts, run, account, symbol, order_id)
 
-    def cancel_all(self, account: int = NONE, symbol: int = NONE, ts: int = NONE) -> None:
-        """Cancel by account and symbol (NONE: all), in order of account, symbol, acceptance."""
+    def cancel_all(
+        self, account: int = NONE, symbol: int = NONE, ts: int = NONE, side: int = NONE
+    ) -> None:
+        """Cancel by account, symbol and side (NONE: all)."""
 
         def run() -> None:
             if symbol != NONE:
                 self.find_instrument(symbol)
             if account != NONE:
                 self.find_account(account)
-            for owner in sorted(self.accounts) if account == NONE else [account]:
-                positions = self.accounts[owner].positions
-                for each in sorted(positions):
-                    if symbol in (NONE, each):
-                        for order in list(positions[each].orders.values()):
-                            self.cancel_order(order, CancelReason.USER)
+            self.cancel_matching(account, symbol, side, CancelReason.USER)
 
         self.execute(Command.CANCEL_ALL, ts, run, account, symbol)
+
+    def cancel_matching(
+        self, account: int, symbol: int, side: int, reason: CancelReason
+    ) -> None:
+        """Cancel what matches, in order of account, symbol, acceptance."""
+        for owner in sorted(self.accounts) if account == NONE else [account]:
+            positions = self.accounts[owner].positions
+            for each in sorted(positions):
+                if symbol in (NONE, each):
+                    self.cancel_each(
+                        [order for order in positions[each].orders.values()
+                         if side in (NONE, order.side)], reason)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import NamedTuple
 
 from engine.messages import (
     NONE,
@@ -13,9 +15,11 @@ from engine.messages import (
     Side,
     StpMode,
     TimeInForce,
+    TriggerBy,
 )
 from engine.reference.book import Book
 from engine.reference.margin import Schedule
+from engine.reference.trigger_file import TriggerFile
 
 #: Margin-call levels (margin_ratio, 1e-8 units) and the hysteresis under which they clear.
 MARGIN_CALL_LEVELS = (80_000_000,)
@@ -26,6 +30,17 @@ EXIT_BUFFER = 0
 RETRIES_PER_COMMAND = 32
 #: Leverage of an account that never set one: this, or tier 1's maximum if that is less.
 DEFAULT_LEVERAGE = 20 * 10**8
+#: Most parts in which an iceberg may be shown.
+ICEBERG_PARTS = 100
+
+MARKET_TYPES = (
+    OrderType.MARKET, OrderType.STOP_MARKET, OrderType.TAKE_PROFIT_MARKET,
+    OrderType.TRAILING_STOP_MARKET,
+)
+#: Halts under which nothing is triggered.
+ASLEEP = (HaltMode.CANCEL_ONLY, HaltMode.ALL, HaltMode.AUCTION)
+#: Halts under which nothing is liquidated.
+NO_LIQUIDATION = (HaltMode.NO_LIQUIDATION, HaltMode.ALL, HaltMode.AUCTION)
 
 
 class Rejected(Exception):
@@ -68,6 +83,9 @@ class Instrument:
     price_band: int  # 1e-8 of mark, NONE: no band
     max_order_quantity: int  # lots, NONE: no limit
     max_open_orders: int  # NONE: no limit
+    min_order_quantity: int  # lots, NONE: no limit
+    min_order_notional: int  # minor units, NONE: no limit
+    max_order_notional: int  # minor units, NONE: no limit
     schedule: Schedule
     mark: int = NONE
     index_price: int = NONE
@@ -75,6 +93,8 @@ class Instrument:
     last_price: int = NONE
     halt: HaltMode = HaltMode.NONE
     book: Book = field(default_factory=Book)
+    triggers: dict[TriggerBy, TriggerFile] = field(
+        default_factory=lambda: {by: TriggerFile() for by in TriggerBy})
     fund: HousePosition = field(default_factory=HousePosition)
     external: HousePosition = field(default_factory=HousePosition)
 
@@ -84,6 +104,25 @@ class Instrument:
 
     def value_at_tick(self, quantity: int, price: int) -> int:
         return self.value(quantity, price * self.marks_per_tick)
+
+
+class Stage(Enum):
+    """Where an order is in its life."""
+
+    PENDING = auto()  # conditional and untriggered
+    TRIGGERED = auto()  # waits for its activation, inside the command that set it off
+    TAKING = auto()  # about to be entered, or sweeping the book
+    RESTING = auto()
+    DEAD = auto()
+
+
+class Attached(NamedTuple):
+    """A take profit or stop loss that waits for its entry's first fill; only its id is taken."""
+
+    order_id: int
+    trigger_price: int  # mark ticks
+    trigger_by: TriggerBy
+    price: int  # ticks, NONE: a market order
 
 
 @dataclass(eq=False)
@@ -100,10 +139,98 @@ class Order:
     post_only: bool
     reduce_only: bool
     stp: StpMode
+    trigger_price: int = NONE  # mark ticks; of a trailing stop: from where on it is active
+    trigger_by: int = NONE  # a `TriggerBy` of every conditional order
+    callback_rate: int = NONE  # 1e-8 units, of a trailing stop
+    display_quantity: int = NONE  # lots, of an iceberg
+    expire_ts: int = NONE
+    close_position: bool = False
+    oco: int = NONE  # number of its one-cancels-other group
+    parent: int = NONE  # a bracket's child: order id of the entry
+    arrival: int = 0  # number among all accepted orders
+    stage: Stage = Stage.TAKING
+    shown: int = 0  # lots left of the part that an iceberg shows
+    peak: int = NONE  # mark ticks, of an active trailing stop: the best price since
+    group: Group | None = None
+    bracket: Bracket | None = None  # of which it is the entry or a child
 
     @property
     def filled(self) -> int:
         return self.quantity - self.leaves
+
+    @property
+    def displayed(self) -> int:
+        """Lots on show in the book; what is taken off otherwise than by trades is hidden first."""
+        if self.stage is not Stage.RESTING:
+            return 0
+        return self.leaves if self.display_quantity == NONE else min(self.shown, self.leaves)
+
+    @property
+    def hidden(self) -> int:
+        return self.leaves - self.displayed if self.stage is Stage.RESTING else 0
+
+    @property
+    def is_market(self) -> bool:
+        return self.type in MARKET_TYPES
+
+    @property
+    def is_conditional(self) -> bool:
+        return self.type not in (OrderType.LIMIT, OrderType.MARKET)
+
+    @property
+    def may_rest(self) -> bool:
+        return not self.is_market and self.time_in_force in (TimeInForce.GTC, TimeInForce.GTD)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it is conditional and not activated yet."""
+        return self.stage in (Stage.PENDING, Stage.TRIGGERED)
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether it goes with the position even while it waits."""
+        return self.close_position or self.parent != NONE
+
+
+@dataclass(eq=False)
+class Group:
+    """Orders of which one cancels the other; a bracket's children form one without a number."""
+
+    number: int  # NONE for a bracket's
+    members: list[Order] = field(default_factory=list)  # in order of arrival
+
+
+@dataclass(eq=False)
+class Bracket:
+    """An entry with its take profit and stop loss."""
+
+    entry: Order
+    take_profit: Attached | None  # None: not wanted, or armed
+    stop_loss: Attached | None
+    armed_lots: int = 0
+    armed_take_profit: Order | None = None
+    armed_stop_loss: Order | None = None
+    is_over: bool = False  # the entry's further fills change nothing
+
+    @property
+    def children(self) -> list[Order]:
+        """The armed children, dead or alive, take profit first."""
+        both = (self.armed_take_profit, self.armed_stop_loss)
+        return [child for child in both if child is not None]
+
+
+@dataclass(eq=False)
+class Protection:
+    """Market-maker protection: how much may trade against the maker in a window of time."""
+
+    window: int  # ns
+    quantity: int  # lots, NONE: no limit
+    count: int  # trades, NONE: no limit
+    freeze: int  # ns, 0: until it is set anew
+    start: int = NONE  # of the window that is open
+    lots: int = 0
+    trades: int = 0
+    frozen_until: int = 0  # MONEY_MAX: for good
 
 
 @dataclass(eq=False)
@@ -132,15 +259,22 @@ class Position:
     leverage: int = 0  # 0: the default
     margin_mode: MarginMode = MarginMode.CROSS
     orders: dict[int, Order] = field(default_factory=dict)  # in order of acceptance
+    resting: dict[Order, None] = field(default_factory=dict)  # those on the book
+    bound: dict[Order, None] = field(default_factory=dict)  # those that go with the position
+    groups: dict[int, Group] = field(default_factory=dict)  # one-cancels-other, by number
+    protection: Protection | None = None
 
 
 @dataclass(eq=False)
 class Account:
     id: int
     margin_mode: MarginMode
+    stp_group: int = NONE
+    dead_man_due: int = NONE  # when all its orders are cancelled
     wallets: dict[int, Pool] = field(default_factory=dict)  # by asset
     positions: dict[int, Position] = field(default_factory=dict)  # by symbol
     orders: dict[int, Order] = field(default_factory=dict)  # live, of all symbols
+    reserved: set[int] = field(default_factory=set)  # ids of unarmed children
 
     def wallet(self, asset: int) -> Pool:
         if asset not in self.wallets:

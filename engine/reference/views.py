@@ -1,4 +1,4 @@
-"""What can be read: accounts, positions, books, totals, and the digest of the whole state.
+"""What can be read: accounts, positions, books, totals.
 
 Reads compute from the current marks, so they are never stale. All ints; see
 `engine.render` for how they are shown.
@@ -6,23 +6,22 @@ Reads compute from the current marks, so they are never stale. All ints; see
 
 from __future__ import annotations
 
-import hashlib
+from itertools import islice
 
 from engine.messages import (
     NONE,
     RATE_SCALE,
     AccountStatus,
-    MarginMode,
-    OrderStatus,
     RejectReason,
     Side,
 )
-from engine.reference.liquidation import Liquidation, is_due
+from engine.reference.auction import Auction
+from engine.reference.liquidation import is_due
 from engine.reference.margin import ceil_div, floor_div
-from engine.reference.state import Account, Instrument, Order, Pool, Position
+from engine.reference.state import Account, Attached, Instrument, Order, Pool, Position
 
 
-class Views(Liquidation):
+class Views(Auction):
     """Queries. They raise `LookupError` for what is unknown."""
 
     def _account(self, account: int) -> Account:
@@ -209,30 +208,58 @@ class Views(Liquidation):
                 "order_id": order.order_id, "symbol": order.symbol, "side": int(order.side),
                 "type": int(order.type), "price": order.price, "quantity": order.quantity,
                 "filled": order.filled, "leaves": order.leaves,
-                "status": int(
-                    OrderStatus.PARTIALLY_FILLED if order.filled else OrderStatus.OPEN),
+                "status": int(self.status_of(order)),
                 "time_in_force": int(order.time_in_force), "post_only": int(order.post_only),
                 "reduce_only": int(order.reduce_only), "stp": int(order.stp),
+                **self.special_terms(order),
             }
             for symbol in sorted(owner.positions)
             for order in owner.positions[symbol].orders.values()
         ]
 
-    def _instrument(self, symbol: int) -> Instrument:
+    @staticmethod
+    def special_terms(order: Order) -> dict[str, int]:
+        """What not every order has; NONE for what this one has not."""
+        attached: tuple[Attached | None, Attached | None] = (None, None)
+        if order.bracket is not None and order is order.bracket.entry:
+            attached = (order.bracket.take_profit, order.bracket.stop_loss)
+        take_profit, stop_loss = (
+            NONE if terms is None else terms.order_id for terms in attached)
+        return {
+            "displayed": order.displayed, "trigger_price": order.trigger_price,
+            "trigger_by": int(order.trigger_by), "callback_rate": order.callback_rate,
+            "trailing_price": order.peak, "display_quantity": order.display_quantity,
+            "expire_ts": order.expire_ts, "close_position": int(order.close_position),
+            "oco": order.oco, "parent_order_id": order.parent, "take_profit": take_profit,
+            "stop_loss": stop_loss,
+        }
+
+    def instrument_at(self, symbol: int) -> Instrument:
+        """The instrument of an index that a query names."""
         if not 0 <= symbol < len(self.instruments):
             raise LookupError(RejectReason.UNKNOWN_SYMBOL)
         return self.instruments[symbol]
 
     def book_levels(self, symbol: int, side: int, depth: int) -> list[tuple[int, list]]:
-        """Best `depth` levels of a side: (price, [(account, order_id, leaves), ...])."""
-        book = self._instrument(symbol).book
+        """Best `depth` levels of a side: (price, [(account, order_id, displayed, leaves), ...])."""
+        levels = self.instrument_at(symbol).book.level_orders(Side(side))
         return [
-            (price, [(o.account, o.order_id, o.leaves) for o in book.levels[Side(side)][price]])
-            for price in book.prices(Side(side))[:depth]
+            (price, [(o.account, o.order_id, o.displayed, o.leaves) for o in orders])
+            for price, orders in islice(levels, depth)
         ]
 
+    def auction_view(self, symbol: int) -> dict[str, int]:
+        """The indicative price and what would trade at it; NONE where nothing would."""
+        instrument = self.instrument_at(symbol)
+        found = self.equilibrium(instrument)
+        price, lots, imbalance = (NONE, NONE, NONE) if found is None else found
+        return {
+            "halt": int(instrument.halt), "price": price, "quantity": lots,
+            "imbalance": imbalance, "reference_price": self.auction_reference(instrument),
+        }
+
     def instrument_view(self, symbol: int) -> dict:
-        instrument = self._instrument(symbol)
+        instrument = self.instrument_at(symbol)
         return {
             "mark_price": instrument.mark, "index_price": instrument.index_price,
             "last_price": instrument.last_price, "feed_seq": instrument.feed_seq,
@@ -247,7 +274,7 @@ class Views(Liquidation):
         """Rows of (min, max, rate, leverage, deduction times 1e8)."""
         return [
             (t.min_notional, t.max_notional, t.maintenance_rate, t.max_leverage, t.deduction)
-            for t in self._instrument(symbol).schedule.tiers
+            for t in self.instrument_at(symbol).schedule.tiers
         ]
 
     def queue_view(self) -> list[tuple[int, int, int, int, int, int, int]]:
@@ -263,10 +290,10 @@ class Views(Liquidation):
         """(account, score, lots) of the holders of a side, first to be closed first."""
         return [
             (position.account, score, abs(position.quantity))
-            for score, position in self.adl_ranking(self._instrument(symbol), Side(side))
+            for score, position in self.adl_ranking(self.instrument_at(symbol), Side(side))
         ]
 
-    # --- totals and digest ------------------------------------------------------------
+    # --- totals -----------------------------------------------------------------------
 
     def insurance_balance(self, asset: int) -> int:
         """Balance of the insurance fund."""
@@ -297,104 +324,9 @@ class Views(Liquidation):
 
     def position_totals(self, symbol: int) -> tuple[int, int, int]:
         """Net lots held by (accounts, fund, external account); they sum to zero."""
-        instrument = self._instrument(symbol)
+        instrument = self.instrument_at(symbol)
         held = sum(
             account.positions[symbol].quantity
             for account in self.accounts.values() if symbol in account.positions
         )
         return held, instrument.fund.quantity, instrument.external.quantity
-
-    def digest(self) -> bytes:
-        """Hash of the logical state: a canonical walk, 8 bytes little-endian an integer.
-
-        Rows that hold nothing but defaults are left out, so it makes no difference
-        whether anybody ever looked at them.
-        """
-        out: list[int] = [self.ts, self.trade_id, len(self.assets), len(self.instruments)]
-        for asset in self.assets:
-            out += [asset.deposits, asset.withdrawals, asset.insurance, asset.fees,
-                    asset.rounding, asset.external]
-        for instrument in self.instruments:
-            self.digest_instrument(instrument, out)
-        for account in sorted(self.accounts):
-            self.digest_account(self.accounts[account], out)
-        for pool in self.waiting:
-            out += [pool.account, pool.asset, pool.symbol]
-        data = b"".join(value.to_bytes(8, "little", signed=True) for value in out)
-        return hashlib.blake2b(data, digest_size=16).digest()
-
-    def digest_instrument(self, instrument: Instrument, out: list[int]) -> None:
-        out += [
-            instrument.settle, instrument.marks_per_tick, instrument.unit_value,
-            instrument.maker_fee, instrument.taker_fee, instrument.liquidation_fee,
-            instrument.price_band, instrument.max_order_quantity, instrument.max_open_orders,
-            instrument.schedule.rule, len(instrument.schedule.tiers),
-        ]
-        for tier in instrument.schedule.tiers:
-            out += [tier.min_notional, tier.max_notional, tier.maintenance_rate,
-                    tier.max_leverage]
-        out += [
-            instrument.mark, instrument.index_price, instrument.last_price,
-            instrument.feed_seq, instrument.halt, instrument.fund.quantity,
-            instrument.fund.entry_value, instrument.external.quantity,
-            instrument.external.entry_value,
-        ]
-        for side in Side:
-            for order in instrument.book.orders(side):
-                out += [order.price, order.account, order.order_id]
-
-    def digest_account(self, account: Account, out: list[int]) -> None:
-        out += [account.id, account.margin_mode]
-        for asset in sorted(account.wallets):
-            pool = account.wallets[asset]
-            if pool.balance or pool.call_level or pool.in_queue:
-                out += [asset, *self.pool_digest(pool)]
-        for symbol in sorted(account.positions):
-            position = account.positions[symbol]
-            pool = position.isolated
-            is_default = (position.leverage == 0 and position.margin_mode is account.margin_mode)
-            if position.quantity == 0 and not position.orders and not pool.balance and is_default:
-                continue
-            out += [
-                symbol, position.quantity, position.entry_value, position.leverage,
-                position.margin_mode, *self.pool_digest(pool),
-            ]
-            for order in position.orders.values():
-                self.digest_order(order, out)
-
-    @staticmethod
-    def pool_digest(pool: Pool) -> list[int]:
-        return [
-            pool.balance, pool.call_level, pool.in_queue, pool.is_waiting, pool.is_bankrupt,
-            pool.steps if pool.in_queue else 0,
-        ]
-
-    def digest_order(self, order: Order, out: list[int]) -> None:
-        out += [
-            order.order_id, order.side, order.price, order.quantity, order.leaves,
-            order.time_in_force, order.post_only, order.reduce_only, order.stp,
-        ]
-
-    # --- invariants -------------------------------------------------------------------
-
-    def check(self) -> None:
-        """Assert what must hold between commands; O(everything)."""
-        for asset in range(len(self.assets)):
-            assert self.totals_view(asset)["drift"] == 0, self.totals_view(asset)
-        for instrument in self.instruments:
-            assert sum(self.position_totals(instrument.index)) == 0
-            bid, ask = (instrument.book.best_price(side) for side in Side)
-            assert NONE in (bid, ask) or bid < ask, f"crossed: {bid} >= {ask}"
-        for pool in self.all_pools():
-            if self.positions_of(pool) and not pool.in_queue:
-                assert not is_due(*self.measure(pool)), f"missed breach: {pool}"
-        for account in self.accounts.values():
-            for position in account.positions.values():
-                assert position.margin_mode is MarginMode.ISOLATED or not position.isolated.balance
-                assert position.quantity or position.isolated.balance <= 0, position
-                assert position.quantity or not position.entry_value, position
-                for order in position.orders.values():
-                    assert 0 < order.leaves <= order.quantity
-                    assert account.orders[order.order_id] is order
-
-

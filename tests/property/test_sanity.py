@@ -25,13 +25,17 @@ class Watcher:
     def __init__(self, core: str) -> None:
         self.exchange = Exchange(core=core)
         self.held: dict[tuple[int, str], Fraction] = {}
+        #: Margin mode of an account (symbol "") and of its symbols.
+        self.modes: dict[tuple[int, str], str] = {}
 
     def apply(self, command: Command) -> tuple[list[Event], list[str]]:
         key = (command.get("account", 0), command.get("symbol", ""))
         held = self.held.get(key, Fraction(0))
         events = self.exchange.apply(command)
         for event in events:
-            if event["event"] == "position":
+            if event["event"] in ("account_opened", "margin_mode_changed"):
+                self.modes[event["account"], event.get("symbol", "")] = event["margin_mode"]
+            elif event["event"] == "position":
                 self.held[event["account"], event["symbol"]] = Fraction(event["quantity"])
         return events, [*self.sender_is_safe(command, held, events),
                         *self.liquidations_are_clean(events), *self.others_are_safe(events)]
@@ -39,6 +43,10 @@ class Watcher:
     @staticmethod
     def sender_is_safe(command: Command, held: Fraction, events: list[Event]) -> list[str]:
         started = {event["account"] for event in events if event["event"] == "liquidation_started"}
+        # Whom somebody else's liquidation deleverages, or whose older orders it hits, may be next.
+        started -= {event["account"] for event in events if event["event"] == "adl"}
+        started -= {event["maker_account"] for event in events
+                    if event["event"] == "trade" and event["liquidation"]}
         if command.get("account") not in started:
             return []
         if command["cmd"] in HARMLESS:
@@ -69,10 +77,16 @@ class Watcher:
                     wrong.append("a step closed more than it set out to")
         return wrong
 
+    def is_cross(self, account: int, symbol: str) -> bool:
+        return self.modes.get((account, symbol), self.modes[account, ""]) == "cross"
+
     def others_are_safe(self, events: list[Event]) -> list[str]:
         wrong = []
+        # What a maker's older orders cost it in the same command is another matter.
+        makers = {event["maker_account"] for event in events if event["event"] == "trade"}
         for event in events:
-            if event["event"] == "adl":
+            if (event["event"] == "adl" and event["account"] not in makers
+                    and self.is_cross(event["account"], event["symbol"])):
                 asset = self.exchange.instrument(event["symbol"]).settle.name
                 reply = self.exchange.query({"query": "account", "account": event["account"]})
                 figures = reply["assets"].get(asset)

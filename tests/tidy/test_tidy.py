@@ -29,7 +29,7 @@ CIMPORTS = {
     "tables": "types fixed",
     "events": "types fixed",
     "tiers": "types fixed",
-    "book": "types fixed tables",
+    "book": "types memory fixed tables",
     "orderbook": "types fixed tables book",
 }
 # From here on each module may use all above it, but for the standalone order book.

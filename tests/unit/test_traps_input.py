@@ -134,10 +134,10 @@ def test_time_is_that_of_the_commands(market: Desk) -> None:
     assert market.exchange.ts == 1_700_000_000_000_000_000
 
 
-def test_unbuilt_fields_are_refused_not_dropped(market: Desk) -> None:
-    """A field that is not built yet is dropped, and the order goes in without it."""
-    for fields in ({"trigger_price": "110"}, {"display_quantity": "1"}, {"close_position": True},
-                   {"expire_ts": 5, "time_in_force": "gtd"}, {"callback_rate": "0.1"},
+def test_fields_that_do_not_belong_are_refused_not_dropped(market: Desk) -> None:
+    """A field without meaning for an order is dropped, and the order goes in without it."""
+    for fields in ({"trigger_price": "110"}, {"display_quantity": "3"}, {"close_position": True},
+                   {"expire_ts": 5}, {"time_in_force": "gtd"}, {"callback_rate": "0.1"},
                    {"trigger_by": "last"}):
         assert market.refusal("order", account=1, symbol="BTC", order_id=1, side="buy",
-                              type="limit", quantity="2", price="90", **fields) == "unsupported"
+                              type="limit", quantity="2", price="90", **fields) == "malformed"

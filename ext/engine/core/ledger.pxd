@@ -124,6 +124,7 @@ cdef class Ledger(Desk):
     cdef int32_t position_at(self, int32_t account, int32_t symbol) except -1
     cdef int32_t pool_of(self, int32_t position) except -1
     cdef int64_t leverage_of(self, int32_t position) noexcept
+    cdef int64_t opening_leverage(self, int32_t position, int64_t lots) except? -1
 
     # notes of what changed
     cdef int64_t *emit(self, int kind) except NULL

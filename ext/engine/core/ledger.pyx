@@ -12,7 +12,9 @@ from engine.core.fixed cimport (
 )
 from engine.core.memory cimport larger
 from engine.core.tables cimport table_free, table_get, table_init, table_put
-from engine.core.tiers cimport initial_margin, isolated_share, maintenance_margin
+from engine.core.tiers cimport (
+    allowed_leverage, initial_margin, isolated_share, maintenance_margin,
+)
 from engine.core.types cimport (
     EVENT_BALANCE, EVENT_INSURANCE, EVENT_ORDER_UPDATE, EVENT_POSITION, MODE_CROSS,
     MODE_ISOLATED, MONEY_MAX, NIL, RATE_SCALE, STATUS_FILLED, STATUS_OPEN,
@@ -149,6 +151,13 @@ cdef class Ledger(Desk):
         return min64(
             DEFAULT_LEVERAGE, self.instruments[row.symbol].schedule.tiers[0].max_leverage)
 
+    # Leverage at which an isolated position of so many lots is opened: its tier caps it.
+    cdef int64_t opening_leverage(self, int32_t position, int64_t lots) except? -1:
+        cdef int32_t symbol = self.positions[position].symbol
+        return allowed_leverage(
+            &self.instruments[symbol].schedule,
+            self.value(symbol, lots, self.instruments[symbol].mark), self.leverage_of(position))
+
     # --- notes of what changed --------------------------------------------------------
 
     cdef int64_t *emit(self, int kind) except NULL:
@@ -276,7 +285,8 @@ cdef class Ledger(Desk):
         row.entry_value = add_checked(row.entry_value, value)
         self.set_quantity(position, add_checked(row.quantity, quantity))
         if row.margin_mode == MODE_ISOLATED:
-            needed = isolated_share(abs64(value), self.leverage_of(position))
+            needed = isolated_share(
+                abs64(value), self.opening_leverage(position, abs64(row.quantity)))
             self.move_to_isolated(position, min64(needed, self.spendable(row.wallet)))
         return 0
 

@@ -25,7 +25,8 @@ cdef class Matching(Ledger):
     cdef int64_t value_at_tick(self, int32_t symbol, int64_t lots, int64_t price) except? -1
     cdef bint value_fits(self, int32_t symbol, int64_t lots, int64_t price) noexcept
     cdef int64_t band_limit(self, int32_t symbol, int side) except? -1
-    cdef int rehearse(self, int32_t taker, int64_t limit, int stp, terms_t *terms) except -1
+    cdef int rehearse(
+        self, int32_t taker, int64_t limit, int stp, terms_t *terms, list fills=*) except -1
 
     cdef int64_t rehearse_reduce_only(
         self, int32_t maker, int64_t fill, int64_t taken, dict held, int32_t taker

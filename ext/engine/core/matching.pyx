@@ -7,7 +7,7 @@ from engine.core.fixed cimport (
 )
 from engine.core.ledger cimport instrument_t, position_t
 from engine.core.tables cimport table_remove
-from engine.core.tiers cimport initial_margin
+from engine.core.tiers cimport initial_margin, trade_fee
 from engine.core.types cimport (
     CANCEL_REDUCE_ONLY, EVENT_ORDER_CANCELED, EVENT_TRADE, INSURANCE_INVENTORY, MODE_CROSS,
     MODE_ISOLATED, MONEY_MAX, NIL, NONE, RATE_SCALE, SIDE_BUY, SIDE_SELL, STP_CANCEL_BOTH,
@@ -131,8 +131,7 @@ cdef class Matching(Ledger):
         cdef int64_t worth = self.value_at_tick(symbol, lots, price)
         # Fees round up, so a rebate (a negative fee) is rounded down in size. A
         # liquidation pays the liquidation fee instead of the taker fee.
-        cdef int64_t maker_fee = narrow(ceil_div(mul(worth, instrument.maker_fee),
-                                                 wide(RATE_SCALE)))
+        cdef int64_t maker_fee = trade_fee(worth, instrument.maker_fee)
         cdef int64_t taker_fee = 0
         cdef int32_t maker_position = self.tickets[maker].position
         cdef int32_t taker_position = self.tickets[taker].position
@@ -140,7 +139,7 @@ cdef class Matching(Ledger):
         cdef bint is_fund = taker_position < 0
         cdef int64_t *out
         if not self.tickets[taker].is_liquidation:
-            taker_fee = narrow(ceil_div(mul(worth, instrument.taker_fee), wide(RATE_SCALE)))
+            taker_fee = trade_fee(worth, instrument.taker_fee)
         self.traded_value = add_checked(self.traded_value, worth)
         self.trade_id += 1
         out = self.emit(EVENT_TRADE)
@@ -216,8 +215,11 @@ cdef class Matching(Ledger):
     # What a sweep of this order would do now; nothing changes. Own orders are stepped over
     # under cancel_maker, taken off the quantity under decrement, end the sweep under
     # cancel_taker and cancel_both, and count like any other under none. Reduce-only makers
-    # count for what their positions, as they would be by then, let them trade.
-    cdef int rehearse(self, int32_t taker, int64_t limit, int stp, terms_t *terms) except -1:
+    # count for what their positions, as they would be by then, let them trade. `fills` gets
+    # (maker row, lots) one by one.
+    cdef int rehearse(
+        self, int32_t taker, int64_t limit, int stp, terms_t *terms, list fills=None
+    ) except -1:
         cdef order_t *order = &self.orders[taker]
         cdef instrument_t *instrument = &self.instruments[order.symbol]
         cdef int sign = 1 if order.side == SIDE_BUY else -1
@@ -249,6 +251,8 @@ cdef class Matching(Ledger):
                     fill = self.rehearse_reduce_only(row, fill, terms.lots, held, taker)
                 terms.lots += fill
                 wanted -= fill
+                if fills is not None:
+                    fills.append((row, fill))
                 worth = mul_wide(mul_wide(mul(fill, maker.price), instrument.marks_per_tick),
                                  instrument.unit_value)
                 total = add(total, worth)

@@ -43,6 +43,8 @@ cdef class Orders(Liquidation):
     cdef int check_outcome(self, int32_t order, int64_t limit) except -2
     cdef int check_isolated_opening(
         self, int32_t position, const terms_t *terms, int64_t opened) except -2
+    cdef int check_sale_below_mark(self, int32_t position, const terms_t *terms) except -2
+    cdef int check_isolated_self_trade(self, int32_t order, int64_t limit) except -2
     cdef int enter(self, int32_t order, int64_t limit) except -1
     cdef int emit_amended(self, int32_t order) except -1
     cdef int cancel_of_account(self, int32_t account, int64_t symbol) except -1

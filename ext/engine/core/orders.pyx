@@ -4,24 +4,27 @@ from engine.errors import InvariantViolation
 
 from engine.core.book cimport best_price, order_t, ticket_t, within_limit
 from engine.core.fixed cimport (
-    abs64, add, add_checked, ceil_div, i128, max64, mul, mul_div_ceil, mul_div_floor, mul_wide,
-    narrow, neg, sub_checked, wide,
+    abs64, add, add_checked, i128, max64, mul, mul_div_ceil, mul_div_floor, mul_wide,
+    neg, sub_checked, wide,
 )
 from engine.core.ledger cimport instrument_t, position_t
 from engine.core.matching cimport terms_t
 from engine.core.tables cimport table_get, table_put
-from engine.core.tiers cimport isolated_share, maintenance_margin, schedule_t, tier_index
+from engine.core.tiers cimport (
+    isolated_fill, isolated_pay, isolated_share, isolated_t, maintenance_margin, schedule_t,
+    tier_index, trade_fee,
+)
 from engine.core.types cimport (
     ACCEPTED, CANCEL_AMEND, CANCEL_IOC, CANCEL_REDUCE_ONLY, CANCEL_USER, EVENT_ORDER_ACCEPTED,
     EVENT_ORDER_AMENDED, EVENT_REJECTED, HALT_ALL, HALT_CANCEL_ONLY, MODE_CROSS, MODE_ISOLATED,
-    MONEY_MAX, NIL, NONE, OFF_GRID, RATE_SCALE, REJECT_ACCOUNT_LIQUIDATING,
+    MONEY_MAX, NIL, NONE, OFF_GRID, REJECT_ACCOUNT_LIQUIDATING,
     REJECT_DUPLICATE_ORDER_ID, REJECT_FOK_UNFILLABLE, REJECT_HALTED, REJECT_INSUFFICIENT_MARGIN,
     REJECT_LEVERAGE, REJECT_MALFORMED, REJECT_NO_MARK_PRICE, REJECT_OFF_LOT, REJECT_OFF_TICK,
     REJECT_ORDER_LIMIT, REJECT_OVERFLOW, REJECT_POST_ONLY_WOULD_CROSS, REJECT_PRICE_BAND,
     REJECT_QUANTITY_LIMIT, REJECT_REDUCE_ONLY, REJECT_TIER_LIMIT, REJECT_UNKNOWN_ACCOUNT,
-    REJECT_UNKNOWN_ORDER, REJECT_UNKNOWN_SYMBOL, REJECT_UNSUPPORTED, SIDE_BUY, STP_CANCEL_MAKER,
-    STP_CANCEL_TAKER, STP_DECREMENT, STP_NONE, TIF_FOK, TIF_GTC, TIF_IOC, TOO_LARGE, TYPE_LIMIT,
-    TYPE_MARKET,
+    REJECT_UNKNOWN_ORDER, REJECT_UNKNOWN_SYMBOL, REJECT_UNSUPPORTED, SIDE_BUY, SIDE_SELL,
+    STP_CANCEL_MAKER, STP_CANCEL_TAKER, STP_DECREMENT, STP_NONE, TIF_FOK, TIF_GTC, TIF_IOC,
+    TOO_LARGE, TYPE_LIMIT, TYPE_MARKET,
 )
 
 
@@ -301,8 +304,13 @@ cdef class Orders(Liquidation):
         cdef int64_t rest, rest_value, rest_loss, cost, equity, maintenance
         cdef int64_t room = self.reducible(row)
         cdef int reason
-        if room == 0 and position.margin_mode == MODE_CROSS:
-            return ACCEPTED
+        cdef bint is_sale_below_mark = False
+        if position.margin_mode == MODE_CROSS:
+            is_sale_below_mark = order.side == SIDE_SELL and (
+                order.price == NONE
+                or mul(order.price, instrument.marks_per_tick) < wide(instrument.mark))
+            if room == 0 and not is_sale_below_mark:
+                return ACCEPTED
         self.rehearse(
             row, limit, STP_CANCEL_MAKER if order.stp == STP_NONE else order.stp, &terms)
         rest = order.leaves - terms.lots
@@ -320,18 +328,46 @@ cdef class Orders(Liquidation):
             reason = self.check_isolated_opening(ticket.position, &terms, terms.lots - room)
             if reason != ACCEPTED:
                 return reason
+        if (position.margin_mode == MODE_ISOLATED and order.stp == STP_NONE
+                and not order.is_reduce_only):
+            reason = self.check_isolated_self_trade(row, limit)
+            if reason != ACCEPTED:
+                return reason
+        if is_sale_below_mark and terms.loss:
+            reason = self.check_sale_below_mark(ticket.position, &terms)
+            if reason != ACCEPTED:
+                return reason
         if room == 0:
             return ACCEPTED
         # A close: loss against mark and fee must not exceed the pool's equity. The fee of an
         # isolated position is paid by the wallet while it has money.
-        cost = max64(0, narrow(ceil_div(
-            mul(terms.value, instrument.taker_fee), wide(RATE_SCALE))))
+        cost = max64(0, trade_fee(terms.value, instrument.taker_fee))
         if position.margin_mode == MODE_ISOLATED:
             cost = max64(0, cost - self.spendable(position.wallet))
         self.measure(self.pool_of(ticket.position), &equity, &maintenance)
         cost = add_checked(cost, terms.loss)
         if cost > equity:
             return self.refuse(REJECT_INSUFFICIENT_MARGIN, cost, max64(0, equity))
+        return ACCEPTED
+
+    # Refuse a sale after which the pool would be due at once: its initial margin is that of
+    # its own price, maintenance is asked for at the mark.
+    cdef int check_sale_below_mark(self, int32_t position, const terms_t *terms) except -2:
+        cdef int32_t symbol = self.positions[position].symbol
+        cdef instrument_t *instrument = &self.instruments[symbol]
+        cdef int64_t after = sub_checked(self.positions[position].quantity, terms.lots)
+        cdef int64_t equity, needed
+        if after >= 0:
+            return ACCEPTED
+        self.measure(self.pool_of(position), &equity, &needed)
+        equity = sub_checked(equity, add_checked(terms.loss, max64(
+            0, trade_fee(terms.value, instrument.taker_fee))))
+        if self.positions[position].quantity:
+            needed -= self.maintenance(position)
+        needed = add_checked(needed, maintenance_margin(
+            &instrument.schedule, abs64(self.value(symbol, after, instrument.mark))))
+        if equity <= needed:
+            return self.refuse(REJECT_INSUFFICIENT_MARGIN, needed, max64(0, equity))
         return ACCEPTED
 
     # Refuse an isolated opening so far from mark that it would be due at once: the margin
@@ -345,12 +381,52 @@ cdef class Orders(Liquidation):
             held = abs64(self.positions[position].quantity)
             self.measure(self.pool_of(position), &equity, &maintenance)
         equity = add_checked(equity, isolated_share(
-            mul_div_floor(terms.value, opened, terms.lots), self.leverage_of(position)))
+            mul_div_floor(terms.value, opened, terms.lots),
+            self.opening_leverage(position, held + opened)))
         equity = sub_checked(equity, mul_div_ceil(terms.loss, opened, terms.lots))
         needed = maintenance_margin(
             &instrument.schedule,
             self.value(self.positions[position].symbol, held + opened, instrument.mark))
         if equity <= needed:
+            return self.refuse(REJECT_INSUFFICIENT_MARGIN, needed, max64(0, equity))
+        return ACCEPTED
+
+    # Refuse a trade with oneself after which an isolated position would be due at once. It
+    # closes lots at its price and opens them anew there: profit goes to the wallet, and the
+    # margin of the new opening need not bear its loss against mark.
+    cdef int check_isolated_self_trade(self, int32_t row, int64_t limit) except -2:
+        cdef order_t *order = &self.orders[row]
+        cdef instrument_t *instrument = &self.instruments[order.symbol]
+        cdef position_t *position = &self.positions[self.tickets[row].position]
+        cdef int sign = 1 if order.side == SIDE_BUY else -1
+        cdef int32_t maker
+        cdef int64_t lots, worth, equity, needed
+        cdef bint has_own = False
+        cdef terms_t terms
+        cdef isolated_t trial
+        cdef list fills = []
+        self.rehearse(row, limit, STP_NONE, &terms, fills)
+        for maker, _ in fills:
+            has_own = has_own or self.orders[maker].account == order.account
+        if not has_own:
+            return ACCEPTED
+        trial.quantity, trial.entry_value = position.quantity, position.entry_value
+        trial.margin = 0 if position.isolated < 0 else self.pools[position.isolated].balance
+        trial.wallet = self.pools[position.wallet].balance
+        trial.leverage = self.leverage_of(self.tickets[row].position)
+        trial.mark_value = self.value(order.symbol, 1, instrument.mark)
+        trial.schedule = &instrument.schedule
+        for maker, lots in fills:
+            worth = self.value_at_tick(order.symbol, lots, self.orders[maker].price)
+            if self.orders[maker].account == order.account:
+                isolated_fill(&trial, -sign * lots, -sign * worth)
+                isolated_pay(&trial, trade_fee(worth, instrument.maker_fee))
+            isolated_fill(&trial, sign * lots, sign * worth)
+            isolated_pay(&trial, trade_fee(worth, instrument.taker_fee))
+        worth = self.value(order.symbol, trial.quantity, instrument.mark)
+        equity = sub_checked(add_checked(trial.margin, worth), trial.entry_value)
+        needed = maintenance_margin(&instrument.schedule, abs64(worth))
+        if trial.quantity and equity <= needed:
             return self.refuse(REJECT_INSUFFICIENT_MARGIN, needed, max64(0, equity))
         return ACCEPTED
 

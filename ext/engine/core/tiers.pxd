@@ -2,7 +2,10 @@
 
 from libc.stdint cimport int32_t, int64_t
 
-from engine.core.fixed cimport ceil_div, i128, mul, narrow, sub, wide
+from engine.core.fixed cimport (
+    abs64, add_checked, ceil_div, i128, max64, min64, mul, mul_div_ceil, mul_div_floor, narrow,
+    sub, sub_checked, wide,
+)
 from engine.core.types cimport MONEY_MAX, RATE_SCALE
 
 cdef enum:
@@ -39,16 +42,40 @@ cdef inline int64_t maintenance_margin(
     return narrow(ceil_div(sub(mul(notional, tier.rate), tier.deduction), wide(RATE_SCALE)))
 
 
+# A leverage, or what the notional's tier allows if that is less.
+cdef inline int64_t allowed_leverage(
+    const schedule_t *schedule, int64_t notional, int64_t leverage
+) noexcept nogil:
+    return min64(leverage, schedule.tiers[tier_index(schedule, notional)].max_leverage)
+
+
 # notional / leverage, rounded up; leverage at most what the notional's tier allows.
 cdef inline int64_t initial_margin(
     const schedule_t *schedule, int64_t notional, int64_t leverage
 ) except? -1:
-    cdef int64_t allowed = schedule.tiers[tier_index(schedule, notional)].max_leverage
-    if leverage < allowed:
-        allowed = leverage
-    return narrow(ceil_div(mul(notional, RATE_SCALE), wide(allowed)))
+    return narrow(ceil_div(
+        mul(notional, RATE_SCALE), wide(allowed_leverage(schedule, notional, leverage))))
 
 
 # Margin that an opening fill moves to an isolated position: value / leverage, rounded up.
 cdef inline int64_t isolated_share(int64_t value, int64_t leverage) except? -1:
     return narrow(ceil_div(mul(value, RATE_SCALE), wide(leverage)))
+
+
+# Fee of a trade; rounded up, so a rebate (a negative fee) is rounded down in size.
+cdef inline int64_t trade_fee(int64_t worth, int64_t rate) except? -1:
+    return narrow(ceil_div(mul(worth, rate), wide(RATE_SCALE)))
+
+
+# An isolated position and its wallet, to try fills on: what the ledger would make of them.
+cdef struct isolated_t:
+    int64_t quantity             # lots, long > 0
+    int64_t entry_value
+    int64_t margin
+    int64_t wallet
+    int64_t leverage             # the account's; the tier may allow less
+    int64_t mark_value           # of one lot
+    const schedule_t *schedule
+
+cdef int isolated_fill(isolated_t *trial, int64_t quantity, int64_t value) except -1
+cdef int isolated_pay(isolated_t *trial, int64_t fee) except -1

@@ -22,3 +22,42 @@ cdef int schedule_load(schedule_t *schedule, int rule, list rows) except -1:
                 schedule.tiers[k - 1].deduction,
                 mul(tier.min_notional, tier.rate - schedule.tiers[k - 1].rate))
     return 0
+
+
+# Close what a signed fill closes, open the rest.
+cdef int isolated_fill(isolated_t *trial, int64_t quantity, int64_t value) except -1:
+    cdef int sign = 1 if quantity > 0 else -1
+    cdef int64_t held = abs64(trial.quantity)
+    cdef int64_t closing, closing_value, released, profit, moved
+    if trial.quantity and (trial.quantity > 0) != (quantity > 0):
+        closing = min64(held, abs64(quantity))
+        closing_value = sign * mul_div_floor(abs64(value), closing, abs64(quantity))
+        released = mul_div_ceil(trial.entry_value, closing, held)
+        profit = -add_checked(closing_value, released)
+        moved = max64(0, add_checked(mul_div_floor(trial.margin, closing, held), profit))
+        trial.margin = sub_checked(add_checked(trial.margin, profit), moved)
+        trial.wallet = add_checked(trial.wallet, moved)
+        trial.quantity += sign * closing
+        trial.entry_value -= released
+        quantity -= sign * closing
+        value -= closing_value
+    if quantity:
+        trial.quantity = add_checked(trial.quantity, quantity)
+        trial.entry_value = add_checked(trial.entry_value, value)
+        moved = isolated_share(abs64(value), allowed_leverage(
+            trial.schedule, narrow(mul(abs64(trial.quantity), trial.mark_value)),
+            trial.leverage))
+        moved = min64(moved, max64(0, trial.wallet))
+        trial.margin = add_checked(trial.margin, moved)
+        trial.wallet -= moved
+    return 0
+
+
+# From the wallet while it has money, the rest from the margin; a rebate goes to the wallet.
+cdef int isolated_pay(isolated_t *trial, int64_t fee) except -1:
+    cdef int64_t from_wallet = fee
+    if fee > 0:
+        from_wallet = min64(fee, max64(0, trial.wallet))
+    trial.wallet = sub_checked(trial.wallet, from_wallet)
+    trial.margin = sub_checked(trial.margin, fee - from_wallet)
+    return 0

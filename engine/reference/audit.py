@@ -1,0 +1,74 @@
+"""Invariants: what must hold between commands, recomputed from everything there is."""
+
+from __future__ import annotations
+
+from engine.messages import NONE, MarginMode, TriggerBy
+from engine.reference.digest import Digest
+from engine.reference.liquidation import is_due
+from engine.reference.state import ASLEEP, Account, Instrument, Order, Position, Stage
+from engine.reference.trigger_file import is_satisfied
+
+
+class Audit(Digest):
+    """Assertions for tests and audits."""
+
+    def check(self) -> None:
+        """Assert what must hold between commands; O(everything)."""
+        assert not self.collected and not self.triggered
+        assert not self.filled_entries and not self.tripped
+        for asset in range(len(self.assets)):
+            assert self.totals_view(asset)["drift"] == 0, self.totals_view(asset)
+        for instrument in self.instruments:
+            assert sum(self.position_totals(instrument.index)) == 0
+            assert instrument.halt in ASLEEP or not instrument.book.is_crossed(), instrument.index
+        for pool in self.all_pools():
+            if self.positions_of(pool) and not pool.in_queue:
+                assert not is_due(*self.measure(pool)), f"missed breach: {pool}"
+        for account in self.accounts.values():
+            for position in account.positions.values():
+                self.check_position(account, position)
+            assert self.reserved_ids(account) == account.reserved
+
+    def check_position(self, account: Account, position: Position) -> None:
+        assert position.margin_mode is MarginMode.ISOLATED or not position.isolated.balance
+        assert position.quantity or position.isolated.balance <= 0, position
+        assert position.quantity or not position.entry_value, position
+        orders = list(position.orders.values())
+        arrivals = [order.arrival for order in orders]
+        assert arrivals == sorted(arrivals), "orders are listed in order of arrival"
+        assert set(position.resting) == {o for o in orders if o.stage is Stage.RESTING}
+        assert set(position.bound) == {order for order in orders if order.is_bound}
+        for order in orders:
+            assert account.orders[order.order_id] is order
+            assert order.order_id not in account.reserved
+            self.check_order(self.instruments[position.symbol], position, order)
+
+    def check_order(
+        self, instrument: Instrument, position: Position, order: Order
+    ) -> None:
+        assert 0 < order.leaves <= order.quantity
+        assert (order in self.timed_orders) is (order.expire_ts != NONE)
+        assert order.expire_ts == NONE or order.expire_ts > self.ts
+        if order.group is not None:
+            assert order in order.group.members
+            assert order.oco == NONE or position.groups[order.oco] is order.group
+        if order.stage is Stage.RESTING:
+            assert 0 < order.displayed <= order.leaves
+            assert order in instrument.book.levels[order.side][order.price]
+            return
+        # Nothing is left half done: what does not rest waits, and has a reason to.
+        assert order.stage is Stage.PENDING, order
+        reference = self.reference_price(instrument, TriggerBy(order.trigger_by))
+        if reference != NONE and instrument.halt not in ASLEEP:
+            assert not is_satisfied(order, reference), order
+
+    @staticmethod
+    def reserved_ids(account: Account) -> set[int]:
+        """Ids of the unarmed children of an account's live entries."""
+        return {
+            terms.order_id
+            for order in account.orders.values()
+            if order.bracket is not None and order.bracket.entry is order
+            for terms in (order.bracket.take_profit, order.bracket.stop_loss)
+            if terms is not None
+        }

@@ -1,0 +1,117 @@
+"""The digest of the whole logical state: equal states give equal digests."""
+
+from __future__ import annotations
+
+import hashlib
+
+from engine.messages import NONE, Side
+from engine.reference.state import Account, Instrument, Order, Pool, Protection, Stage
+from engine.reference.views import Views
+
+
+class Digest(Views):
+    """A canonical walk over everything that later commands could tell apart."""
+
+    def digest(self) -> bytes:
+        """Hash of the logical state: a canonical walk, 8 bytes little-endian an integer.
+
+        Rows that hold nothing but defaults are left out, so it makes no difference
+        whether anybody ever looked at them.
+        """
+        out: list[int] = [
+            self.ts, self.trade_id, self.arrivals, len(self.assets), len(self.instruments),
+        ]
+        for asset in self.assets:
+            out += [asset.deposits, asset.withdrawals, asset.insurance, asset.fees,
+                    asset.rounding, asset.external]
+        for instrument in self.instruments:
+            self.digest_instrument(instrument, out)
+        for account in sorted(self.accounts):
+            self.digest_account(self.accounts[account], out)
+        for pool in self.waiting:
+            out += [pool.account, pool.asset, pool.symbol]
+        data = b"".join(value.to_bytes(8, "little", signed=True) for value in out)
+        return hashlib.blake2b(data, digest_size=16).digest()
+
+    def digest_instrument(self, instrument: Instrument, out: list[int]) -> None:
+        out += [
+            instrument.settle, instrument.marks_per_tick, instrument.unit_value,
+            instrument.maker_fee, instrument.taker_fee, instrument.liquidation_fee,
+            instrument.price_band, instrument.max_order_quantity, instrument.max_open_orders,
+            instrument.min_order_quantity, instrument.min_order_notional,
+            instrument.max_order_notional,
+            instrument.schedule.rule, len(instrument.schedule.tiers),
+        ]
+        for tier in instrument.schedule.tiers:
+            out += [tier.min_notional, tier.max_notional, tier.maintenance_rate,
+                    tier.max_leverage]
+        out += [
+            instrument.mark, instrument.index_price, instrument.last_price,
+            instrument.feed_seq, instrument.halt, instrument.fund.quantity,
+            instrument.fund.entry_value, instrument.external.quantity,
+            instrument.external.entry_value,
+        ]
+        for side in Side:
+            for order in instrument.book.orders(side):
+                out += [order.price, order.account, order.order_id]
+
+    def digest_account(self, account: Account, out: list[int]) -> None:
+        out += [account.id, account.margin_mode, account.stp_group, account.dead_man_due]
+        for asset in sorted(account.wallets):
+            pool = account.wallets[asset]
+            if pool.balance or pool.call_level or pool.in_queue:
+                out += [asset, *self.pool_digest(pool)]
+        for symbol in sorted(account.positions):
+            position = account.positions[symbol]
+            pool = position.isolated
+            is_default = (
+                position.leverage == 0 and position.margin_mode is account.margin_mode
+                and position.protection is None
+            )
+            if position.quantity == 0 and not position.orders and not pool.balance and is_default:
+                continue
+            out += [
+                symbol, position.quantity, position.entry_value, position.leverage,
+                position.margin_mode, *self.pool_digest(pool),
+                *self.protection_digest(position.protection),
+            ]
+            for order in position.orders.values():
+                self.digest_order(order, out)
+
+    @staticmethod
+    def pool_digest(pool: Pool) -> list[int]:
+        return [
+            pool.balance, pool.call_level, pool.in_queue, pool.is_waiting, pool.is_bankrupt,
+            pool.steps if pool.in_queue else 0,
+        ]
+
+    def protection_digest(self, protection: Protection | None) -> list[int]:
+        if protection is None:
+            return [NONE]
+        return [
+            protection.window, protection.quantity, protection.count, protection.freeze,
+            protection.start, protection.lots, protection.trades, self.frozen_until(protection),
+        ]
+
+    def digest_order(self, order: Order, out: list[int]) -> None:
+        out += [
+            order.order_id, order.side, order.price, order.quantity, order.leaves,
+            order.time_in_force, order.post_only, order.reduce_only, order.stp, order.type,
+            order.arrival, order.hidden, order.trigger_price, order.trigger_by,
+            order.callback_rate, order.display_quantity, order.expire_ts, order.close_position,
+            order.oco, order.parent, order.is_waiting, order.peak, *self.bracket_digest(order),
+        ]
+
+    @staticmethod
+    def bracket_digest(order: Order) -> list[int]:
+        """Of an entry: unarmed children whole, armed ones by id, and how much is armed."""
+        bracket = order.bracket
+        if bracket is None or order is not bracket.entry or bracket.is_over:
+            return [NONE, NONE, NONE, NONE, 0]
+        out: list[int] = []
+        for terms in (bracket.take_profit, bracket.stop_loss):
+            out += [NONE] if terms is None else terms
+        for child in (bracket.armed_take_profit, bracket.armed_stop_loss):
+            is_alive = child is not None and child.stage is not Stage.DEAD
+            out.append(child.order_id if child and is_alive else NONE)
+        return [*out, bracket.armed_lots]
