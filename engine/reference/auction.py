@@ -41,19 +41,21 @@ class Auction(Liquidation):
             return None
         highest, lowest = book.best_price(Side.BUY), book.best_price(Side.SELL)
         bids, asks = (
-            [(price, sum(order.leaves for order in orders))
-             for price, orders in book.level_orders(side) if lowest <= price <= highest]
+            {price: sum(order.leaves for order in orders)
+             for price, orders in book.level_orders(side) if lowest <= price <= highest}
             for side in (Side.BUY, Side.SELL)
         )
         # Bids fall away just above their price, asks come in at theirs.
-        changes = {price + 1 for price, _ in bids} | {price for price, _ in asks}
+        changes = {price + 1 for price in bids} | set(asks)
         starts = sorted(price for price in changes if price <= highest)
+        ends = [*(start - 1 for start in starts[1:]), highest]
         reference = self.auction_reference(instrument)
+        bought, sold = sum(bids.values()), 0
         best: tuple[tuple[int, int, int, int], Equilibrium] | None = None
-        for start, end in zip(starts, [*(after - 1 for after in starts[1:]), highest], strict=True):
+        for start, end in zip(starts, ends, strict=True):
+            bought -= bids.get(start - 1, 0)
+            sold += asks.get(start, 0)
             price = max(start, min(end, reference))
-            bought = sum(lots for limit, lots in bids if limit >= price)
-            sold = sum(lots for limit, lots in asks if limit <= price)
             found = Equilibrium(price, min(bought, sold), bought - sold)
             rank = (-found.lots, abs(found.imbalance), abs(price - reference), price)
             if best is None or rank < best[0]:

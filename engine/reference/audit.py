@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from engine.messages import NONE, MarginMode, TriggerBy
+from engine.messages import NONE, MarginMode, Side, TriggerBy
 from engine.reference.digest import Digest
 from engine.reference.liquidation import is_due
+from engine.reference.reserve import Reserve
 from engine.reference.state import ASLEEP, Account, Instrument, Order, Position, Stage
 from engine.reference.trigger_file import is_satisfied
 
@@ -20,6 +21,9 @@ class Audit(Digest):
             assert self.totals_view(asset)["drift"] == 0, self.totals_view(asset)
         for instrument in self.instruments:
             assert sum(self.position_totals(instrument.index)) == 0
+            assert instrument.reserved_lots == sum(
+                order.leaves for side in Side for order in instrument.book.orders(side)
+                if not order.reduce_only)
             assert instrument.halt in ASLEEP or not instrument.book.is_crossed(), instrument.index
         for pool in self.all_pools():
             if self.positions_of(pool) and not pool.in_queue:
@@ -37,11 +41,20 @@ class Audit(Digest):
         arrivals = [order.arrival for order in orders]
         assert arrivals == sorted(arrivals), "orders are listed in order of arrival"
         assert set(position.resting) == {o for o in orders if o.stage is Stage.RESTING}
+        for side, reserve in position.reserves.items():
+            self.check_reserve(position, side, reserve)
         assert set(position.bound) == {order for order in orders if order.is_bound}
         for order in orders:
             assert account.orders[order.order_id] is order
             assert order.order_id not in account.reserved
             self.check_order(self.instruments[position.symbol], position, order)
+
+    @staticmethod
+    def check_reserve(position: Position, side: Side, reserve: Reserve) -> None:
+        orders = [o for o in position.resting if o.side is side and not o.reduce_only]
+        assert reserve.lots == sum(order.leaves for order in orders)
+        assert reserve.cost == sum(order.leaves * order.price for order in orders)
+        assert set(reserve.by_price) == {order.price for order in orders}
 
     def check_order(
         self, instrument: Instrument, position: Position, order: Order

@@ -345,10 +345,7 @@ class OrderChecks(Auction):
         """Whether position plus the orders of this side would be larger than the position."""
         instrument = self.instruments[position.symbol]
         held = instrument.value(position.quantity, instrument.mark)
-        value = terms[1] + sum(
-            instrument.value_at_tick(each.leaves, each.price)
-            for each in self.reserving(position, order.side, without)
-        )
+        value = terms[1] + self.resting_terms(position, order.side, without)[0]
         return abs(held + (value if order.side is Side.BUY else -value)) > abs(held)
 
     def worst_exposure(
@@ -365,10 +362,7 @@ class OrderChecks(Auction):
         held = instrument.value(position.quantity, instrument.mark)
         worst = abs(held)
         for side, sign in ((Side.BUY, 1), (Side.SELL, -1)):
-            value = sum(
-                instrument.value_at_tick(order.leaves, order.price)
-                for order in self.reserving(position, side, without)
-            )
+            value, _ = self.resting_terms(position, side, without)
             if extra is not None and extra.side is side:
                 at_mark = instrument.value(terms[0], instrument.mark)
                 value += max(terms[1], at_mark) if side is Side.SELL else terms[1]

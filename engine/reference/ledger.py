@@ -130,6 +130,19 @@ class Ledger:
         self.show_next_part(order)
         self.instruments[order.symbol].book.add(order)
         self.position_of(order).resting[order] = None
+        self.count_resting(order, order.leaves)
+
+    def take_lots(self, order: Order, lots: int) -> None:
+        """Take lots off what an order has open."""
+        order.leaves -= lots
+        if order.stage is Stage.RESTING:
+            self.count_resting(order, -lots)
+
+    def count_resting(self, order: Order, lots: int) -> None:
+        """Keep the sums of what rests; reduce-only orders reserve nothing."""
+        if not order.reduce_only:
+            self.position_of(order).reserves[order.side].add(order.price, lots)
+            self.instruments[order.symbol].reserved_lots += lots
 
     @staticmethod
     def show_next_part(order: Order) -> None:
@@ -138,6 +151,7 @@ class Ledger:
 
     def take_off(self, order: Order) -> None:
         """Take an order off the book."""
+        self.count_resting(order, -order.leaves)
         self.instruments[order.symbol].book.remove(order)
         del self.position_of(order).resting[order]
         order.stage = Stage.TAKING
@@ -320,11 +334,7 @@ class Ledger:
 
         `quantity` lots more included; reduce-only orders do not count.
         """
-        resting = sum(
-            order.leaves for side in Side for order in instrument.book.orders(side)
-            if not order.reduce_only
-        )
-        lots = self.open_interest(instrument) + resting + quantity
+        lots = self.open_interest(instrument) + instrument.reserved_lots + quantity
         return instrument.value(lots, mark) <= MONEY_MAX
 
     # --- measuring --------------------------------------------------------------------
@@ -377,12 +387,7 @@ class Ledger:
         own = self.initial_margin(position)
         worst = 0
         for side, sign in ((Side.BUY, 1), (Side.SELL, -1)):
-            value = loss = 0
-            for order in self.reserving(position, side, without):
-                order_value = instrument.value_at_tick(order.leaves, order.price)
-                value += order_value
-                loss += max(0, sign * (order_value - instrument.value(
-                    order.leaves, instrument.mark)))
+            value, loss = self.resting_terms(position, side, without)
             if extra is not None and extra.side is side and extra_terms is not None:
                 value, loss = value + extra_terms[0], loss + extra_terms[1]
             fee = max(0, ceil_div(value * instrument.taker_fee, RATE_SCALE))
@@ -393,13 +398,29 @@ class Ledger:
             worst = max(worst, margin)
         return max(0, worst - own)
 
+    def resting_terms(
+        self, position: Position, side: Side, without: Order | None = None
+    ) -> tuple[int, int]:
+        """Value and loss against mark of a side's resting orders, reduce-only ones left out."""
+        instrument = self.instruments[position.symbol]
+        reserve = position.reserves[side]
+        value = instrument.value_at_tick(1, reserve.cost)
+        tick = floor_div if side is Side.BUY else ceil_div
+        at_mark = tick(instrument.mark, instrument.marks_per_tick)
+        loss = sum(
+            self.loss_against_mark(instrument, side, lots, price)
+            for price, lots in reserve.worse_than(at_mark)
+        )
+        if without is not None and without.side is side and not without.reduce_only:
+            value -= instrument.value_at_tick(without.leaves, without.price)
+            loss -= self.loss_against_mark(instrument, side, without.leaves, without.price)
+        return value, loss
+
     @staticmethod
-    def reserving(position: Position, side: Side, without: Order | None) -> list[Order]:
-        """Resting orders of a side that reserve margin: all but reduce-only ones."""
-        return [
-            order for order in position.resting
-            if order.side is side and not order.reduce_only and order is not without
-        ]
+    def loss_against_mark(instrument: Instrument, side: Side, lots: int, price: int) -> int:
+        """What trading so many lots at a price (ticks) loses against the mark."""
+        worse = instrument.value_at_tick(lots, price) - instrument.value(lots, instrument.mark)
+        return max(0, worse if side is Side.BUY else -worse)
 
     def free_margin(self, wallet: Pool) -> int:
         """Equity - initial margin - order margin of a cross pool; may be negative.

@@ -97,7 +97,7 @@ class Linked(Triggers):
             if member is order:
                 continue
             less = min(lots, member.leaves)
-            member.leaves -= less
+            self.take_lots(member, less)
             member.quantity -= less
             if member.leaves:
                 self.order_changed(member)

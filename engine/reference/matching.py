@@ -62,7 +62,7 @@ class Matching(Protected):
         if taker.stp is StpMode.DECREMENT:
             lots = min(taker.leaves, maker.leaves)
             for order in (maker, taker):
-                order.leaves -= lots
+                self.take_lots(order, lots)
                 order.quantity -= lots
             if maker.leaves:
                 self.order_changed(maker)
@@ -104,7 +104,7 @@ class Matching(Protected):
         if uncross:
             self.take_fill(taker, lots, keeps_place=True)
         else:
-            taker.leaves -= lots
+            self.take_lots(taker, lots)
             self.group_filled(taker, lots)
         parties = [(maker, maker_fee)]
         if taker.account:
@@ -130,7 +130,7 @@ class Matching(Protected):
 
         An iceberg whose part is used up shows the next one, at the back of its level.
         """
-        order.leaves -= lots
+        self.take_lots(order, lots)
         order.shown -= lots
         if order.leaves == 0:
             self.take_off(order)

@@ -232,6 +232,7 @@ class OrderEntry(OrderChecks):
             self.amend_waiting(instrument, position, order, changed)
         elif new_price == order.price and new_leaves != TOO_LARGE and new_leaves <= order.leaves:
             # In place: the order keeps its turn.
+            self.take_lots(order, order.leaves - new_leaves)
             self.take_over_changes(order, changed)
             self.order_changed(order)
         else:

@@ -19,6 +19,7 @@ from engine.messages import (
 )
 from engine.reference.book import Book
 from engine.reference.margin import Schedule
+from engine.reference.reserve import Reserve
 from engine.reference.trigger_file import TriggerFile
 
 #: Margin-call levels (margin_ratio, 1e-8 units) and the hysteresis under which they clear.
@@ -93,6 +94,7 @@ class Instrument:
     last_price: int = NONE
     halt: HaltMode = HaltMode.NONE
     book: Book = field(default_factory=Book)
+    reserved_lots: int = 0  # open lots on the book but for reduce-only orders
     triggers: dict[TriggerBy, TriggerFile] = field(
         default_factory=lambda: {by: TriggerFile() for by in TriggerBy})
     fund: HousePosition = field(default_factory=HousePosition)
@@ -260,6 +262,8 @@ class Position:
     margin_mode: MarginMode = MarginMode.CROSS
     orders: dict[int, Order] = field(default_factory=dict)  # in order of acceptance
     resting: dict[Order, None] = field(default_factory=dict)  # those on the book
+    reserves: dict[Side, Reserve] = field(
+        default_factory=lambda: {side: Reserve(side) for side in Side})  # but for reduce-only
     bound: dict[Order, None] = field(default_factory=dict)  # those that go with the position
     groups: dict[int, Group] = field(default_factory=dict)  # one-cancels-other, by number
     protection: Protection | None = None
