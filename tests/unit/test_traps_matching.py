@@ -197,3 +197,50 @@ def test_a_long_queue_is_cancelled_from_the_middle(
     assert time.perf_counter() - start < SECONDS[core_name]
     desk.exchange.drain()
     assert desk.orders(1)[: count // 4] == list(range(1, count // 4 + 1))
+
+
+def test_a_chain_of_thousands_of_stops_is_no_recursion(market: Desk, core_name: str) -> None:
+    """Stops that set each other off, thousands of times, by recursion."""
+    links = 2_000 if core_name == "compiled" else 400
+    market.must("deposit", account=2, asset="USDT", amount="100000000")
+    for step in range(links):
+        market.sell(1, 1, 101 + step, order_id=1 + step)
+        market.order("buy", 2, 1, type="stop_market", trigger_price=str(101 + step),
+                     trigger_by="last", order_id=1 + step)
+    market.sell(1, 1, 101 + links, order_id=1 + links)
+    began = time.perf_counter()
+    events = market.buy(3, 1, 101)
+    assert time.perf_counter() - began < SECONDS[core_name]
+    assert len(only(events, "order_triggered")) == links
+    prices = [event["price"] for event in only(events, "trade")]
+    assert prices == [str(101 + step) for step in range(links + 1)]
+    assert market.book() == ([], [])
+
+
+def test_thousands_of_groups_and_expiries_end_in_one_command(
+    market: Desk, core_name: str
+) -> None:
+    """Many orders that die at once are removed one by one from the middle of a vector."""
+    pairs = 2_000 if core_name == "compiled" else 300
+    for pair in range(1, pairs + 1):
+        market.buy(1, 1, 90, order_id=pair, oco=pair, time_in_force="gtd", expire_ts=1_000)
+        market.order("buy", 1, 1, type="stop_market", trigger_price="120", oco=pair,
+                     order_id=pairs + pair)
+    began = time.perf_counter()
+    events = market.do("time", ts=1_000)
+    assert time.perf_counter() - began < SECONDS[core_name]
+    assert kinds(events) == ["order_expired", "order_canceled"] * pairs
+    assert market.orders(1) == []
+
+
+def test_an_amended_stop_that_waits_is_not_measured_by_the_old_trigger(market: Desk) -> None:
+    """An index that keeps the entry of an amended, cancelled or expired order."""
+    market.order("buy", 1, 1, type="stop_market", trigger_price="105", order_id=1)
+    market.order("buy", 1, 1, type="stop_market", trigger_price="105", order_id=2)
+    market.order("buy", 1, 1, type="stop_market", trigger_price="105", order_id=3,
+                 time_in_force="gtd", expire_ts=5)
+    market.must("amend", account=1, symbol="BTC", order_id=1, trigger_price="110")
+    market.must("cancel", account=1, symbol="BTC", order_id=2)
+    market.must("time", ts=5)
+    assert kinds(market.mark(106)) == ["mark"]
+    assert kinds(market.mark(110)) == ["mark", "order_triggered", "order_canceled"]
