@@ -432,9 +432,16 @@ class Exchange:
             self._lots(symbol, line.get("quantity", 1)), self._price(symbol, line.get("price")),
             int(tif), bool(line.get("post_only")), bool(line.get("reduce_only")), int(stp), ts,
             *self._special_terms(symbol, line))
+        if not self._was_accepted:
+            return
         key = (account, order_id)
-        if self._was_accepted and (client_id is not None or key in self._client_ids):
+        if client_id is not None or key in self._client_ids:
             self._client_ids.setdefault(key, []).append((self.seq, client_id))
+        # The ids of attached orders are taken from now on; an earlier name is no longer theirs.
+        for attached in (line.get("take_profit"), line.get("stop_loss")):
+            key = (account, attached["order_id"] if attached else 0)
+            if key in self._client_ids:
+                self._client_ids[key].append((self.seq, None))
 
     def _special_terms(self, symbol: int, line: Mapping[str, Any]) -> tuple[Any, ...]:
         """What an order has beyond the plain ones; nothing for those."""

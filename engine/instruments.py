@@ -259,7 +259,8 @@ def build_instrument(index: int, terms: Mapping[str, Any], settle: Asset) -> Ins
     for name in ("min_order_notional", "max_order_notional"):
         if terms.get(name) is not None and settle.minor.units(terms[name]) == OFF_GRID:
             raise TermsError(
-                RejectReason.BAD_INSTRUMENT, f"{name} is finer than the minor unit of {settle.name}")
+                RejectReason.BAD_INSTRUMENT,
+                f"{name} is finer than the minor unit of {settle.name}")
     if unit.numerator > MONEY_MAX or ratio.numerator > MONEY_MAX:
         raise TermsError(RejectReason.BAD_INSTRUMENT, "tick or lot is too large")
     return Instrument(

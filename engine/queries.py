@@ -277,6 +277,9 @@ class Queries:
             "tier_rule": terms.get("tier_rule", "marginal"),
             "price_band": _plain(terms.get("price_band")),
             "max_order_quantity": _plain(terms.get("max_order_quantity")),
+            "min_order_quantity": _plain(terms.get("min_order_quantity")),
+            "min_order_notional": _plain(terms.get("min_order_notional")),
+            "max_order_notional": _plain(terms.get("max_order_notional")),
             "max_open_orders": terms.get("max_open_orders"),
             "mark_price": shown(view["mark_price"]), "index_price": shown(view["index_price"]),
             "last_price": None if view["last_price"] == NONE

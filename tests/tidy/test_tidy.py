@@ -34,8 +34,9 @@ CIMPORTS = {
 }
 # From here on each module may use all above it, but for the standalone order book.
 for _upper in (
-    "ledger", "matching", "triggers", "risk", "deleveraging", "liquidation", "orders", "views",
-    "audit", "exchange",
+    "forms", "ledger", "matching", "linked", "conditional", "protection", "triggers", "risk",
+    "deleveraging", "liquidation", "entry", "timers", "orders", "auctions", "views", "audit",
+    "exchange",
 ):
     CIMPORTS[_upper] = " ".join(name for name in CIMPORTS if name != "orderbook")
 

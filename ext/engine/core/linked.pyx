@@ -3,15 +3,13 @@
 from libc.stdlib cimport free
 from libc.string cimport memset
 
-from engine.core.book cimport (
-    ORDER_LIVE, ORDER_PENDING, ORDER_UNARMED, order_t, ticket_t,
-)
+from engine.core.book cimport ORDER_PENDING, ORDER_UNARMED, order_t, ticket_t
 from engine.core.fixed cimport min64
 from engine.core.memory cimport larger
 from engine.core.tables cimport table_free, table_init, table_put, table_remove
 from engine.core.types cimport (
-    CANCEL_OCO, EVENT_ORDER_ACCEPTED, EVENT_ORDER_AMENDED, EVENT_ORDER_TERMS,
-    MONEY_MAX, NIL, NONE, TIF_GTC, TIF_IOC, TYPE_STOP_LIMIT, TYPE_STOP_MARKET, TYPE_TAKE_PROFIT_LIMIT,
+    CANCEL_OCO, EVENT_ORDER_ACCEPTED, EVENT_ORDER_AMENDED, EVENT_ORDER_TERMS, MONEY_MAX, NIL,
+    NONE, TIF_GTC, TIF_IOC, TYPE_STOP_LIMIT, TYPE_STOP_MARKET, TYPE_TAKE_PROFIT_LIMIT,
     TYPE_TAKE_PROFIT_MARKET,
 )
 
