@@ -1,0 +1,1 @@
+"""Recorded markets rebuilt in the engine's own order book, and compared with the record."""
