@@ -13,6 +13,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -28,13 +29,17 @@ LINE_LENGTH_MAX = 8192
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
 
 
-def read_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
+def read_lines(
+    path: str | os.PathLike[str], line_length_max: int = LINE_LENGTH_MAX
+) -> Iterator[tuple[int, str]]:
     """Stream the numbered, stripped, non-empty lines of a feed file.
 
     Parameters
     ----------
     path : str or path-like
         A zip with one .csv inside, a gzip, or a plain text file.
+    line_length_max : int, bytes
+        A longer line ends the reading, so memory stays bounded whatever the file is.
 
     Yields
     ------
@@ -47,16 +52,21 @@ def read_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
     Raises
     ------
     InputError
-        Missing, unreadable, empty or damaged file.
+        Missing, unreadable, empty or damaged file, or an endless line.
     """
     name = os.fspath(path)
     number = 0
     try:
         with _open_bytes(name) as raw:
             with io.TextIOWrapper(raw, "ascii", errors="surrogateescape") as text:
-                _refuse_endless_line(name, raw)
-                for line in text:
+                # Not `for line in text`, which would read a line of any length into memory.
+                for line in iter(partial(text.readline, line_length_max), ""):
                     number += 1
+                    if len(line) == line_length_max and line[-1] != "\n":
+                        raise InputError(
+                            f"{name}:{number}: not a text table: no line end in "
+                            f"{line_length_max} bytes"
+                        )
                     line = line.rstrip("\r\n")
                     if line:
                         yield number, line
@@ -93,13 +103,6 @@ def _open_zip_member(name: str) -> IO[bytes]:
     if len(tables) != 1:
         raise InputError(f"{name}: expected one .csv in the zip, found {len(tables)}")
     return io.BufferedReader(archive.open(tables[0]), 1 << 16)  # type: ignore[type-var]
-
-
-def _refuse_endless_line(name: str, raw: IO[bytes]) -> None:
-    # Looked at before the text layer, which would read a line of any length into memory.
-    head = raw.peek(LINE_LENGTH_MAX)[:LINE_LENGTH_MAX]  # type: ignore[attr-defined]
-    if len(head) == LINE_LENGTH_MAX and b"\n" not in head:
-        raise InputError(f"{name}:1: not a text table: no line end in {LINE_LENGTH_MAX} bytes")
 
 
 def _reason(error: BaseException) -> str:

@@ -64,7 +64,7 @@ def parse_instant(text: str, units: tuple[str, ...]) -> int:
     text : str
         Digits only.
     units : tuple of str
-        Units that the format allows, of `ms` and `us`.
+        Units that the format allows, of `ms`, `us` and `ns`.
 
     Returns
     -------
@@ -88,8 +88,8 @@ def parse_instant(text: str, units: tuple[str, ...]) -> int:
 
 
 _SECOND_NS = 1_000_000_000
-_UNIT_NS = {"ms": 1_000_000, "us": 1_000}
-_UNIT_NAMES = {"ms": "milliseconds", "us": "microseconds"}
+_UNIT_NS = {"ms": 1_000_000, "us": 1_000, "ns": 1}
+_UNIT_NAMES = {"ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 
 
 def limit_marks(steps: Iterable[Step], mark_count: int | None) -> Iterator[Step]:
