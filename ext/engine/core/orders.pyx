@@ -46,7 +46,7 @@ cdef class Orders(Timers):
     # Close a command: work off what it set off, or report its refusal. A failure on the
     # way leaves `is_busy` set, so the engine refuses to go on from a half-done state.
     cdef int end(
-        self, int command, int reason, int64_t account, int64_t asset, int64_t symbol,
+        self, int64_t command, int reason, int64_t account, int64_t asset, int64_t symbol,
         int64_t order_id
     ) except -1:
         cdef int64_t *out
