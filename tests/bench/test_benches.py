@@ -124,7 +124,11 @@ def test_the_command():
 
 
 @pytest.mark.parametrize(
-    "arguments", [("marks",), ("mark", "--size", "big"), ("book", "--accounts", "5")])
+    "arguments", [
+        ("marks",), ("mark", "--size", "big"), ("book", "--accounts", "5"),
+        ("mark", "--commands", "5000"), ("mark", "--stream", "flat"),
+        ("book", "--stream", "shallow"), ("book", "--commands", "10"),
+    ])
 def test_what_the_command_refuses(arguments, capsys):
     assert cli.call(cli.app, ["bench", *arguments]) == 2
     said = capsys.readouterr()

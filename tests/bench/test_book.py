@@ -9,8 +9,10 @@ from functools import cache
 import numpy as np
 import pytest
 
-from engine.bench import book, latency, ways
+from engine import cli
+from engine.bench import book, latency, reports, ways
 from engine.bench.book_report import book_report
+from engine.bench.book_summary import highest, lowest, ratios, speeds, summary_report
 from engine.bench.latency import pace, response_times
 from engine.bench.plain_book import PlainBook
 from engine.bench.stream import AMEND, CANCEL, MIXES, PLACE, hash_trades, make_stream
@@ -110,7 +112,7 @@ def test_the_books_end_up_alike(stream):
         assert compiled.levels(side) == plain.levels(side)
 
 
-def test_another_trade_fails_the_run(monkeypatch):
+def test_another_trade_fails_the_run(monkeypatch, capsys):
     def wrong(prepared):
         return replace(ways.send_batches(prepared, 7), trades="0" * 32)
 
@@ -120,6 +122,11 @@ def test_another_trade_fails_the_run(monkeypatch):
     result = book.run_book(replace(book.SMOKE, stream="flat"))
     assert result.disagreements() == ["book, batches of 7"]
     assert "NO: book, batches of 7" in "\n".join(book_report(result).plain())
+    asked = ["bench", "book", "--size", "smoke", "--stream", "flat"]
+    assert cli.call(cli.app, asked) == 1
+    said = capsys.readouterr()
+    assert said.err == "error: order book, flat stream: other trades by book, batches of 7\n"
+    assert "the figures to quote" in said.out  # everything is printed all the same
 
 
 def test_a_paced_exchange_that_ends_elsewhere_is_noticed():
@@ -201,3 +208,28 @@ def test_a_warm_book_allocates_nothing(stream):
     assert memory.resting == 3000
     if memory.heap is not None:
         assert memory.heap > 3000 * 24 and memory.second_heap == 0
+
+
+# --- reports --------------------------------------------------------------------------
+
+
+def test_the_worst_is_the_least():
+    figures = {"canonical": 3.0, "flat": 5.0, "deep": 1.0, "wide": 1.0}
+    assert lowest(figures) == (1.0, "deep") and highest(figures) == (5.0, "flat")
+    results = [smoke("canonical"), smoke("flat"), smoke("wide")]
+    report = summary_report(results)
+    quoted = next(table for table in report.tables if table.title.startswith("the worst stream"))
+    for way, row in enumerate(quoted.rows):
+        costs = {result.stream.name: result.runs[way].cost for result in results}
+        slowest = max(costs, key=lambda name: costs[name])
+        assert row[1:3] == (f"{1e9 / costs[slowest]:,.0f}", slowest)
+        assert min(speeds(results, way).values()) == speeds(results, way)[slowest]
+        assert row[4] == lowest(ratios(results, way, "book"))[1]
+
+
+def test_a_run_of_some_streams():
+    made = list(reports(
+        "book", "smoke", commands=2000, streams=["sweep", "flat", "sweep"]))
+    assert [report.title for report in made] == [
+        "order book, sweep stream", "order book, flat stream", "order book, the figures to quote"]
+    assert all(("commands", "2,000 (seed 1)") in report.facts for report in made[:2])
