@@ -63,7 +63,7 @@ def as_rows(array: Packed, dtype: np.dtype[Any], name: str) -> npt.NDArray[np.in
     -----
     Copies only what is not contiguous.
     """
-    width = len(dtype)
+    width = len(dtype.names or ())
     if not isinstance(array, np.ndarray):
         raise TypeError(f"{name} must be a numpy array, not {type(array).__name__}")
     if array.dtype == dtype and array.ndim == 1:
