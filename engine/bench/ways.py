@@ -284,19 +284,18 @@ def send_batches(prepared: Prepared, size: int, make: type[Host]) -> Sent:
     host = make(prepared)
     commands = host.rows(prepared)
     step = size or max(1, len(commands))
-    batches = [commands[i : i + step] for i in range(0, len(commands), step)]
-    fetch_every = max(1, FETCH_EVERY // step)
     run, fetch = host.run, host.fetch
-    tape = []
-    start = thread_time_ns()
-    for number, batch in enumerate(batches, 1):
-        run(batch)
-        if number % fetch_every == 0:
-            tape.append(fetch())
-    tape.append(fetch())
-    ns = thread_time_ns() - start
-    host.take(tape)
-    return host.sent(ns)
+    total = 0
+    for begin in range(0, len(commands), max(step, FETCH_EVERY)):
+        part = commands[begin : begin + max(step, FETCH_EVERY)]
+        batches = [part[i : i + step] for i in range(0, len(part), step)]
+        start = thread_time_ns()
+        for batch in batches:
+            run(batch)
+        fetched = fetch()
+        total += thread_time_ns() - start
+        host.take([fetched])
+    return host.sent(total)
 
 
 def send_calls(prepared: Prepared, make: type[Host], is_each: bool) -> Sent:
