@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import re
 import subprocess
 import sys
@@ -365,6 +366,32 @@ def test_core_offers_what_its_stub_declares() -> None:
     findings = [f"only in the stub: {name}" for name in sorted(declared - offered)]
     findings += [f"only in __all__: {name}" for name in sorted(offered - declared)]
     complain("Keep engine/core/__init__.py and its .pyi alike:", findings)
+
+
+def stub_signatures(tree: ast.Module, name: str) -> dict[str, tuple[list[str], int]]:
+    """Return (parameters, how many have a default) of each method of a class in a stub."""
+    found = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
+    return {
+        each.name: ([argument.arg for argument in each.args.args], len(each.args.defaults))
+        for each in found.body if isinstance(each, ast.FunctionDef) and each.name != "__init__"}
+
+
+def test_both_cores_take_what_the_stub_says() -> None:
+    core = importlib.import_module("engine.core").ExchangeCore
+    reference = importlib.import_module("engine.reference").ReferenceCore
+    tree = ast.parse(read(ROOT / "engine" / "core" / "__init__.pyi"))
+    only_compiled = {"drain_bytes"}
+    findings = []
+    for name, declared in stub_signatures(tree, "ExchangeCore").items():
+        for kind in (core, reference):
+            if kind is reference and name in only_compiled:
+                continue
+            parameters = inspect.signature(getattr(kind, name)).parameters
+            have = (list(parameters), sum(
+                each.default is not each.empty for each in parameters.values()))
+            if have != declared:
+                findings.append(f"{kind.__name__}.{name}: {have}, in the stub {declared}")
+    complain("Bring engine/core/__init__.pyi and the cores together:", findings)
 
 
 # ---- the rules themselves ---------------------------------------------------------------------
