@@ -34,7 +34,7 @@ class PackingCore:
     def __getattr__(self, name: str) -> Any:
         value = getattr(self.core, name)
         if name in ("drain", "digest", "seq", "ts", "rejected_seq", "has_order", "check") or (
-                not callable(value) or name.endswith("view") or name.endswith("views")):
+                not callable(value) or name.endswith(("view", "views"))):
             return value
         pack = getattr(self, f"pack_{name}", None)
 
