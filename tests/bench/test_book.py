@@ -93,7 +93,7 @@ def test_everyone_makes_the_same_trades(stream):
 def test_the_hash_is_the_same_by_call_and_in_batches_of_any_size(stream):
     prepared = Prepared(make_stream(stream, 2000, seed=5, resting=2000))
     hashes = {way.name: way.send(prepared).trades for way in WAYS}
-    hashes |= {size: ways.send_batches(prepared, size).trades for size in (3, 1999)}
+    hashes |= {size: ways.send_batches(prepared, size, ways.BookHost).trades for size in (3, 1999)}
     assert set(BATCHES) == {1, 7, 1000, 0}
     assert len(set(hashes.values())) == 1
     assert hash_trades(b"") not in hashes.values()
@@ -114,7 +114,7 @@ def test_the_books_end_up_alike(stream):
 
 def test_another_trade_fails_the_run(monkeypatch, capsys):
     def wrong(prepared):
-        return replace(ways.send_batches(prepared, 7), trades="0" * 32)
+        return replace(ways.send_batches(prepared, 7, ways.BookHost), trades="0" * 32)
 
     broken = [replace(way, send=wrong) if way.name == "book, batches of 7" else way
               for way in WAYS]
