@@ -78,10 +78,15 @@ HOUSEKEEPING = st.one_of(
     line("resume", symbol=numbers),
     line("cancel_all", account=st.none() | accounts, symbol=st.none() | numbers,
          side=st.none() | sides),
-    line("cancel_all_after", account=accounts, timeout=st.sampled_from((0, 1, 3, 20))),
+)
+
+#: Limits and timers, and time for them; None: the bare command.
+GUARDS = st.one_of(
     line("protection", account=accounts, symbol=numbers, window=st.sampled_from((1, 10, 1000)),
          quantity=st.none() | lots, count=st.sampled_from((None, 1, 2, 3)),
          freeze=st.sampled_from((None, 0, 2, 30))),
+    line("cancel_all_after", account=accounts, timeout=st.sampled_from((0, 1, 3, 20))),
+    line("mark", symbol=numbers, mark_price=marks), st.none(), st.none(),
 )
 
 
@@ -126,7 +131,7 @@ class Market(RuleBasedStateMachine):
         leverages=st.lists(st.sampled_from(("5", "10", "20", "50")), min_size=5, max_size=5),
         stp_groups=st.lists(st.sampled_from((None, None, 1, 2)), min_size=5, max_size=5),
         limits=st.sampled_from((
-            {}, {}, {}, {"min_order_quantity": "2"}, {"max_order_quantity": "6"},
+            {}, {}, {}, {}, {}, {"min_order_quantity": "2"}, {"max_order_quantity": "6"},
             {"min_order_notional": "150", "max_order_notional": "900"},
             {"max_open_orders": 4})),
     )
@@ -185,14 +190,16 @@ class Market(RuleBasedStateMachine):
                   side=side, type="market", quantity=quantity, stp=stp,
                   time_in_force="fok" if is_fok else None)
 
-    @rule(buyer=accounts, seller=accounts, number=numbers, away=st.integers(-3, 3), quantity=lots)
-    def meet(self, buyer: int, seller: int, number: int, away: int, quantity: str) -> None:
-        """Two accounts meet near the mark, if they may."""
+    @rule(number=numbers, pairs=st.lists(
+        st.tuples(accounts, accounts, st.integers(-3, 3), lots), min_size=1, max_size=3))
+    def meet(self, number: int, pairs: list[tuple[int, int, int, str]]) -> None:
+        """Pairs of accounts meet near the mark, if they may."""
         symbol = self.symbol(number)
-        price = str(max(1, int(float(self.mirror.marks[symbol])) + away))
-        for account, side in ((seller, "sell"), (buyer, "buy")):
-            self.send("order", account=account, symbol=symbol, order_id=self.new_id(), side=side,
-                      type="limit", price=price, quantity=quantity)
+        for buyer, seller, away, quantity in pairs:
+            price = str(max(1, int(float(self.mirror.marks[symbol])) + away))
+            for account, side in ((seller, "sell"), (buyer, "buy")):
+                self.send("order", account=account, symbol=symbol, order_id=self.new_id(),
+                          side=side, type="limit", price=price, quantity=quantity)
 
     @precondition(lambda self: bool(self.mirror.positions))
     @rule(pick=st.integers(0, 99), quantity=lots, price=st.none() | prices)
@@ -252,7 +259,8 @@ class Market(RuleBasedStateMachine):
 
     @rule(account=accounts, number=numbers, side=sides, quantity=lots,
           rate=st.sampled_from(("0.01", "0.02", "0.05", "0.5")), start=st.none() | triggers,
-          trigger_by=trigger_kinds, life=lives, group=groups, closes=st.booleans())
+          trigger_by=trigger_kinds, life=lives, group=groups,
+          closes=st.sampled_from((False, False, True)))
     def trailing_stop(self, account: int, number: int, side: str, quantity: str, rate: str,
                       start: str | None, trigger_by: str | None, life: int | None,
                       group: int | None, closes: bool) -> None:
@@ -283,11 +291,18 @@ class Market(RuleBasedStateMachine):
         self.send("order", account=account, symbol=self.symbol(number), order_id=self.new_id(),
                   side=side, quantity=quantity, **more, **self.children(profit, loss))
 
-    @rule(account=accounts, number=numbers, side=sides)
-    def close_all(self, account: int, number: int, side: str) -> None:
-        """A market order that closes the position, and needs no quantity for it."""
-        self.send("order", account=account, symbol=self.symbol(number), order_id=self.new_id(),
-                  side=side, type="market", close_position=True)
+    @precondition(lambda self: bool(self.mirror.positions))
+    @rule(pick=st.integers(0, 99), trigger=st.none() | triggers, kind=st.sampled_from((
+        "stop_market", "take_profit_market")), trigger_by=trigger_kinds)
+    def close_all(self, pick: int, trigger: str | None, kind: str,
+                  trigger_by: str | None) -> None:
+        """Close some position, now or at a price; that needs no quantity."""
+        (account, symbol), state = list(self.mirror.positions.items())[
+            pick % len(self.mirror.positions)]
+        when = {"type": "market"} if trigger is None else {
+            "type": kind, "trigger_price": trigger, "trigger_by": trigger_by}
+        self.send("order", account=account, symbol=symbol, order_id=self.new_id(),
+                  side="buy" if state[0].startswith("-") else "sell", close_position=True, **when)
 
     @precondition(lambda self: bool(self.mirror.pending))
     @rule(pick=st.integers(0, 99), trigger=triggers, quantity=st.none() | lots)
@@ -314,14 +329,16 @@ class Market(RuleBasedStateMachine):
         if ends:
             self.send("resume", symbol=symbol)
 
-    @rule(step=st.sampled_from((1, 2, 7, 50)), number=st.none() | numbers, mark=marks)
-    def time(self, step: int, number: int | None, mark: str) -> None:
-        """Time passes, alone or with a mark."""
-        ts = self.lockstep.first.ts + step
-        if number is None:
-            self.send("time", ts=ts)
-        else:
-            self.send("mark", symbol=self.symbol(number), mark_price=mark, ts=ts)
+    @rule(fields=GUARDS, step=st.sampled_from((1, 2, 7, 50)))
+    def guard(self, fields: dict[str, Any] | None, step: int) -> None:
+        """Set a limit or a timer, or let time pass; alone or with a mark."""
+        if fields is None:
+            fields = {"cmd": "time"}
+        if fields["cmd"] in ("time", "mark"):
+            fields = fields | {"ts": self.lockstep.first.ts + step}
+        if "symbol" in fields:
+            fields = fields | {"symbol": self.symbol(fields["symbol"])}
+        self.send(**fields)
 
     # --- facts ------------------------------------------------------------------------
 
@@ -377,7 +394,7 @@ def run(examples: int, steps: int, *, derandomize: bool) -> None:
 
 
 def test_cores_agree_on_whatever_is_thought_of() -> None:
-    run(150, 50, derandomize=True)
+    run(200, 50, derandomize=True)
 
 
 @pytest.mark.slow
