@@ -93,6 +93,7 @@ def check_figures(exchange: Exchange, seed: int, count: int) -> int:
     looked_at = 0
     for number, _ in enumerate(stream(exchange, seed, count)):
         if number % 5 == 0:
+            oracle.verify_auctions(exchange)
             looked_at += sum(
                 oracle.verify(exchange, account) for account in exchange.core.account_ids())
     return looked_at
