@@ -30,8 +30,9 @@ CIMPORTS = {
     "tables": "types fixed",
     "events": "types fixed",
     "tiers": "types fixed",
-    "book": "types memory fixed tables",
-    "orderbook": "types fixed tables book",
+    "levels": "types fixed",
+    "book": "types memory fixed tables levels",
+    "orderbook": "types fixed tables levels book",
 }
 # From here on each module may use all above it, but for the standalone order book.
 for _upper in (

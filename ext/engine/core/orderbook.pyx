@@ -7,7 +7,8 @@ else. Prices are ticks and quantities lots, both positive and below 2**62.
 from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport free, realloc
 
-from engine.core.book cimport Desk, best_price, order_t, ticket_t, within_limit
+from engine.core.book cimport Desk, order_t, ticket_t, within_limit
+from engine.core.levels cimport best_price
 from engine.core.tables cimport table_get, table_put, table_remove
 from engine.core.types cimport (
     MONEY_MAX, NONE, STP_CANCEL_BOTH, STP_CANCEL_TAKER, STP_DECREMENT, STP_NONE, TIF_FOK,
