@@ -30,16 +30,21 @@ CIMPORTS = {
     "tables": "types fixed",
     "events": "types fixed",
     "tiers": "types fixed",
-    "book": "types memory fixed tables",
-    "orderbook": "types fixed tables book",
+    "levels": "types fixed",
+    "resting": "",
+    "solo": "types levels resting",
+    "book": "types memory fixed tables levels",
+    "orderbook": "types fixed levels resting solo",
 }
-# From here on each module may use all above it, but for the standalone order book.
+# From here on each module may use all above it, but for the standalone order book's.
 for _upper in (
     "forms", "ledger", "matching", "linked", "conditional", "protection", "triggers", "risk",
     "deleveraging", "liquidation", "entry", "timers", "orders", "auctions", "views", "audit",
     "commands", "exchange",
 ):
-    CIMPORTS[_upper] = " ".join(name for name in CIMPORTS if name != "orderbook")
+    CIMPORTS[_upper] = " ".join(
+        name for name in CIMPORTS if name not in ("resting", "solo", "orderbook")
+    )
 
 # Python modules outside the core that it may import.
 CORE_IMPORTS = {"engine.messages", "engine.errors"}

@@ -1,14 +1,13 @@
 """What an order must satisfy to enter the market, and how it enters."""
 
-from engine.core.book cimport (
-    ORDER_LIVE, ORDER_PENDING, best_price, order_t, ticket_t, within_limit,
-)
+from engine.core.book cimport ORDER_LIVE, ORDER_PENDING, order_t, ticket_t, within_limit
 from engine.core.fixed cimport (
     abs64, add, add_checked, i128, max64, mul, mul_div_ceil, mul_div_floor, mul_wide, neg,
     sub_checked, violated, wide,
 )
 from engine.core.forms cimport is_conditional, is_market, is_proper, may_rest
 from engine.core.ledger cimport instrument_t, position_t
+from engine.core.levels cimport best_price
 from engine.core.linked cimport special_t
 from engine.core.matching cimport STP_OWN_ACCOUNT, terms_t
 from engine.core.tiers cimport (

@@ -1,11 +1,12 @@
 """Settlement of trades and cancels, rehearsal of sweeps, order margin."""
 
-from engine.core.book cimport ORDER_LIVE, book_t, order_t, ticket_t, within_limit
+from engine.core.book cimport ORDER_LIVE, order_t, ticket_t, within_limit
 from engine.core.fixed cimport (
     abs64, add, add_checked, ceil_div, floor_div, i128, max64, min64, mul, mul_wide, narrow,
     neg, sign_of, sub, sub_checked, wide,
 )
 from engine.core.ledger cimport instrument_t, position_t
+from engine.core.levels cimport book_t
 from engine.core.tables cimport table_get, table_remove
 from engine.core.tiers cimport initial_margin, trade_fee
 from engine.core.types cimport (
