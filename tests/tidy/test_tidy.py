@@ -36,7 +36,7 @@ CIMPORTS = {
 for _upper in (
     "forms", "ledger", "matching", "linked", "conditional", "protection", "triggers", "risk",
     "deleveraging", "liquidation", "entry", "timers", "orders", "auctions", "views", "audit",
-    "exchange",
+    "publishing", "exchange",
 ):
     CIMPORTS[_upper] = " ".join(name for name in CIMPORTS if name != "orderbook")
 

@@ -4,12 +4,12 @@ from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport realloc
 from libc.string cimport memset
 
-from engine.core.audit cimport Audit
 from engine.core.fixed cimport (
     abs64, add, add_checked, ceil_div, max64, min64, mul, narrow, sub_checked, wide,
 )
 from engine.core.forms cimport request_t
 from engine.core.ledger cimport asset_t, instrument_t, position_t
+from engine.core.publishing cimport Publishing
 from engine.core.tiers cimport schedule_load, schedule_t, tier_index
 from engine.core.types cimport (
     ACCEPTED, BY_INDEX, BY_MARK, CMD_ACCOUNT, CMD_AMEND, CMD_ASSET, CMD_CANCEL, CMD_CANCEL_ALL,
@@ -26,7 +26,7 @@ from engine.core.types cimport (
 )
 
 
-cdef class ExchangeCore(Audit):
+cdef class ExchangeCore(Publishing):
     """The whole engine behind the seam, compiled.
 
     Every command takes ints (`engine.messages` has the sentinels), advances `seq` by one
