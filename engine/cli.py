@@ -205,7 +205,7 @@ def replay(
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(metavar="[mark|book|all]")] = "all",
+    what: Annotated[str, typer.Argument(metavar="[mark|book|market|all]")] = "all",
     size: Annotated[
         str, typer.Option(metavar="full|smoke", help="Canonical, or tiny: only whether it runs.")
     ] = "full",
@@ -214,7 +214,7 @@ def bench(
         typer.Option(min=1, metavar="N", help="Of the mark benchmark; default 10^4, 10^5, 10^6."),
     ] = None,
 ) -> None:
-    """Run the canonical benchmarks: the cost of a mark, and of an order.
+    """Run the canonical benchmarks: the cost of a mark, of an order, and of market data.
 
     Prints machine and versions, figures with percentiles, and a hash of each result.
     The full size takes about ten minutes and two gigabytes of memory.
@@ -223,10 +223,10 @@ def bench(
     from engine.bench.command import run_and_print
 
     if what not in (*benches.NAMES, "all"):
-        raise InputError(f"bench {what}: expected mark, book or all")
+        raise InputError(f"bench {what}: expected mark, book, market or all")
     if size not in benches.SIZES:
         raise InputError(f"--size {size}: expected full or smoke")
-    if accounts is not None and what == "book":
+    if accounts is not None and what in ("book", "market"):
         raise InputError("--accounts goes with mark or all")
     make_exchange("compiled")  # says what to do where it is not built
     run_and_print(what, size, accounts)

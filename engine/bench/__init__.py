@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from engine.bench.report import Report
 
-NAMES = ("mark", "book")
+NAMES = ("mark", "book", "market")
 SIZES = ("smoke", "full")
 
 
@@ -23,14 +23,14 @@ def reports(
 
     Parameters
     ----------
-    name : {"mark", "book", "all"}
+    name : {"mark", "book", "market", "all"}
     size : {"smoke", "full"}
     accounts : int, optional
         Of the mark benchmark. Default: 2,000 for smoke; 10^4, 10^5 and 10^6 for full.
     progress : callable
         Told what comes next.
     """
-    from engine.bench import book, mark_tick
+    from engine.bench import book, mark_tick, market
     from engine.bench.book_report import book_report
     from engine.bench.mark_report import mark_report
     from engine.bench.stream import MIXES
@@ -45,3 +45,6 @@ def reports(
         for stream in MIXES:
             book_plan = replace(book.SMOKE if is_smoke else book.BookPlan(), stream=stream)
             yield book_report(book.run_book(book_plan, progress))
+    if name in ("market", "all"):
+        market_plan = market.SMOKE if is_smoke else market.MarketPlan()
+        yield market.market_report(market.run_market(market_plan, progress))

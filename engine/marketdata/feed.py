@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 VERSION = 1
 CHANNELS = ("l3", "l2", "l1", "trades", "auction", "status")
 _ALL = 2**31 - 1  # more levels than a side can have
+_REPEATED = int(TradeFlag.REPEATED)
 
 Published = dict[str, Any]
 
@@ -217,28 +218,28 @@ class _SymbolFeed:
         self.last_seq, self._last = message[0], message
         if "l3" in self._channels:
             self.outbox.append(render.l3_message(self.instrument, message))
-        if kind == MarketKind.RESET:
+        if message[3]:
+            self._change(message)
+        elif kind == MarketKind.RESET:
             self._reset(message)
         elif kind == MarketKind.STATUS:
             self._halt, self._indication = detail, None
             if "status" in self._channels:
                 self.outbox.append(render.head("status", self.instrument, message) | {
                     "mode": render.mode_name(detail)})
-        elif kind == MarketKind.UNCROSSED:
-            if "auction" in self._channels:
-                self.outbox.append(
-                    render.head("auction", self.instrument, message) | {"type": "uncrossed"}
-                    | render.uncrossed_figures(
-                        self.instrument, message[9], message[8], message[6]))
-        else:
-            self._change(message)
+        elif "auction" in self._channels:
+            self.outbox.append(
+                render.head("auction", self.instrument, message) | {"type": "uncrossed"}
+                | render.uncrossed_figures(
+                    self.instrument, message[9], message[8], message[6]))
 
     def _change(self, message: Message) -> None:
-        _, _, ts, _, price, quantity, change, _, traded, trade_price, *_ = message
-        kind, side, detail = message[11:]
+        """Follow a message about an order; only those have a reference."""
+        _, _, ts, _, price, quantity, change, _, traded, trade_price = message[:10]
+        _, kind, side, detail = message[10:]
         self.levels.change(side, price, change, count_change(kind, quantity))
         self._touched[side].add(price)
-        if kind == MarketKind.EXECUTE and not detail & TradeFlag.REPEATED:
+        if traded and not detail & _REPEATED:
             instrument = self.instrument
             worth = traded * trade_price * instrument.marks_per_tick * instrument.unit_value
             self.day.add(ts, trade_price, traded, worth)

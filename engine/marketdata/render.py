@@ -14,6 +14,10 @@ from engine.units import Grid
 #: A message of the core: `engine.messages.MARKET_FIELDS` in order.
 Message = tuple[int, ...]
 
+# Names by code: looking an enumeration's member up takes longer than all else in a message.
+_KINDS = {int(kind): kind.name.lower() for kind in MarketKind}
+_SIDES = tuple(side.name.lower() for side in Side)
+
 
 def optional(grid: Grid, units: int | None) -> str | None:
     """Return a number's text, None for None and for `NONE`."""
@@ -38,12 +42,11 @@ def l3_message(instrument: Instrument, message: Message) -> dict[str, Any]:
     (_, _, _, ref, price, quantity, change, trade_id, traded, trade_price, _, kind, side,
      detail) = message
     out = head("l3", instrument, message)
-    out["type"] = MarketKind(kind).name.lower()
-    if MarketKind.ADD <= kind <= MarketKind.EXECUTE:
-        out |= {
-            "ref": ref, "side": Side(side).name.lower(), "price": instrument.tick.text(price),
-            "quantity": instrument.lot.text(quantity),
-        }
+    out["type"] = _KINDS[kind]
+    if ref:
+        out["ref"], out["side"] = ref, _SIDES[side]
+        out["price"] = instrument.tick.text(price)
+        out["quantity"] = instrument.lot.text(quantity)
     if kind == MarketKind.EXECUTE:
         out |= {
             "trade_id": trade_id, "traded": instrument.lot.text(traded),
@@ -72,7 +75,7 @@ def trade_message(instrument: Instrument, message: Message) -> dict[str, Any]:
     return head("trades", instrument, message) | {
         "trade_id": trade_id, "price": instrument.tick.text(trade_price),
         "quantity": instrument.lot.text(traded),
-        "aggressor_side": Side(1 - side).name.lower(),
+        "aggressor_side": _SIDES[1 - side],
         "liquidation": bool(detail & TradeFlag.LIQUIDATION),
         "auction": bool(detail & TradeFlag.AUCTION),
     }

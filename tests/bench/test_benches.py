@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from engine import cli
-from engine.bench import book, mark_tick, reports
+from engine.bench import book, mark_tick, market, reports
 from engine.bench.mark_tick import MarkDesk, as_rows, run_mark
 from engine.bench.plain_book import PlainBook
 from engine.bench.population import draw_population, maintenance
@@ -137,6 +137,15 @@ def test_responses_include_the_queue():
     assert (idle == service).all()
     busy = book.response_times(service, 0.9)
     assert (busy >= service).all() and busy[10:20].mean() > 1000
+
+
+# --- market data ----------------------------------------------------------------------
+
+
+def test_listening_changes_nothing_and_listeners_have_the_book():
+    result = market.run_market(market.SMOKE)
+    assert result.agrees
+    assert result.ways[0].messages == 0 and result.ways[1].messages > 3000
 
 
 # --- how they are run -----------------------------------------------------------------
