@@ -195,7 +195,7 @@ class L2Book(_Follower):
             return False
         if message["type"] == "reset":
             self.is_synced = False
-        else:
+        elif message["type"] == "delta":
             self._put_levels(message)
         return True
 
