@@ -205,7 +205,7 @@ def replay(
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(metavar="[mark|book|all]")] = "all",
+    what: Annotated[str, typer.Argument(metavar="[mark|book|market|all]")] = "all",
     size: Annotated[
         str, typer.Option(metavar="full|smoke", help="Canonical, or tiny: only whether it runs.")
     ] = "full",
@@ -226,7 +226,7 @@ def bench(
             "default all."),
     ] = None,
 ) -> None:
-    """Run the canonical benchmarks: the cost of a mark, and of an order.
+    """Run the canonical benchmarks: the cost of a mark, of an order, and of market data.
 
     Prints machine and versions, figures with percentiles, and a hash of each result. Whatever
     is measured in several ways has to come to the same; if not, the exit code is 1. The full
@@ -236,10 +236,10 @@ def bench(
     from engine.bench.command import run_and_print
 
     if what not in (*benches.NAMES, "all"):
-        raise InputError(f"bench {what}: expected mark, book or all")
+        raise InputError(f"bench {what}: expected mark, book, market or all")
     if size not in benches.SIZES:
         raise InputError(f"--size {size}: expected full or smoke")
-    if accounts is not None and what == "book":
+    if accounts is not None and what in ("book", "market"):
         raise InputError("--accounts goes with mark or all")
     if what == "mark" and (commands is not None or stream):
         raise InputError("--commands and --stream go with book or all")

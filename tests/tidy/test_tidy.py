@@ -40,7 +40,7 @@ CIMPORTS = {
 for _upper in (
     "forms", "ledger", "matching", "linked", "conditional", "protection", "triggers", "risk",
     "deleveraging", "liquidation", "entry", "timers", "orders", "auctions", "views", "audit",
-    "commands", "exchange",
+    "publishing", "commands", "exchange",
 ):
     CIMPORTS[_upper] = " ".join(
         name for name in CIMPORTS if name not in ("resting", "solo", "orderbook")

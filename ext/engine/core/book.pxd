@@ -73,11 +73,15 @@ cdef class Desk:
     cdef int sweep(self, int32_t taker, int64_t limit) except -1
     cdef int take_off(self, int32_t row, int64_t lots) except -1
     cdef int show_next_part(self, int32_t row, int64_t display) except -1
+    cdef int publish_fill(
+        self, int32_t taker, int32_t maker, int64_t lots, int64_t price) except -1
     cdef int prevent_self_trade(self, int32_t taker, int32_t maker) except -1
 
     # Hooks. `reducible` is asked for reduce-only orders alone; `on_trade` follows the change
     # of both orders' leaves; `on_cancel` gets an order that is off the book already;
     # `on_used_up` an iceberg whose displayed part is gone; `is_same_owner` compares accounts.
+    # `on_display` and `on_execution` hear what changes in a published book, and how many lots
+    # an order displayed before and after; they look and change nothing.
     cdef int64_t reducible(self, int32_t row) except -1
     cdef bint is_same_owner(self, int32_t a, int32_t b) noexcept
     cdef int on_used_up(self, int32_t row) except -1
@@ -85,3 +89,7 @@ cdef class Desk:
     cdef int on_last_price(self, int32_t symbol) except -1
     cdef int on_change(self, int32_t row) except -1
     cdef int on_cancel(self, int32_t row, int reason) except -1
+    cdef int on_display(self, int32_t row, int kind, int64_t before, int64_t after) except -1
+    cdef int on_execution(
+        self, int32_t row, int64_t before, int64_t after, int64_t lots, int64_t price,
+        int detail) except -1

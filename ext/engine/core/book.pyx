@@ -8,8 +8,8 @@ from engine.core.levels cimport book_free, book_init, book_t, drop_level, level_
 from engine.core.memory cimport larger
 from engine.core.tables cimport table_free, table_init
 from engine.core.types cimport (
-    CANCEL_REDUCE_ONLY, CANCEL_SELF_TRADE, STP_CANCEL_BOTH, STP_CANCEL_MAKER, STP_DECREMENT,
-    STP_NONE,
+    CANCEL_REDUCE_ONLY, CANCEL_SELF_TRADE, FLAG_LIQUIDATION, MARKET_ADD, MARKET_CHANGE,
+    MARKET_DELETE, STP_CANCEL_BOTH, STP_CANCEL_MAKER, STP_DECREMENT, STP_NONE,
 )
 
 
@@ -82,9 +82,12 @@ cdef class Desk:
         level.count += 1
         level.quantity += order.leaves - order.hidden
         level.hidden += order.hidden
+        if book.is_published:
+            self.on_display(row, MARKET_ADD, 0, order.leaves - order.hidden)
         return 0
 
-    # Take an order off its level. The level keeps counting its leaves until here.
+    # Take an order off its level. The level keeps counting its leaves until here. An order
+    # that displays nothing any more has been reported gone by what took its lots.
     cdef int unrest(self, int32_t row) except -1:
         cdef order_t *order = &self.orders[row]
         cdef book_t *book = &self.books[order.symbol]
@@ -97,6 +100,8 @@ cdef class Desk:
             level.tail = order.prev
         else:
             self.orders[order.next].prev = order.prev
+        if book.is_published and order.leaves > order.hidden:
+            self.on_display(row, MARKET_DELETE, order.leaves - order.hidden, 0)
         level.count -= 1
         level.quantity -= order.leaves - order.hidden
         level.hidden -= order.hidden
@@ -116,6 +121,10 @@ cdef class Desk:
         level.hidden -= hidden
         level.quantity -= lots - hidden
         order.leaves -= lots
+        if self.books[order.symbol].is_published and lots > hidden:
+            self.on_display(
+                row, MARKET_CHANGE if order.leaves else MARKET_DELETE,
+                order.leaves - order.hidden + lots - hidden, order.leaves - order.hidden)
         return 0
 
     # Display an iceberg's next part, at the back of its level.
@@ -163,6 +172,8 @@ cdef class Desk:
             self.books[symbol].levels[level_row].quantity -= lots
             self.orders[taker].leaves -= lots
             self.orders[maker].leaves -= lots
+            if self.books[symbol].is_published:
+                self.publish_fill(taker, maker, lots, price)
             if self.orders[maker].leaves == 0:
                 self.unrest(maker)
             elif self.orders[maker].leaves == self.orders[maker].hidden:
@@ -171,6 +182,14 @@ cdef class Desk:
             if is_moved:
                 self.on_last_price(symbol)
         return 0
+
+    cdef int publish_fill(
+        self, int32_t taker, int32_t maker, int64_t lots, int64_t price
+    ) except -1:
+        cdef int64_t shown = self.orders[maker].leaves - self.orders[maker].hidden
+        return self.on_execution(
+            maker, shown + lots, shown, lots, price,
+            FLAG_LIQUIDATION if self.tickets[taker].is_liquidation else 0)
 
     # The taker's mode decides. Returns 1 where the taker is cancelled.
     cdef int prevent_self_trade(self, int32_t taker, int32_t maker) except -1:
@@ -218,4 +237,13 @@ cdef class Desk:
         return 0
 
     cdef int on_cancel(self, int32_t row, int reason) except -1:
+        return 0
+
+    cdef int on_display(self, int32_t row, int kind, int64_t before, int64_t after) except -1:
+        return 0
+
+    cdef int on_execution(
+        self, int32_t row, int64_t before, int64_t after, int64_t lots, int64_t price,
+        int detail
+    ) except -1:
         return 0

@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport realloc
 from libc.string cimport memset
 
-from engine.core.audit cimport Audit
+from engine.core.publishing cimport Publishing
 from engine.core.fixed cimport (
     abs64, add, add_checked, ceil_div, max64, min64, mul, narrow, sub_checked, wide,
 )
@@ -26,7 +26,7 @@ from engine.core.types cimport (
 )
 
 
-cdef class Commands(Audit):
+cdef class Commands(Publishing):
     """Every command as a method: ints in, event records out."""
 
     def reject(

@@ -13,7 +13,7 @@
 # Capacity first: `levels_reserve` may fail and changes nothing then; with room ensured no
 # other function here can fail.
 
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 from engine.core.types cimport NIL
 
@@ -54,6 +54,8 @@ cdef struct book_t:
     int32_t level_count, level_capacity, level_live
     int32_t free_level
     int64_t last_price           # ticks of the last trade, NONE before the first
+    int64_t market_seq           # market-data messages so far; no part of the state
+    uint8_t is_published         # market data is on
 
 cdef extern from *:
     """
