@@ -42,7 +42,7 @@ def reports(
     streams : sequence of str, optional
         Of `stream_names()`. Default: all.
     """
-    from engine.bench import market, mark_tick
+    from engine.bench import mark_tick, market
     from engine.bench.mark_report import mark_report
 
     is_smoke = size == "smoke"
