@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import Exchange
+from engine import Exchange, cli
 from engine.errors import InputError
 from engine.instruments import Asset, parse_tiers
 from engine.messages import RATE_SCALE, TierRule
@@ -594,3 +594,57 @@ def test_recorded_tables_of_other_venues(tables, real_data):
         real_data / "formats" / "http_get_position_tiers.json",
         contracts={"BTC-USDT": Contract(1, 60000)})
     assert margin == {"BTC-USDT": [tier("0", "3000000", "0.03", "10")]}
+
+
+# --- the command ----------------------------------------------------------------------
+
+
+def test_command_prints_tiers_commands(tmp_path, capsys):
+    path = write(tmp_path, META)
+    assert cli.call(cli.app, ["tiers", path, "--symbol", "BTC", "--map", "BTC=BTCUSD"]) == 0
+    printed = capsys.readouterr()
+    assert [json.loads(line) for line in printed.out.splitlines()] == list(
+        tiers_commands({"BTCUSD": load_schedules(META)["BTC"]}))
+    assert printed.err == ""  # nothing of the symbols that were not asked for
+    out = tmp_path / "out.jsonl"
+    assert cli.call(cli.app, ["tiers", path, "--out", str(out)]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == "" and "note: OLD: isDelisted\n" in printed.err
+    assert [json.loads(line)["symbol"] for line in out.read_text().splitlines()] == ["BTC", "OLD"]
+
+
+def test_command_prints_a_table(tmp_path, capsys):
+    path = write(tmp_path, POSITION_TIERS)
+    assert cli.call(cli.app, ["tiers", path, "--table", "--contract", "BTCUSDT=0.01:50000"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[2].split() == ["1", "0", "50000", "0.004", "125", "0"]
+    assert "note: declare the instruments with tier_rule whole\n" in printed.err
+    cli.call(cli.app, ["tiers", write(tmp_path, BRACKETS), "--table"])
+    last = capsys.readouterr().out.splitlines()[4].split()
+    assert last == ["3", "250000", "1000000.5", "0.01", "50", "1300"]
+
+
+@pytest.mark.parametrize(("arguments", "reason"), [
+    (["--symbol", "ETH"], "no symbol ETH in the file"),
+    (["--map", "ETH=X"], "no symbol ETH in the file"),
+    (["--map", "BTC=OLD"], "--map: two symbols would have one name"),
+    (["--map", "BTC"], "BTC"),
+    (["--contract", "BTC=1"], "--contract BTC=1: expected NAME=SIZE:PRICE[:inverse]"),
+    (["--contract", "BTC=1:2:linear"], "expected NAME=SIZE:PRICE[:inverse]"),
+    (["--maintenance-fraction", "2"], "maintenance_fraction: must be above 0 and at most 1"),
+])
+def test_command_refuses_in_one_line(tmp_path, capsys, arguments, reason):
+    assert cli.call(cli.app, ["tiers", write(tmp_path, META), *arguments]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == "" and printed.err.count("\n") == 1
+    assert printed.err.startswith("error: ") and reason in printed.err
+
+
+def test_command_as_a_process(shell, tmp_path, capsys):
+    bad = shell.run("tiers", write(tmp_path, with_change("rows", 2, min_notional="49999")))
+    assert (bad.code, bad.out) == (2, "")
+    assert bad.only_error.endswith(
+        "tiers.dat: BTCUSDT: tier 2: overlap: min_notional 49999 after 50000")
+    path = write(tmp_path, META)
+    assert cli.call(cli.app, ["tiers", path, "--out", str(tmp_path / "no" / "x")]) == 1
+    assert "x: cannot write: no such file or directory" in capsys.readouterr().err
