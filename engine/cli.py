@@ -250,6 +250,57 @@ def bench(
     run_and_print(what, size, accounts, commands, stream or ())
 
 
+@app.command()
+def tiers(
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="ccxt leverage tiers, Binance leverageBracket, Bybit risk limits, OKX position "
+            "tiers, Hyperliquid meta, tier rows, or a CSV table; told by the content.",
+        ),
+    ],
+    symbol: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Only this symbol of the file. Repeatable."),
+    ] = None,
+    map_: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="FILESYMBOL=SYMBOL", help="Rename a symbol. Repeatable."),
+    ] = None,
+    contract: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=SIZE:PRICE[:inverse]",
+            help="Size and reference price of a contract, for tiers in contracts (OKX). "
+            "Repeatable.",
+        ),
+    ] = None,
+    maintenance_fraction: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X",
+            help="Maintenance rate as a fraction of 1 / leverage, for tables without one.",
+        ),
+    ] = None,
+    table: Annotated[
+        bool, typer.Option("--table", help="A table with deductions instead of commands.")
+    ] = False,
+    out: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write here instead of to stdout.")
+    ] = None,
+) -> None:
+    """Print the margin schedules of a venue's file as `tiers` commands, one JSON object a line.
+
+    What was read by a rule and not by the letter is said on stderr.
+    """
+    from engine.schedules.command import print_schedules
+
+    print_schedules(
+        file, symbols=symbol or (), renames=map_ or (), contracts=contract or (),
+        maintenance_fraction=maintenance_fraction, as_table=table, out=out)
+
+
 def _replay_in_process(
     steps: Callable[[], Iterable[Step]],
     derived: Sequence[Derived],
