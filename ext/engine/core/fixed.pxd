@@ -38,6 +38,11 @@ cdef extern from *:
     static inline engine_i128 engine_ceil(engine_i128 a, engine_i128 b) {
         return -engine_floor(-a, b);
     }
+    /* a * b * c; nonzero where that (or, with factors beyond it, a * b) leaves 64 bits. */
+    static inline int engine_product(int64_t a, int64_t b, int64_t c, int64_t *out) {
+        int64_t ab;
+        return __builtin_mul_overflow(a, b, &ab) || __builtin_mul_overflow(ab, c, out);
+    }
     static inline int engine_bits(engine_i128 a) {
         uint64_t high;
         if (a < 0) a = -a;
@@ -61,6 +66,7 @@ cdef extern from *:
     int sign_of "engine_sign"(i128 a) noexcept nogil                      # -1, 0, 1
     int bit_length "engine_bits"(i128 a) noexcept nogil                   # of |a|
     int fits_int64 "engine_fits"(i128 a) noexcept nogil
+    bint overflows "engine_product"(int64_t a, int64_t b, int64_t c, int64_t *out) noexcept nogil
     int64_t low_half "engine_low"(i128 a) noexcept nogil
     int64_t high_half "engine_high"(i128 a) noexcept nogil
 
@@ -73,6 +79,14 @@ cdef inline int64_t narrow(i128 value) except? -1:
     if fits_int64(value):
         return low_half(value)
     return narrow_failed(value)
+
+
+# a * b * c, exact under 2**127; most fit in 64 bits on the way.
+cdef inline int64_t mul3(int64_t a, int64_t b, int64_t c) except? -1:
+    cdef int64_t out
+    if overflows(a, b, c, &out):
+        return narrow(mul_wide(mul(a, b), c))
+    return out
 
 
 cdef inline int64_t min64(int64_t a, int64_t b) noexcept nogil:
