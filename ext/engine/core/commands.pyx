@@ -274,9 +274,9 @@ cdef class Commands(Audit):
             return self.refuse(REJECT_LEVERAGE, leverage, allowed)
         # Measured with the new leverage in place, which is taken back before deciding.
         kept = self.positions[position].leverage
-        before = self.free_for(position)
+        before = self.free_for(position, NIL, 0)
         self.positions[position].leverage = leverage
-        after = self.free_for(position)
+        after = self.free_for(position, NIL, 0)
         needed = self.initial(position)
         self.positions[position].leverage = kept
         if after < 0 and after < before:

@@ -398,13 +398,12 @@ cdef class Entry(Liquidation):
         self, int32_t row, const terms_t *terms, int32_t without
     ) except -2:
         cdef int32_t position = self.tickets[row].position
-        cdef int64_t needed = sub_checked(
-            self.order_margin(position, self.orders[row].side, terms, without),
-            self.order_margin(position, 0, NULL, NIL))
-        cdef int64_t free
+        cdef int64_t standing, free
+        cdef int64_t needed = self.margin_added(
+            position, self.orders[row].side, terms, without, &standing)
         if needed <= 0 and not self.adds_exposure(row, terms, without):
             return ACCEPTED
-        free = self.free_for(position)
+        free = self.free_for(position, position, standing)
         if needed > free:
             return self.refuse(REJECT_INSUFFICIENT_MARGIN, needed, max64(0, free))
         return ACCEPTED

@@ -89,6 +89,12 @@ cdef inline int64_t mul3(int64_t a, int64_t b, int64_t c) except? -1:
     return out
 
 
+# The same where it may be too much for 64 bits.
+cdef inline i128 mul3_wide(int64_t a, int64_t b, int64_t c) noexcept nogil:
+    cdef int64_t out
+    return mul_wide(mul(a, b), c) if overflows(a, b, c, &out) else wide(out)
+
+
 cdef inline int64_t min64(int64_t a, int64_t b) noexcept nogil:
     return a if a < b else b
 

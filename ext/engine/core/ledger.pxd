@@ -87,6 +87,9 @@ cdef struct position_t:
     # open orders that are not reduce-only
     int64_t side_value[2]        # minor units, by Side
     int64_t extreme_price[2]     # no bid is above, no ask below; tightened when it matters
+    int64_t loss_mark[2]         # mark at which the next two hold, 0: they do not
+    int64_t loss_lots[2]         # of orders on the losing side of that mark
+    int64_t loss_value[2]        # minor units
     # triggers: marks at or beyond which the pool is to be looked at
     int64_t trigger[2]           # [0] falling, 0: none; [1] rising, MONEY_MAX: none
     int32_t trigger_slot[2]      # place in the trigger's bucket

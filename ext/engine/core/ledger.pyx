@@ -51,7 +51,6 @@ cdef void sort_changed(changed_t *rows, int32_t count) noexcept nogil:
         rows[j] = moving
 
 
-
 # Append a position or a wallet to a list of those to be reported; the list, where it is now.
 cdef changed_t *note_changed(
     changed_t *rows, int32_t *count, int32_t *capacity, int64_t account, int32_t part,
