@@ -202,8 +202,7 @@ cdef class Entry(Liquidation):
                 return REJECT_REDUCE_ONLY
         else:
             self.entry_terms(row, limit, &terms)
-            before = self.worst_exposure(ticket.position, 0, NULL, NIL)
-            after = self.worst_exposure(ticket.position, order.side, &terms, without)
+            self.exposures(ticket.position, order.side, &terms, without, &before, &after)
             if after > MONEY_MAX:
                 return REJECT_OVERFLOW
             if after > before:
@@ -417,7 +416,7 @@ cdef class Entry(Liquidation):
         cdef i128 held = wide(self.value(
             self.orders[row].symbol, self.positions[position].quantity,
             self.instruments[self.orders[row].symbol].mark))
-        cdef i128 total = self.side_total(position, side, side, terms, without)
+        cdef i128 total = self.side_total(position, side, terms, without)
         total = add(held, total if side == SIDE_BUY else neg(total))
         total = total if total >= wide(0) else neg(total)
         held = held if held >= wide(0) else neg(held)

@@ -36,7 +36,18 @@ cdef extern from *:
         return q - ((a % b) < 0);
     }
     static inline engine_i128 engine_ceil(engine_i128 a, engine_i128 b) {
+        if (a == (int64_t)a && b == (int64_t)b) {
+            int64_t x = (int64_t)a, y = (int64_t)b;
+            return x / y + ((x % y) > 0);
+        }
         return -engine_floor(-a, b);
+    }
+    /* ceil(a * b / c); nonzero where a * b leaves 64 bits. */
+    static inline int engine_scale_up(int64_t a, int64_t b, int64_t c, int64_t *out) {
+        int64_t ab;
+        if (__builtin_mul_overflow(a, b, &ab)) return 1;
+        *out = ab / c + ((ab % c) > 0);
+        return 0;
     }
     /* a * b * c; nonzero where that (or, with factors beyond it, a * b) leaves 64 bits. */
     static inline int engine_product(int64_t a, int64_t b, int64_t c, int64_t *out) {
@@ -67,6 +78,8 @@ cdef extern from *:
     int bit_length "engine_bits"(i128 a) noexcept nogil                   # of |a|
     int fits_int64 "engine_fits"(i128 a) noexcept nogil
     bint overflows "engine_product"(int64_t a, int64_t b, int64_t c, int64_t *out) noexcept nogil
+    bint too_wide "engine_scale_up"(
+        int64_t a, int64_t b, int64_t c, int64_t *out) noexcept nogil
     int64_t low_half "engine_low"(i128 a) noexcept nogil
     int64_t high_half "engine_high"(i128 a) noexcept nogil
 
@@ -113,7 +126,10 @@ cdef inline int64_t mul_div_floor(int64_t a, int64_t b, int64_t c) except? -1:
 
 
 cdef inline int64_t mul_div_ceil(int64_t a, int64_t b, int64_t c) except? -1:
-    return narrow(ceil_div(mul(a, b), wide(c)))
+    cdef int64_t out
+    if too_wide(a, b, c, &out):
+        return narrow(ceil_div(mul(a, b), wide(c)))
+    return out
 
 
 # a + b and a - b that refuse to wrap.

@@ -68,8 +68,7 @@ cdef class Matching(Ledger):
 
     # order margin
     cdef i128 side_total(
-        self, int32_t position, int side, int extra_side, const terms_t *extra, int32_t without
-    ) except? -1
+        self, int32_t position, int side, const terms_t *extra, int32_t without) except? -1
     cdef int64_t side_loss(self, int32_t position, int side, int32_t without) except? -1
     cdef int sum_losses(self, int32_t position, int side) except -1
     cdef int weigh(self, int32_t position, stake_t *stake) except -1
@@ -80,9 +79,9 @@ cdef class Matching(Ledger):
     cdef int64_t margin_added(
         self, int32_t position, int side, const terms_t *extra, int32_t without,
         int64_t *standing) except? -1
-    cdef int64_t worst_exposure(
-        self, int32_t position, int extra_side, const terms_t *extra, int32_t without
-    ) except? -1
+    cdef int exposures(
+        self, int32_t position, int side, const terms_t *extra, int32_t without,
+        int64_t *before, int64_t *after) except -1
     cdef int64_t orders_reserve(
         self, int32_t wallet, bint isolated_only, int32_t known, int64_t reserved) except? -1
     cdef int64_t free_margin(self, int32_t wallet, int32_t known, int64_t reserved) except? -1

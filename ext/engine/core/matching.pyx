@@ -1,5 +1,7 @@
 """Settlement of trades and cancels, rehearsal of sweeps, order margin."""
 
+cimport cython
+
 from engine.core.book cimport ORDER_LIVE, book_t, order_t, ticket_t, within_limit
 from engine.core.fixed cimport (
     abs64, add, add_checked, ceil_div, floor_div, i128, max64, min64, mul, mul3_wide, mul_wide,
@@ -14,6 +16,20 @@ from engine.core.types cimport (
     MODE_ISOLATED, MONEY_MAX, NIL, NONE, RATE_SCALE, SIDE_BUY, SIDE_SELL, STP_CANCEL_BOTH,
     STP_CANCEL_TAKER, STP_DECREMENT, STP_NONE,
 )
+
+
+# Position value and the value of a side's orders together, signed.
+cdef inline i128 with_side(i128 held, int side, i128 total) noexcept nogil:
+    return add(held, total) if side == SIDE_BUY else sub(held, total)
+
+
+cdef inline i128 magnitude(i128 a) noexcept nogil:
+    return a if a >= wide(0) else neg(a)
+
+
+cdef inline i128 widest(i128 a, i128 b) noexcept nogil:
+    a, b = magnitude(a), magnitude(b)
+    return a if a > b else b
 
 
 cdef class Matching(Ledger):
@@ -42,6 +58,7 @@ cdef class Matching(Ledger):
         return 0
 
     # Let an order count for `lots` in its owner's order margin (0: not at all).
+    @cython.final
     cdef int sync_reserve(self, int32_t order, int64_t lots) except -1:
         cdef order_t *row = &self.orders[order]
         cdef ticket_t *ticket = &self.tickets[order]
@@ -146,6 +163,7 @@ cdef class Matching(Ledger):
 
     # Cancel resting reduce-only orders that have nothing left to reduce, and those bound to
     # the position that wait for their trigger. Later ones may fall with earlier ones.
+    @cython.final
     cdef int drop_reduce_only(self, int32_t position) except -1:
         cdef int32_t order
         cdef list idle = []
@@ -228,6 +246,7 @@ cdef class Matching(Ledger):
         return 0
 
     # What a fill makes of a resting order: its end, or less of it.
+    @cython.final
     cdef int settle_maker(self, int32_t maker, int64_t lots) except -1:
         cdef int32_t group
         if self.tickets[maker].special >= 0:
@@ -297,6 +316,7 @@ cdef class Matching(Ledger):
         terms.loss = narrow(trial.loss) if trial.loss <= wide(MONEY_MAX) else MONEY_MAX + 1
         return 0
 
+    @cython.final
     cdef int rehearse_level(
         self, int32_t level, trial_t *trial, list fills
     ) except -1:
@@ -340,6 +360,7 @@ cdef class Matching(Ledger):
         return 0
 
     # A maker of which `shown` lots can be traded now and `left` in all: the lots traded.
+    @cython.final
     cdef int64_t rehearse_maker(
         self, int32_t row, int64_t shown, int64_t left, trial_t *trial, list fills
     ) except? -1:
@@ -411,6 +432,7 @@ cdef class Matching(Ledger):
 
     # Loss against mark if all of a side's orders filled at their prices. O(1), but O(the
     # owner's orders of the symbol) where one may lie beyond a mark that has moved since.
+    @cython.final
     cdef int64_t side_loss(self, int32_t position, int side, int32_t without) except? -1:
         cdef position_t *row = &self.positions[position]
         cdef int64_t mark = self.instruments[row.symbol].mark
@@ -449,19 +471,20 @@ cdef class Matching(Ledger):
         return 0
 
     # Value of a side's orders, with an extra order and without another.
+    @cython.final
     cdef i128 side_total(
-        self, int32_t position, int side, int extra_side, const terms_t *extra, int32_t without
+        self, int32_t position, int side, const terms_t *extra, int32_t without
     ) except? -1:
-        cdef i128 total = wide(self.positions[position].side_value[side])
+        cdef i128 total = add(
+            wide(self.positions[position].side_value[side]), wide(extra.value))
         if without >= 0 and self.orders[without].side == side:
-            total = add(total, neg(wide(self.value_at_tick(
+            total = sub(total, wide(self.value_at_tick(
                 self.orders[without].symbol, self.tickets[without].reserved,
-                self.orders[without].price))))
-        if extra != NULL and extra_side == side:
-            total = add(total, wide(extra.value))
+                self.orders[without].price)))
         return total
 
     # What a position stands for at the mark.
+    @cython.final
     cdef int weigh(self, int32_t position, stake_t *stake) except -1:
         cdef position_t *row = &self.positions[position]
         cdef instrument_t *instrument = &self.instruments[row.symbol]
@@ -478,6 +501,7 @@ cdef class Matching(Ledger):
     # mark plus their taker fees. Each term rounds up. A side that would flip an isolated
     # position also makes up for what that position lacks of its own initial margin, since no
     # more than its equity is released.
+    @cython.final
     cdef int64_t side_margin(
         self, int32_t position, const stake_t *stake, int side, i128 total, int64_t loss
     ) except? -1:
@@ -485,11 +509,11 @@ cdef class Matching(Ledger):
         cdef instrument_t *instrument = &self.instruments[row.symbol]
         cdef int64_t fee = 0, needed, equity, maintenance
         cdef i128 held = wide(stake.held)
-        cdef i128 exposure = add(held, total) if side == SIDE_BUY else sub(held, total)
+        cdef i128 exposure = with_side(held, side, total)
         if instrument.taker_fee > 0:
             fee = narrow(ceil_div(mul_wide(total, instrument.taker_fee), wide(RATE_SCALE)))
         needed = add_checked(add_checked(loss, fee), initial_margin(
-            &instrument.schedule, narrow(exposure if exposure >= wide(0) else neg(exposure)),
+            &instrument.schedule, narrow(magnitude(exposure)),
             stake.leverage))
         if row.margin_mode == MODE_ISOLATED and sign_of(exposure) * sign_of(held) < 0:
             self.measure(self.pool_of(position), &equity, &maintenance)
@@ -498,6 +522,7 @@ cdef class Matching(Ledger):
 
     # What the open orders of a symbol reserve beyond the position's initial margin, by the
     # worse of the two sides.
+    @cython.final
     cdef int64_t order_margin(self, int32_t position) except? -1:
         cdef position_t *row = &self.positions[position]
         cdef stake_t stake
@@ -536,38 +561,43 @@ cdef class Matching(Ledger):
                 position, &stake, side, wide(row.side_value[side]),
                 self.side_loss(position, side, NIL))
         after = self.side_margin(
-            position, &stake, side, self.side_total(position, side, side, extra, without),
+            position, &stake, side, self.side_total(position, side, extra, without),
             add_checked(self.side_loss(position, side, without), extra.loss))
         standing[0] = sub_checked(max64(before, other), stake.own)
         return sub_checked(sub_checked(max64(after, other), stake.own), standing[0])
 
-    # Notional of the worse side of position plus open orders; MONEY_MAX + 1 where beyond.
-    # A new sell counts at the mark where its price is lower: it may trade as high as that.
-    cdef int64_t worst_exposure(
-        self, int32_t position, int extra_side, const terms_t *extra, int32_t without
-    ) except? -1:
+    # Notional of the worse side of position plus open orders: as it is, and with an extra
+    # order of a side (NULL: none) and one less; MONEY_MAX + 1 where beyond. A new sell counts
+    # at the mark where its price is lower: it may trade as high as that.
+    cdef int exposures(
+        self, int32_t position, int side, const terms_t *extra, int32_t without,
+        int64_t *before, int64_t *after
+    ) except -1:
         cdef position_t *row = &self.positions[position]
-        cdef int64_t held
-        cdef i128 total, worst, at_mark
-        cdef int side
-        if self.instruments[row.symbol].mark == NONE:
+        cdef int64_t mark = self.instruments[row.symbol].mark
+        cdef int64_t at_mark
+        cdef i128 held, total, other, worst
+        before[0] = after[0] = 0
+        if mark == NONE:
             return 0
-        held = self.value(row.symbol, row.quantity, self.instruments[row.symbol].mark)
-        worst = wide(abs64(held))
-        for side in range(2):
-            total = self.side_total(position, side, extra_side, extra, without)
-            if extra != NULL and extra_side == side and side == SIDE_SELL:
-                at_mark = wide(self.value(
-                    row.symbol, extra.lots, self.instruments[row.symbol].mark))
-                if at_mark > wide(extra.value):
-                    total = add(total, sub(at_mark, wide(extra.value)))
-            total = add(wide(held), total if side == SIDE_BUY else neg(total))
-            total = total if total >= wide(0) else neg(total)
-            worst = total if total > worst else worst
-        return narrow(worst) if worst <= wide(MONEY_MAX) else MONEY_MAX + 1
+        held = wide(self.value(row.symbol, row.quantity, mark))
+        other = widest(held, with_side(held, 1 - side, wide(row.side_value[1 - side])))
+        worst = widest(other, with_side(held, side, wide(row.side_value[side])))
+        before[0] = after[0] = narrow(worst) if worst <= wide(MONEY_MAX) else MONEY_MAX + 1
+        if extra == NULL:
+            return 0
+        total = self.side_total(position, side, extra, without)
+        if side == SIDE_SELL:
+            at_mark = self.value(row.symbol, extra.lots, mark)
+            if at_mark > extra.value:
+                total = add(total, sub(wide(at_mark), wide(extra.value)))
+        worst = widest(other, with_side(held, side, total))
+        after[0] = narrow(worst) if worst <= wide(MONEY_MAX) else MONEY_MAX + 1
+        return 0
 
     # Order margin of all symbols that settle in a wallet's asset. Of one position (NIL: of
     # none) what it reserves is known already.
+    @cython.final
     cdef int64_t orders_reserve(
         self, int32_t wallet, bint isolated_only, int32_t known, int64_t reserved
     ) except? -1:
@@ -583,6 +613,7 @@ cdef class Matching(Ledger):
 
     # Equity - initial margin - order margin of a cross pool; may be negative. Kept within
     # the money range, for accounts that reserve beyond it over many symbols.
+    @cython.final
     cdef int64_t free_margin(
         self, int32_t wallet, int32_t known, int64_t reserved
     ) except? -1:
