@@ -3,6 +3,8 @@
 Each movement has two sides here, so the identity of `totals` holds after every method.
 """
 
+cimport cython
+
 from libc.stdlib cimport free, qsort
 from libc.string cimport memset
 
@@ -207,6 +209,7 @@ cdef class Ledger(Desk):
             self.note_pending(pool)
         return 0
 
+    @cython.final
     cdef int note_pending(self, int32_t pool) except -1:
         if self.pools[pool].is_pending:
             return 0
@@ -218,6 +221,7 @@ cdef class Ledger(Desk):
         self.pending_count += 1
         return 0
 
+    @cython.final
     cdef int note_position(self, int32_t position) except -1:
         cdef position_t *row = &self.positions[position]
         if not row.is_changed:
@@ -255,6 +259,7 @@ cdef class Ledger(Desk):
             self.report_wallets()
         return 0
 
+    @cython.final
     cdef int report_positions(self) except -1:
         cdef int32_t i
         cdef position_t *row
@@ -272,6 +277,7 @@ cdef class Ledger(Desk):
         self.changed_position_count = 0
         return 0
 
+    @cython.final
     cdef int report_wallets(self) except -1:
         cdef int32_t i
         cdef pool_t *row
@@ -287,6 +293,7 @@ cdef class Ledger(Desk):
         self.changed_pool_count = 0
         return 0
 
+    @cython.final
     cdef int emit_order_update(self, int32_t order) except -1:
         cdef int64_t *out = self.emit(EVENT_ORDER_UPDATE)
         cdef int64_t quantity = self.tickets[order].quantity
@@ -324,6 +331,7 @@ cdef class Ledger(Desk):
         self.note_position(position)
         return self.touch(self.pool_of(position))
 
+    @cython.final
     cdef int open_part(self, int32_t position, int64_t quantity, int64_t value) except -1:
         cdef position_t *row = &self.positions[position]
         cdef int64_t needed
@@ -335,6 +343,7 @@ cdef class Ledger(Desk):
             self.move_to_isolated(position, min64(needed, self.spendable(row.wallet)))
         return 0
 
+    @cython.final
     cdef int close_part(self, int32_t position, int64_t quantity, int64_t value) except -1:
         cdef position_t *row = &self.positions[position]
         cdef int64_t held = row.quantity
@@ -357,6 +366,7 @@ cdef class Ledger(Desk):
         return self.move_to_isolated(position, -max64(0, add_checked(margin_released, profit)))
 
     # Keep the lists of open positions and holders, and the open interest, in step.
+    @cython.final
     cdef int set_quantity(self, int32_t position, int64_t quantity) except -1:
         cdef position_t *row = &self.positions[position]
         cdef instrument_t *instrument = &self.instruments[row.symbol]
@@ -370,6 +380,7 @@ cdef class Ledger(Desk):
         return 0
 
     # Add a position to its pool's open list and to its symbol's holders.
+    @cython.final
     cdef int link_open(self, int32_t position) except -1:
         cdef int32_t pool = self.pool_of(position)
         cdef position_t *row = &self.positions[position]
@@ -397,6 +408,7 @@ cdef class Ledger(Desk):
         return 0
 
     # Take a position out of both lists.
+    @cython.final
     cdef int unlink_open(self, int32_t position) except -1:
         cdef position_t *row = &self.positions[position]
         cdef instrument_t *instrument = &self.instruments[row.symbol]

@@ -4,8 +4,8 @@ cimport cython
 
 from engine.core.book cimport ORDER_LIVE, book_t, order_t, ticket_t, within_limit
 from engine.core.fixed cimport (
-    abs64, add, add_checked, ceil_div, floor_div, i128, max64, min64, mul, mul3_wide, mul_wide,
-    narrow, neg, sign_of, sub, sub_checked, wide,
+    abs64, add, add_checked, ceil_div, fits_int64, floor_div, i128, low_half, max64, min64, mul,
+    mul3_wide, mul_wide, narrow, neg, sign_of, sub, sub_checked, wide,
 )
 from engine.core.ledger cimport instrument_t, position_t
 from engine.core.tables cimport table_get, table_remove
@@ -511,7 +511,10 @@ cdef class Matching(Ledger):
         cdef i128 held = wide(stake.held)
         cdef i128 exposure = with_side(held, side, total)
         if instrument.taker_fee > 0:
-            fee = narrow(ceil_div(mul_wide(total, instrument.taker_fee), wide(RATE_SCALE)))
+            if fits_int64(total):
+                fee = trade_fee(low_half(total), instrument.taker_fee)
+            else:
+                fee = narrow(ceil_div(mul_wide(total, instrument.taker_fee), wide(RATE_SCALE)))
         needed = add_checked(add_checked(loss, fee), initial_margin(
             &instrument.schedule, narrow(magnitude(exposure)),
             stake.leverage))
