@@ -16,6 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 CORE = ROOT / "ext" / "engine" / "core"
 REFERENCE = ROOT / "engine" / "reference"
+PRICING = ROOT / "engine" / "pricing"
 
 LINE_COLUMNS_MAX = 100
 FUNCTION_LINES_MAX = 70
@@ -80,6 +81,7 @@ FILES = [path for path in project_files() if path.is_file()]
 CODE = [path for path in FILES if path.suffix in CODE_SUFFIXES or path.parent == ROOT / "tools"]
 CORE_FILES = [path for path in FILES if path.parent == CORE and path.suffix in CYTHON_SUFFIXES]
 REFERENCE_FILES = [path for path in FILES if REFERENCE in path.parents and path.suffix == ".py"]
+PRICING_FILES = [path for path in FILES if PRICING in path.parents and path.suffix == ".py"]
 
 
 def read(path: Path) -> str:
@@ -236,6 +238,11 @@ def test_core_is_deterministic() -> None:
 
 def test_reference_is_deterministic() -> None:
     complain(DETERMINISM, [found for path in REFERENCE_FILES for found in banned_in_python(path)])
+
+
+def test_pricing_is_deterministic() -> None:
+    # Outside the seam, but its commands are journaled and replayed: exact all the same.
+    complain(DETERMINISM, [found for path in PRICING_FILES for found in banned_in_python(path)])
 
 
 # ---- sizes ------------------------------------------------------------------------------------
