@@ -25,9 +25,10 @@ cdef enum:
 
 # How many commands ahead what they touch is fetched into the cache.
 cdef enum:
-    FAR_AHEAD = 8
-    MIDWAY = 5
-    NEXT = 2
+    FAR_AHEAD = 12
+    AHEAD = 9
+    NEAR = 6
+    NEXT = 3
 
 cdef extern from *:
     """
@@ -107,7 +108,8 @@ cdef class ExchangeCore(Commands):
             row = first + i * COMMAND_WIDTH
             if i < count - FAR_AHEAD:
                 self.fetch_account(row + FAR_AHEAD * COMMAND_WIDTH)
-                self.fetch_order(row + MIDWAY * COMMAND_WIDTH)
+                self.fetch_order(row + AHEAD * COMMAND_WIDTH)
+                self.fetch_rows(row + NEAR * COMMAND_WIDTH)
                 self.fetch_neighbours(row + NEXT * COMMAND_WIDTH)
             at = row[11]
             special = NULL
@@ -118,7 +120,7 @@ cdef class ExchangeCore(Commands):
         return refused
 
     # Commands ahead are known: what they will read is asked for while earlier ones are still
-    # applied, in three stages, since one address is found in what another holds. Only hints:
+    # applied, in four stages, since one address is found in what another holds. Only hints:
     # what has changed by then costs a wait, no more.
     @cython.final
     cdef void fetch_account(self, const int64_t *row) noexcept:
@@ -132,7 +134,7 @@ cdef class ExchangeCore(Commands):
             prefetch(table_slot(&self.order_table, owner, row[4]))
 
     @cython.final
-    cdef void fetch_neighbours(self, const int64_t *row) noexcept:
+    cdef void fetch_rows(self, const int64_t *row) noexcept:
         cdef int32_t owner = self.find_account(row[2])
         cdef int32_t at
         if owner < 0:
@@ -149,6 +151,26 @@ cdef class ExchangeCore(Commands):
                 prefetch(&self.orders[at].side)
                 prefetch(&self.tickets[at])
                 prefetch(&self.tickets[at].kind)
+
+    @cython.final
+    cdef void fetch_neighbours(self, const int64_t *row) noexcept:
+        cdef int32_t owner = self.find_account(row[2])
+        cdef int32_t at
+        if owner < 0:
+            return
+        if row[0] == CMD_ORDER:
+            at = self.accounts[owner].first_position
+            if at >= 0 and self.positions[at].last_order >= 0:
+                prefetch(&self.tickets[self.positions[at].last_order].own_next)
+        elif row[0] == CMD_CANCEL or row[0] == CMD_AMEND:
+            at = table_get(&self.order_table, owner, row[4])
+            if at >= 0:
+                # A neighbour that is not there is an address beside the array: never read.
+                prefetch(&self.orders[self.orders[at].prev].next)
+                prefetch(&self.orders[self.orders[at].next].prev)
+                prefetch(&self.tickets[self.tickets[at].own_prev].own_next)
+                prefetch(&self.tickets[self.tickets[at].own_next].own_prev)
+                prefetch(&self.books[self.orders[at].symbol].levels[self.orders[at].level])
 
     @cython.final
     cdef int run_one(self, const int64_t *row, const int64_t *special) except -1:
