@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from statistics import median
 
 import pytest
 
@@ -21,8 +20,10 @@ def test_book(benchmark, is_smoke, stream):
     result = benchmark.pedantic(run_book, (plan,), rounds=1)
     print()
     print_report(book_report(result))
-    for run in [*result.batches.values(), result.single, result.plain, result.exchange]:
-        benchmark.extra_info[f"{run.name}: ns a command"] = median(run.per_command)
+    for run in result.runs:
+        benchmark.extra_info[f"{run.way.name}: ns a command"] = run.cost
+    benchmark.extra_info["plain book: ns a command"] = result.rival_cost("book")
+    benchmark.extra_info["reference core: ns a command"] = result.rival_cost("accounts")
     benchmark.extra_info["trades_hash"] = result.stream.trades
     benchmark.extra_info["state_hash"] = result.state_hash
     assert result.agrees

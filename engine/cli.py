@@ -213,11 +213,24 @@ def bench(
         int | None,
         typer.Option(min=1, metavar="N", help="Of the mark benchmark; default 10^4, 10^5, 10^6."),
     ] = None,
+    commands: Annotated[
+        int | None,
+        typer.Option(
+            min=1000, metavar="N", help="Of each stream of the book benchmark; default 10^6."),
+    ] = None,
+    stream: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Of the book benchmark: canonical, flat, deep, wide, cancel, sweep. Repeatable; "
+            "default all."),
+    ] = None,
 ) -> None:
     """Run the canonical benchmarks: the cost of a mark, of an order, and of market data.
 
-    Prints machine and versions, figures with percentiles, and a hash of each result.
-    The full size takes about ten minutes and two gigabytes of memory.
+    Prints machine and versions, figures with percentiles, and a hash of each result. Whatever
+    is measured in several ways has to come to the same; if not, the exit code is 1. The full
+    size takes about fifteen minutes and three gigabytes of memory.
     """
     from engine import bench as benches
     from engine.bench.command import run_and_print
@@ -228,8 +241,64 @@ def bench(
         raise InputError(f"--size {size}: expected full or smoke")
     if accounts is not None and what in ("book", "market"):
         raise InputError("--accounts goes with mark or all")
+    if what == "mark" and (commands is not None or stream):
+        raise InputError("--commands and --stream go with book or all")
+    for name in stream or ():
+        if name not in benches.stream_names():
+            raise InputError(f"--stream {name}: expected {', '.join(benches.stream_names())}")
     make_exchange("compiled")  # says what to do where it is not built
-    run_and_print(what, size, accounts)
+    run_and_print(what, size, accounts, commands, stream or ())
+
+
+@app.command()
+def tiers(
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="ccxt leverage tiers, Binance leverageBracket, Bybit risk limits, OKX position "
+            "tiers, Hyperliquid meta, tier rows, or a CSV table; told by the content.",
+        ),
+    ],
+    symbol: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Only this symbol of the file. Repeatable."),
+    ] = None,
+    map_: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="FILESYMBOL=SYMBOL", help="Rename a symbol. Repeatable."),
+    ] = None,
+    contract: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=SIZE:PRICE[:inverse]",
+            help="Size and reference price of a contract, for tiers in contracts (OKX). "
+            "Repeatable.",
+        ),
+    ] = None,
+    maintenance_fraction: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X",
+            help="Maintenance rate as a fraction of 1 / leverage, for tables without one.",
+        ),
+    ] = None,
+    table: Annotated[
+        bool, typer.Option("--table", help="A table with deductions instead of commands.")
+    ] = False,
+    out: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write here instead of to stdout.")
+    ] = None,
+) -> None:
+    """Print the margin schedules of a venue's file as `tiers` commands, one JSON object a line.
+
+    What was read by a rule and not by the letter is said on stderr.
+    """
+    from engine.schedules.command import print_schedules
+
+    print_schedules(
+        file, symbols=symbol or (), renames=map_ or (), contracts=contract or (),
+        maintenance_fraction=maintenance_fraction, as_table=table, out=out)
 
 
 def _replay_in_process(

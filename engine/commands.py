@@ -182,12 +182,6 @@ COMMANDS: dict[str, dict[str, Field]] = {
         "account": _or_null(_int(required=False)), "symbol": _or_null(_name(required=False)),
         "side": _or_null(_members(Side, required=False)),
     },
-    "cancel_all_after": {"account": _int(), "timeout": _int()},
-    "protection": {
-        "account": _int(), "symbol": _name(), "window": _or_null(_int(required=False)),
-        "quantity": _or_null(_decimal(required=False)),
-        "count": _or_null(_int(required=False)), "freeze": _or_null(_int(required=False)),
-    },
     "fill": {
         "account": _int(), "symbol": _name(), "side": _members(Side), "quantity": _decimal(),
         "price": _decimal(), "fee": _decimal(required=False),
@@ -200,6 +194,12 @@ COMMANDS: dict[str, dict[str, Field]] = {
     "halt": {"symbol": _name(), "mode": _choice(*HALT_MODES)},
     "resume": {"symbol": _name()},
     "time": {},
+    "cancel_all_after": {"account": _int(), "timeout": _int()},
+    "protection": {
+        "account": _int(), "symbol": _name(), "window": _or_null(_int(required=False)),
+        "quantity": _or_null(_decimal(required=False)),
+        "count": _or_null(_int(required=False)), "freeze": _or_null(_int(required=False)),
+    },
 }
 
 QUERIES: dict[str, dict[str, Field]] = {

@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from engine.batches import COMMAND_DTYPE, SPECIAL_DTYPE, Packed, as_rows, empty_specials
 from engine.commands import check_shape
 from engine.errors import CommandError
 from engine.instruments import (
@@ -148,6 +149,36 @@ class Exchange:
         Complexity: O(symbols + triggers crossed).
         """
         self.core.marks([self._mark_row(*row) for row in marks], NONE if ts is None else ts)
+
+    def submit_many(self, commands: Packed, specials: Packed | None = None) -> int:
+        """Apply packed commands in one crossing; events are left to be drained.
+
+        Parameters
+        ----------
+        commands : array of `engine.batches.COMMAND_DTYPE`, or of int64, shape (n, 12)
+            Mixed commands of any symbols, in order; numbers are the core's integers.
+        specials : array of `engine.batches.SPECIAL_DTYPE`, or of int64, shape (m, 14)
+            Terms beyond the plain ones, which commands name by their row.
+
+        Returns
+        -------
+        int
+            How many were refused; each has its `rejected` event, and the rest went on.
+
+        Raises
+        ------
+        TypeError, ValueError
+            An array of another dtype or shape; nothing was applied.
+
+        Notes
+        -----
+        The same events and state as one by one. Orders taken so have no client order id.
+        Complexity: that of the commands; nothing is made in Python for each.
+        """
+        rows = as_rows(commands, COMMAND_DTYPE, "commands")
+        if specials is None:
+            specials = empty_specials(0)
+        return int(self.core.run(rows, as_rows(specials, SPECIAL_DTYPE, "specials")))
 
     def query(self, query: Mapping[str, Any]) -> dict[str, Any]:
         """Answer one query at the current marks; nothing changes.

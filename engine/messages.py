@@ -392,3 +392,28 @@ EVENT_LAYOUTS: dict[EventKind, tuple[tuple[str, str], ...]] = {
 
 #: Integers in a stored record: kind, seq, ts, cause and the widest payload.
 RECORD_WIDTH = 4 + max(len(layout) for layout in EVENT_LAYOUTS.values())
+
+#: Columns of a packed command, all int64, `NONE` where absent. Which columns mean what:
+#: `order` all; `amend` `price`, `quantity` (new total), `type` (new open quantity) and the
+#: special row's `trigger_price`; `cancel` `account`, `symbol`, `order_id`; `cancel_all`
+#: `account`, `symbol`, `side`; `mark` `symbol`, `price` (mark ticks), `quantity` (index price,
+#: mark ticks), `order_id` (feed_seq); `deposit` and `withdraw` `account`, `symbol` (the asset),
+#: `quantity` (minor units); `leverage` `account`, `symbol`, `quantity` (1e-8 units);
+#: `cancel_all_after` `account`, `quantity` (ns); `time` none. `cmd` is a `Command`, other codes
+#: are enumerations of this module too; `flags` is 1 post_only + 2 reduce_only + 4
+#: close_position + 16 x StpMode; `special` a row of the second array.
+COMMAND_COLUMNS: tuple[str, ...] = (
+    "cmd", "ts", "account", "symbol", "order_id", "side", "type", "quantity", "price",
+    "time_in_force", "flags", "special",
+)
+#: Columns of an order's special terms, in the units of `order_terms`.
+SPECIAL_COLUMNS: tuple[str, ...] = (
+    "trigger_price", "trigger_by", "callback_rate", "display_quantity", "expire_ts", "oco",
+    "take_profit_order_id", "take_profit_trigger_price", "take_profit_trigger_by",
+    "take_profit_price", "stop_loss_order_id", "stop_loss_trigger_price",
+    "stop_loss_trigger_by", "stop_loss_price",
+)
+FLAG_POST_ONLY = 1
+FLAG_REDUCE_ONLY = 2
+FLAG_CLOSE_POSITION = 4
+FLAG_STP_SHIFT = 4

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import engine.messages as messages
 from engine.instruments import Asset, Instrument
@@ -20,6 +20,9 @@ _ENUMS: dict[str, type[IntEnum]] = {
     for _, name in layout
     if name[0].isupper()
 }
+
+
+Named = TypeVar("Named", Asset, Instrument)
 
 
 class Directory(Protocol):
@@ -51,9 +54,9 @@ def render_event(record: tuple[int, ...], directory: Directory) -> dict[str, Any
     event: dict[str, Any] = {"seq": record[1], "ts": record[2], "event": kind.name.lower()}
     payload = dict(zip((name for name, _ in EVENT_LAYOUTS[kind]), record[4:], strict=False))
     symbol = payload.get("symbol", NONE)
-    instrument = directory.instruments_by_index[symbol] if symbol >= 0 else None
+    instrument = _at(directory.instruments_by_index, symbol)
     asset_index = payload.get("asset", NONE)
-    asset = directory.assets_by_index[asset_index] if asset_index >= 0 else None
+    asset = _at(directory.assets_by_index, asset_index)
     if asset is None and instrument is not None:
         asset = instrument.settle
     if kind is EventKind.REJECTED:
@@ -64,6 +67,11 @@ def render_event(record: tuple[int, ...], directory: Directory) -> dict[str, Any
         _add_derived(kind, event, payload, instrument, directory)
     event["cause"] = record[3]
     return event
+
+
+def _at(rows: list[Named], index: int) -> Named | None:
+    """The row of an index that may be of none: a packed command can name anything."""
+    return rows[index] if 0 <= index < len(rows) else None
 
 
 def render_value(
@@ -134,7 +142,7 @@ def _render_rejection(
     event: dict[str, Any], payload: dict[str, int], instrument: Instrument | None,
     asset: Asset | None, directory: Directory,
 ) -> None:
-    event["cmd"] = messages.Command(payload["cmd"]).name.lower()
+    event["cmd"] = render_value(payload["cmd"], "Command", None, None)
     reason = RejectReason(payload["reason"])
     event["reason"] = reason.name.lower()
     event["detail"] = directory.rejection_detail(event["seq"]) or _detail(

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from engine.bench.report import Report
@@ -15,9 +15,17 @@ NAMES = ("mark", "book", "market")
 SIZES = ("smoke", "full")
 
 
+def stream_names() -> tuple[str, ...]:
+    """Return the streams of the book benchmark."""
+    from engine.bench.stream import MIXES
+
+    return tuple(MIXES)
+
+
 def reports(
     name: str, size: str, accounts: int | None = None,
     progress: Callable[[str], None] = lambda note: None,
+    commands: int | None = None, streams: Sequence[str] = (),
 ) -> Iterator[Report]:
     """Run benchmarks and yield a report of each as it ends.
 
@@ -29,11 +37,13 @@ def reports(
         Of the mark benchmark. Default: 2,000 for smoke; 10^4, 10^5 and 10^6 for full.
     progress : callable
         Told what comes next.
+    commands : int, optional
+        Of each stream of the book benchmark. Default: 3,000 for smoke, 10^6 for full.
+    streams : sequence of str, optional
+        Of `stream_names()`. Default: all.
     """
-    from engine.bench import book, mark_tick, market
-    from engine.bench.book_report import book_report
+    from engine.bench import mark_tick, market
     from engine.bench.mark_report import mark_report
-    from engine.bench.stream import MIXES
 
     is_smoke = size == "smoke"
     if name in ("mark", "all"):
@@ -42,9 +52,24 @@ def reports(
         for count in usual if accounts is None else (accounts,):
             yield mark_report(mark_tick.run_mark(replace(plan, accounts=count), progress))
     if name in ("book", "all"):
-        for stream in MIXES:
-            book_plan = replace(book.SMOKE if is_smoke else book.BookPlan(), stream=stream)
-            yield book_report(book.run_book(book_plan, progress))
+        yield from _book_reports(is_smoke, progress, commands, streams or stream_names())
     if name in ("market", "all"):
         market_plan = market.SMOKE if is_smoke else market.MarketPlan()
         yield market.market_report(market.run_market(market_plan, progress))
+
+
+def _book_reports(
+    is_smoke: bool, progress: Callable[[str], None], commands: int | None, streams: Sequence[str]
+) -> Iterator[Report]:
+    from engine.bench import book
+    from engine.bench.book_report import book_report
+    from engine.bench.book_summary import summary_report
+
+    plan = book.SMOKE if is_smoke else book.BookPlan()
+    if commands is not None:
+        plan = replace(plan, commands=commands)
+    results = []
+    for stream in dict.fromkeys(streams):
+        results.append(book.run_book(replace(plan, stream=stream), progress))
+        yield book_report(results[-1])
+    yield summary_report(results)

@@ -1,33 +1,33 @@
-"""What an order costs: the book alone, in batches and call by call, and the whole exchange.
+"""What an order costs: one stream, sent in every way, compared, paced and weighed.
 
 The same packed stream goes through the compiled book (batches of 1, 7, 1,000 and all at
-once; single calls), through a plain Python book, and through the exchange with accounts,
-margin and events. All must make the same trades.
+once; single calls) and through the exchange with accounts, margin and events; a beginning
+of it through a plain Python book and through the reference core. All must make the same
+trades. `ways` has what is sent, `latency` the open loop, `memory` the bytes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from time import perf_counter_ns, thread_time_ns
-from typing import Any
+from statistics import median
 
-import numpy as np
-
-from engine.bench.plain_book import PlainBook
-from engine.bench.population import Ints, read_records
-from engine.bench.stream import AMEND, CANCEL, FAIR_PRICE, Stream, hash_trades, make_stream
-from engine.bench.timing import timer_ns
-from engine.messages import MONEY_MAX, NONE, RATE_SCALE, EventKind, OrderType, TierRule
+from engine.bench.latency import Paced, new_paced, run_paced
+from engine.bench.memory import Memory, measure_memory
+from engine.bench.stream import Stream, make_stream
+from engine.bench.timing import no_collection, timer_ns
+from engine.bench.ways import (
+    WAYS,
+    Compared,
+    Prepared,
+    Rival,
+    Sent,
+    Way,
+    compare_accounts,
+    compare_book,
+)
 
 Progress = Callable[[str], None]
-Calls = list[tuple[Callable[..., Any], tuple[Any, ...]]]
-
-BATCHES = (1, 7, 1000, 0)  # 0: all at once
-_DRAIN_EVERY = 1000
-_TIMED_BATCH = 1000
-_OWNERS = 1000
-_DEPOSIT = 10**15
 
 
 @dataclass(frozen=True)
@@ -39,56 +39,121 @@ class BookPlan:
     stream : str
         Of `engine.bench.stream.MIXES`.
     commands, seed, rounds : int
+    resting : int, optional
+        Bound on the size of the book; default: what the stream says.
+    paced_rounds : int
+        Of the latencies.
+    book_prefix : int
+        Commands that the plain book gets, a round.
+    accounts_prefix : int
+        Commands that the reference core gets, once; it looks at every account after each.
     """
 
     stream: str = "canonical"
     commands: int = 1_000_000
     seed: int = 1
-    rounds: int = 5
+    rounds: int = 3
+    resting: int | None = None
+    paced_rounds: int = 3
+    book_prefix: int = 100_000
+    accounts_prefix: int = 250
 
 
-SMOKE = BookPlan(commands=3000, rounds=1)
+SMOKE = BookPlan(
+    commands=3000, rounds=1, resting=3000, paced_rounds=1, book_prefix=1000, accounts_prefix=30)
 
 
 @dataclass
 class Run:
-    """One way of sending the stream; ns of CPU a command, one entry a round.
+    """One way of sending the stream.
 
     Attributes
     ----------
-    name : str
+    way : Way
     per_command : list of float
-    trades : str
-        Hash of its trades.
-    each : array of int64, optional
-        Wall ns of each call (a batch, or a command), the clock included.
+        ns of CPU, one entry a round.
+    sent : list of Sent
+        The same, whole.
     """
 
-    name: str
+    way: Way
     per_command: list[float] = field(default_factory=list)
-    trades: str = ""
-    each: Ints | None = None
+    sent: list[Sent] = field(default_factory=list)
+
+    @property
+    def cost(self) -> float:
+        """ns a command, the median of the rounds."""
+        return median(self.per_command)
 
 
 @dataclass
 class BookResult:
-    """Everything one run measured."""
+    """Everything one run measured.
+
+    Attributes
+    ----------
+    plan : BookPlan
+    stream : Stream
+        Without its commands.
+    runs : list of Run
+    rivals : dict
+        What the ways are compared with, an entry a round.
+    paced : list of Paced
+    paced_sent : dict
+        What the paced passes made, by name.
+    memory : Memory or None
+    clock : float, ns
+        What a look at the clock costs.
+    """
 
     plan: BookPlan
     stream: Stream
-    batches: dict[int, Run]
-    single: Run
-    plain: Run
-    exchange: Run
-    events: int
-    state_hash: str
-    clock: float
+    runs: list[Run]
+    rivals: dict[Rival, list[Compared]]
+    paced: list[Paced] = field(default_factory=list)
+    paced_sent: dict[str, list[Sent]] = field(default_factory=dict)
+    memory: Memory | None = None
+    clock: float = 0.0
+
+    @property
+    def state_hash(self) -> str:
+        """Digest of the exchange after the stream."""
+        return next((sent.state for run in self.runs for sent in run.sent if sent.state), "")
+
+    @property
+    def events(self) -> int:
+        """Events of the exchange."""
+        return max((sent.events for run in self.runs for sent in run.sent), default=0)
+
+    def disagreements(self) -> list[str]:
+        """What made other trades, or ended in another state."""
+        passes = {run.way.name: run.sent for run in self.runs} | self.paced_sent
+        found = [name for name, sent in passes.items() if not all(map(self._is_right, sent))]
+        names = {"book": "the plain book", "accounts": "the reference core"}
+        return found + [
+            names[rival] for rival, compared in self.rivals.items()
+            if not all(one.agrees for one in compared)
+        ]
+
+    def _is_right(self, sent: Sent) -> bool:
+        # A book has no state hash, and a paced exchange drops its events.
+        return sent.trades in ("", self.stream.trades) and sent.state in ("", self.state_hash)
 
     @property
     def agrees(self) -> bool:
-        """Whether everything that got the whole stream made the same trades."""
-        runs = [*self.batches.values(), self.single, self.plain, self.exchange]
-        return {run.trades for run in runs} == {self.stream.trades}
+        """Whether everything that got the same commands made the same trades."""
+        return not self.disagreements()
+
+    def rival_cost(self, rival: Rival) -> float:
+        """ns a command of what a way is compared with, the median of the rounds."""
+        return median(one.per_command for one in self.rivals[rival])
+
+    def ratios(self, run: Run, rival: Rival) -> list[float]:
+        """How many times as fast a way is, by round; what was measured once serves for all."""
+        costs = [one.per_command for one in self.rivals[rival]]
+        if len(costs) != len(run.per_command):
+            costs = [self.rival_cost(rival)] * len(run.per_command)
+        return [cost / own for cost, own in zip(costs, run.per_command, strict=True)]
 
 
 def run_book(plan: BookPlan, progress: Progress = lambda note: None) -> BookResult:
@@ -104,180 +169,35 @@ def run_book(plan: BookPlan, progress: Progress = lambda note: None) -> BookResu
     -------
     BookResult
     """
-    from engine.core import ExchangeCore
-
-    progress(f"{plan.stream}: making {plan.commands:,} commands")
-    stream = make_stream(plan.stream, plan.commands, plan.seed)
-    batches = {size: Run(_batch_name(size)) for size in BATCHES}
-    single, plain = Run("single calls"), Run("plain Python book")
-    exchange = Run("exchange, single calls")
-    for number in range(plan.rounds):
-        progress(f"{plan.stream}, round {number + 1} of {plan.rounds}")
-        for size, run in batches.items():
-            run_batches(run, stream, size)
-        run_single(single, stream)
-        if number < 2:
-            run_plain(plain, stream)
-        core = ExchangeCore()
-        events = run_exchange(exchange, core, stream)
-    return BookResult(
-        plan, stream, batches, single, plain, exchange, events, core.digest().hex(), timer_ns(),
-    )
-
-
-def _batch_name(size: int) -> str:
-    return f"batches of {size:,}" if size else "one batch"
+    with no_collection():
+        stream = make_stream(plan.stream, plan.commands, plan.seed, plan.resting, progress)
+        result = BookResult(
+            plan, stream.light(), [Run(way) for way in WAYS], {"book": [], "accounts": []},
+            clock=timer_ns())
+        progress(f"{plan.stream}: memory, in a process of its own")
+        result.memory = measure_memory(stream)
+        prepared = Prepared(stream)
+        for number in range(plan.rounds):
+            _run_round(result, stream, prepared, f"round {number + 1} of {plan.rounds}", progress)
+        progress(f"{plan.stream}: reference core")
+        prefix = stream.head(plan.accounts_prefix, resting=plan.accounts_prefix)
+        result.rivals["accounts"].append(compare_accounts(prefix))
+        paced = new_paced()
+        for number in range(plan.paced_rounds):
+            progress(f"{plan.stream}: latencies, round {number + 1} of {plan.paced_rounds}")
+            for name, sent in run_paced(paced, prepared, plan.seed + 100 * number).items():
+                result.paced_sent.setdefault(name, []).append(sent)
+        result.paced = [row for rows in paced.values() for row in rows]
+    return result
 
 
-def run_batches(run: Run, stream: Stream, size: int) -> None:
-    """Send the stream to a fresh book in packed batches; trades are fetched every 1,000."""
-    from engine.core import OrderBook
-
-    book: Any = OrderBook()
-    commands = stream.commands
-    step = size or len(commands)
-    batches = [commands[i : i + step] for i in range(0, len(commands), step)]
-    fetch_every = max(1, _DRAIN_EVERY // step)
-    tape = []
-    start = thread_time_ns()
-    for number, batch in enumerate(batches, 1):
-        book.run(batch)
-        if number % fetch_every == 0:
-            tape.append(book.trades())
-    run.per_command.append((thread_time_ns() - start) / len(commands))
-    tape.append(book.trades())
-    run.trades = hash_trades(b"".join(tape))
-    if size == _TIMED_BATCH:
-        fresh: Any = OrderBook()
-        run.each = _drive_each([(fresh.run, (batch,)) for batch in batches], fresh.trades)
-
-
-def run_single(run: Run, stream: Stream) -> None:
-    """The same by one Python call a command."""
-    from engine.core import OrderBook
-
-    book: Any = OrderBook()
-    calls: Calls = []
-    for op, owner, order_id, side, price, quantity, tif, flags in stream.commands.tolist():
-        if op == CANCEL:
-            calls.append((book.cancel, (owner, order_id)))
-        elif op == AMEND:
-            calls.append((book.amend, (owner, order_id, price, quantity)))
-        else:
-            arguments = (owner, order_id, side, price, quantity, tif, flags >= 8, flags & 7)
-            calls.append((book.place, arguments))
-    tape: list[bytes] = []
-    run.per_command.append(_drive(calls, lambda: tape.append(book.trades())))
-    run.trades = hash_trades(b"".join(tape))
-    fresh: Any = OrderBook()
-    methods = {book.cancel: fresh.cancel, book.amend: fresh.amend, book.place: fresh.place}
-    run.each = _drive_each([(methods[method], row) for method, row in calls], fresh.trades)
-
-
-def run_plain(run: Run, stream: Stream) -> None:
-    """The same on a plain Python book."""
-    book = PlainBook()
-    rows = stream.commands.tolist()
-    start = thread_time_ns()
-    for row in rows:
-        book.apply(row)
-    run.per_command.append((thread_time_ns() - start) / len(rows))
-    run.trades = hash_trades(book.trade_bytes())
-
-
-def run_exchange(run: Run, core: Any, stream: Stream) -> int:
-    """The same through an exchange with accounts; return the number of events."""
-    open_exchange(core)
-    calls = exchange_calls(core, stream.commands)
-    records: list[Ints] = []
-    run.per_command.append(_drive(calls, lambda: records.append(read_records(core.drain_bytes()))))
-    trades = [rows[rows[:, 0] == EventKind.TRADE] for rows in records]
-    rows = np.concatenate(trades)
-    # maker account, maker order, taker account, taker order, price, lots
-    run.trades = hash_trades(np.ascontiguousarray(rows[:, [9, 8, 11, 10, 6, 7]]).tobytes())
-    if run.each is None:
-        fresh = type(core)()
-        open_exchange(fresh)
-        run.each = _drive_each(exchange_calls(fresh, stream.commands), fresh.drain_bytes)
-    return sum(len(rows) for rows in records)
-
-
-def open_exchange(core: Any) -> None:
-    """One asset, one instrument with fees, a mark, and 1,000 rich cross accounts."""
-    core.add_asset()
-    tiers = [(0, MONEY_MAX, RATE_SCALE // 200, 100 * RATE_SCALE)]
-    maker_fee, taker_fee = 2 * RATE_SCALE // 10**4, 5 * RATE_SCALE // 10**4
-    core.add_instrument(
-        0, 1, 1, maker_fee, taker_fee, 0, NONE, NONE, NONE, TierRule.MARGINAL, tiers)
-    core.mark(0, FAIR_PRICE)
-    for account in range(1, _OWNERS + 1):
-        core.open_account(account, 0)
-        core.deposit(account, 0, _DEPOSIT)
-    core.drain()
-
-
-def exchange_calls(core: Any, commands: Ints) -> Calls:
-    """Packed commands as calls of a core's methods."""
-    calls: Calls = []
-    for op, owner, order_id, side, price, quantity, tif, flags in commands.tolist():
-        if op == CANCEL:
-            calls.append((core.cancel, (owner, 0, order_id)))
-        elif op == AMEND:
-            calls.append((core.amend_order, (owner, 0, order_id, price, NONE, quantity)))
-        else:
-            kind = OrderType.LIMIT if price else OrderType.MARKET
-            arguments = (
-                owner, 0, order_id, side, int(kind), quantity, price or NONE, tif, flags >= 8,
-                False, flags & 7,
-            )
-            calls.append((core.place_order, arguments))
-    return calls
-
-
-def _drive(calls: Calls, drain: Callable[[], Any]) -> float:
-    """CPU ns a call, draining every 1,000 included."""
-    total = 0
-    for begin in range(0, len(calls), _DRAIN_EVERY):
-        part = calls[begin : begin + _DRAIN_EVERY]
-        start = thread_time_ns()
-        for method, arguments in part:
-            method(*arguments)
-        drain()
-        total += thread_time_ns() - start
-    return total / len(calls)
-
-
-def _drive_each(calls: Calls, drain: Callable[[], Any]) -> Ints:
-    """Wall ns of every call, the clock included; draining is not."""
-    out = [0] * len(calls)
-    clock = perf_counter_ns
-    for number, (method, arguments) in enumerate(calls):
-        start = clock()
-        method(*arguments)
-        out[number] = clock() - start
-        if number % _DRAIN_EVERY == _DRAIN_EVERY - 1:
-            drain()
-    return np.array(out, np.int64)
-
-
-def response_times(service: Ints, load: float, seed: int = 1) -> Ints:
-    """What callers would wait who come by themselves, not one after the other.
-
-    Parameters
-    ----------
-    service : array of int64, ns
-        Measured, in order.
-    load : float
-        Arrivals (Poisson) as a share of what the mean service time allows.
-    seed : int
-
-    Returns
-    -------
-    array of int64, ns
-        Queueing and service of each, by Lindley's recursion.
-    """
-    gaps = np.random.default_rng(seed).exponential(service.mean() / load, len(service))
-    steps = service[:-1] - gaps[1:]
-    sums = np.concatenate(([0.0], np.cumsum(steps)))
-    waits = sums - np.minimum.accumulate(sums)
-    return (waits + service).astype(np.int64)
+def _run_round(
+    result: BookResult, stream: Stream, prepared: Prepared, title: str, progress: Progress
+) -> None:
+    for run in result.runs:
+        progress(f"{stream.name}, {title}: {run.way.name}")
+        sent = run.way.send(prepared)
+        run.sent.append(sent)
+        run.per_command.append(sent.ns / len(stream.commands))
+    progress(f"{stream.name}, {title}: plain book")
+    result.rivals["book"].append(compare_book(stream.head(result.plan.book_prefix)))

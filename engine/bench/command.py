@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from engine.bench import reports
 from engine.bench.machine import machine_rows
 from engine.bench.report import aligned, print_report
@@ -22,7 +24,10 @@ class _Steps:
             self.bar.update(self._count, note)
 
 
-def run_and_print(what: str, size: str, accounts: int | None) -> None:
+def run_and_print(
+    what: str, size: str, accounts: int | None, commands: int | None = None,
+    streams: Sequence[str] = (),
+) -> None:
     """Run benchmarks and print the machine, then each report as it comes.
 
     Raises
@@ -32,7 +37,7 @@ def run_and_print(what: str, size: str, accounts: int | None) -> None:
     """
     print("\n".join(aligned(machine_rows())), end="\n\n", flush=True)
     steps, failures = _Steps(), []
-    results = reports(what, size, accounts, steps)
+    results = reports(what, size, accounts, steps, commands, streams)
     while True:
         with ProgressBar("benchmark", unit="steps") as bar:
             steps.bar = bar

@@ -13,9 +13,9 @@ from statistics import median
 from time import thread_time_ns
 from typing import Any
 
-from engine.bench.book import Calls, exchange_calls
 from engine.bench.report import Report, Table, rate, us
-from engine.bench.stream import FAIR_PRICE, Stream, make_stream
+from engine.bench.stream import FAIR_PRICE, OWNERS, make_stream
+from engine.bench.ways import Prepared, exchange_rows
 from engine.exchange import Exchange
 from engine.marketdata import L2Book, L3Book, MarketData, packed
 from engine.messages import Side
@@ -23,7 +23,6 @@ from engine.messages import Side
 Progress = Callable[[str], None]
 
 _DRAIN_EVERY = 1000
-_OWNERS = 1000
 _SYMBOL = "X"
 
 
@@ -106,7 +105,7 @@ class Recorder(Listener):
 
     def drain(self) -> None:
         super().drain()
-        self.take(exchange_rows(self.exchange))
+        self.take(drained_rows(self.exchange))
 
     def take(self, rows: packed.Messages) -> None:
         self.messages += len(rows)
@@ -197,7 +196,7 @@ LISTENERS: tuple[type[Listener], ...] = (
     Listener, Recorder, PackedFollower, Reader, L2Client, L3Reader, L3Client)
 
 
-def exchange_rows(exchange: Exchange) -> packed.Messages:
+def drained_rows(exchange: Exchange) -> packed.Messages:
     """Packed rows of an exchange since the last drain."""
     return packed.read(exchange.core.drain_market_data_bytes())
 
@@ -216,7 +215,7 @@ def run_market(plan: MarketPlan, progress: Progress = lambda note: None) -> Mark
     MarketResult
     """
     progress(f"market data: making {plan.commands:,} commands")
-    stream = make_stream("canonical", plan.commands, plan.seed)
+    prepared = Prepared(make_stream("canonical", plan.commands, plan.seed))
     ways = [Way(kind.name) for kind in LISTENERS]
     hashes = set()
     for number in range(plan.rounds):
@@ -224,15 +223,19 @@ def run_market(plan: MarketPlan, progress: Progress = lambda note: None) -> Mark
         pairs = list(zip(LISTENERS, ways, strict=True))
         first = number % len(pairs)  # nobody has the same place in every round
         for kind, way in pairs[first:] + pairs[:first]:
-            hashes.add(_run(kind, way, stream))
+            hashes.add(_run(kind, way, prepared))
     return MarketResult(plan, ways, hashes)
 
 
-def _run(kind: type[Listener], way: Way, stream: Stream) -> str:
+def _run(kind: type[Listener], way: Way, prepared: Prepared) -> str:
     """Send the stream once, drained every 1,000 commands; return the state's hash."""
     exchange = open_exchange()
     listener = kind(exchange)
-    calls = exchange_calls(exchange.core, stream.commands)
+    core = exchange.core
+    core.run(exchange_rows(prepared.prefill))
+    listener.drain()
+    methods = (core.place_order, core.cancel, core.amend_order)
+    calls = [(methods[op], arguments) for op, arguments, _ in prepared.exchange_calls]
     gc.collect()
     gc.freeze()  # the prepared calls are no part of what is measured
     way.per_command.append(_drive(calls, listener.drain))
@@ -242,7 +245,9 @@ def _run(kind: type[Listener], way: Way, stream: Stream) -> str:
     return exchange.state_hash()
 
 
-def _drive(calls: Calls, drain: Callable[[], Any]) -> float:
+def _drive(
+    calls: list[tuple[Callable[..., Any], tuple[Any, ...]]], drain: Callable[[], Any]
+) -> float:
     total = 0
     for begin in range(0, len(calls), _DRAIN_EVERY):
         part = calls[begin : begin + _DRAIN_EVERY]
@@ -265,7 +270,7 @@ def open_exchange() -> Exchange:
             {"min_notional": "0", "max_notional": None, "maintenance_margin_rate": "0.005",
              "max_leverage": "100"}]})
     exchange.core.mark(0, FAIR_PRICE)
-    for account in range(1, _OWNERS + 1):
+    for account in range(1, OWNERS + 1):
         exchange.core.open_account(account, 0)
         exchange.core.deposit(account, 0, 10**15)
     exchange.drain_records()

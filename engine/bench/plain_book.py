@@ -42,6 +42,11 @@ class PlainBook:
         self._prices = (SortedList(), SortedList())
         self._tape = array.array("q")
 
+    @property
+    def level_count(self) -> int:
+        """Price levels of both sides together. O(1)."""
+        return len(self._levels[0]) + len(self._levels[1])
+
     def trade_bytes(self) -> bytes:
         """All trades: maker owner, maker id, taker owner, taker id, price, lots; int64 each."""
         return self._tape.tobytes()

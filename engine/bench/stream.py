@@ -1,43 +1,61 @@
 """Order streams for the book benchmark: seeded, made beforehand, as packed commands.
 
 The canonical mix: 45 % limit orders near the touch with a heavy tail, 40 % cancels, 8 %
-limit orders that cross, 4 % market orders, 3 % amends. The stream is made against a plain
-book that follows along, so that prices are near the touch of that moment. While the book
-is at its size a cancel names any resting order; below it, one that is gone already, as of
-a client that does not know yet. So the book keeps its size.
+limit orders that cross, 4 % market orders, 3 % amends. A stream begins with a full book
+(`prefill`), and is made against a plain book that follows along, so that prices are near
+the touch of that moment. While the book is at its size a cancel names any resting order;
+below it, one that is gone already, as of a client that does not know yet. So the book
+keeps its size.
 
 Commands are rows of eight int64, as `engine.core.OrderBook.run` takes them: op (0 place,
 1 cancel, 2 amend), owner, order id, side, price, quantity, time in force, flags.
+
+What is drawn comes from the raw bits of one generator, by integer arithmetic and through
+tables of quantiles: a vectorised power or logarithm may differ in its last bit from one
+processor to the next, and then so would the hash of the trades.
 """
 
 from __future__ import annotations
 
 import hashlib
 import random
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
+import numpy.typing as npt
 
 from engine.bench.plain_book import PlainBook
 from engine.bench.population import Ints
 from engine.messages import Side, TimeInForce
 
+Row = tuple[int, ...]
+Words = npt.NDArray[np.uint64]
+
 WIDTH = 8
 PLACE, CANCEL, AMEND = 0, 1, 2
-_POST_ONLY = 8
-_OWNERS = 1000
+OWNERS = 1000
 FAIR_PRICE = 1_000_000
+
+_POST_ONLY = 8
+_NO_ORDER = 2**40  # an id that no order has
+_CHUNK = 2**15
+_TABLE_BITS = 17
+_GONE = 128
+_SIZE_EVERY = 64
+_ADD, _CANCEL, _CROSS, _MARKET, _AMEND = range(5)
 
 
 @dataclass(frozen=True)
 class Mix:
-    """What a stream is made of, in percent, and how it lies in the book.
+    """What a stream is made of, and how it lies in the book.
 
     Attributes
     ----------
-    adds, cancels, crossing, market, amends : int
+    adds, cancels, crossing, market, amends : int, percent
     size : int
-        Resting orders that the stream makes for.
+        Resting orders at the beginning, and that the stream makes for.
     reach : float
         Scale of an add's distance from the touch, ticks.
     tail : float
@@ -45,6 +63,8 @@ class Mix:
     reach_max : int, ticks
     appetite : int
         Market and crossing orders want an ordinary quantity times 1, 4, 9 … up to its square.
+    drift : int
+        Moves of the fair price by a tick, per thousand commands.
     """
 
     adds: int = 45
@@ -57,66 +77,120 @@ class Mix:
     tail: float = 1.2
     reach_max: int = 5_000
     appetite: int = 1
+    drift: int = 50
+
+    @property
+    def percents(self) -> tuple[int, ...]:
+        """Adds, cancels, crossing, market, amends."""
+        return self.adds, self.cancels, self.crossing, self.market, self.amends
 
 
 #: Streams by name.
 MIXES = {
     "canonical": Mix(),
+    # Few levels, long queues: a fair price that hardly moves, everything within five ticks of it.
+    "flat": Mix(reach=2.0, tail=1.0, reach_max=4, drift=1),
+    # A million resting orders; a cancel names any of them.
+    "deep": Mix(size=1_000_000, reach=100.0, tail=1.0, reach_max=20_000),
     # Tens of thousands of orders over a fifth of the price, most levels alone.
     "wide": Mix(size=40_000, reach=2_000.0, tail=0.7, reach_max=200_000),
+    # Hardly anything trades: orders come and go.
+    "cancel": Mix(adds=48, cancels=48, crossing=1, market=1, amends=2),
     # Few market orders, most of them through many orders and levels.
     "sweep": Mix(adds=72, cancels=20, crossing=1, market=3, amends=4, appetite=6),
 }
 
 
 @dataclass
-class Stream:
+class Packed:
+    """Orders that rest beforehand, and commands that follow.
+
+    Attributes
+    ----------
+    prefill, commands : array of int64, shape (n, 8)
+    """
+
+    prefill: Ints
+    commands: Ints
+
+    def head(self, count: int, resting: int | None = None) -> Packed:
+        """The first commands, and as much of the prefill as wanted: above all what they name."""
+        commands = self.commands[:count]
+        if resting is None or resting >= len(self.prefill):
+            return Packed(self.prefill, commands)
+        named = np.isin(self.prefill[:, 2], commands[commands[:, 0] != PLACE, 2])
+        chosen = np.flatnonzero(named)[:resting]
+        others = np.flatnonzero(~named)[: resting - len(chosen)]
+        return Packed(self.prefill[np.sort(np.concatenate((chosen, others)))], commands)
+
+
+@dataclass
+class Stream(Packed):
     """Packed commands and what a plain book made of them.
 
     Attributes
     ----------
     name : str
-    commands : array of int64, shape (n, 8)
     trades : str
         Hash of all trades.
-    trade_count, refused_count, resting_min, resting_max : int
-        The last two once the book has filled: after the first tenth.
+    trade_count, refused_count, resting_min, resting_max, levels_max : int
+        Resting orders, and levels of both sides together, looked at every 64 commands.
     """
 
     name: str
-    commands: Ints
     trades: str
     trade_count: int
     refused_count: int
     resting_min: int
     resting_max: int
+    levels_max: int
+
+    def light(self) -> Stream:
+        """The same without its commands, to be kept beside a result."""
+        return replace(self, prefill=self.prefill[:0], commands=self.commands[:0])
 
 
-def make_stream(name: str, count: int, seed: int = 1) -> Stream:
-    """Make a stream.
+def make_stream(
+    name: str, count: int, seed: int = 1, resting: int | None = None,
+    progress: Callable[[str], None] = lambda note: None,
+) -> Stream:
+    """Make a stream; a shorter one of the same seed is its beginning.
 
     Parameters
     ----------
     name : str
         Of `MIXES`.
     count, seed : int
+    resting : int, optional
+        Bound on the size of the book.
+    progress : callable
+        Told how far it is.
 
     Returns
     -------
     Stream
     """
-    maker = _Maker(MIXES[name], count, seed)
-    book, rows = PlainBook(), []
-    refused, sizes = 0, []
-    for number in range(count):
-        row = maker.next(book)
+    mix = MIXES[name]
+    if resting is not None:
+        mix = replace(mix, size=min(mix.size, resting))
+    draws = _Draws(mix, seed)
+    prefill = draws.prefill()
+    progress(f"{name}: filling a plain book with {mix.size:,} orders")
+    maker = _Maker(mix, seed, prefill)
+    book, rows, sizes, levels, refused = maker.book, [], [], 0, 0
+    for number, draw in zip(range(count), draws.commands(), strict=False):
+        row = maker.next(number, draw)
         rows.append(row)
         refused += book.apply(row) < 0
-        if number * 10 >= count and number % 64 == 0:
+        if number % _SIZE_EVERY == 0:
             sizes.append(len(book.orders))
+            levels = max(levels, book.level_count)
+        if number % _CHUNK == 0:
+            progress(f"{name}: {number:,} of {count:,} commands made")
     return Stream(
-        name, np.array(rows, np.int64).reshape(-1, WIDTH), hash_trades(book.trade_bytes()),
-        book.trade_count, refused, min(sizes, default=0), max(sizes, default=0),
+        prefill, np.array(rows, np.int64).reshape(-1, WIDTH), name,
+        hash_trades(book.trade_bytes()), book.trade_count, refused,
+        min(sizes, default=0), max(sizes, default=0), levels,
     )
 
 
@@ -125,94 +199,155 @@ def hash_trades(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
-class _Maker:
-    def __init__(self, mix: Mix, count: int, seed: int) -> None:
+@cache
+def _quantiles(exponent: float, scale: float, shift: float, largest: int) -> Ints:
+    """Table of a Pareto distribution: the value at each of equally likely places."""
+    places = 2**_TABLE_BITS
+    values = (scale * (((i + 0.5) / places) ** (-1 / exponent) - shift) for i in range(places))
+    return np.array([min(largest, int(value)) for value in values], np.int64)
+
+
+def _below(words: Words, bound: int) -> Ints:
+    """Upper halves of words as numbers below a bound."""
+    return ((words >> np.uint64(32)) * np.uint64(bound) >> np.uint64(32)).astype(np.int64)
+
+
+def _bits(words: Words, first: int, count: int) -> Ints:
+    return (words >> np.uint64(first) & np.uint64(2**count - 1)).astype(np.int64)
+
+
+class _Draws:
+    """What does not depend on the book, drawn by the thousand."""
+
+    def __init__(self, mix: Mix, seed: int) -> None:
         self._mix = mix
-        self._random = random.Random(seed)
-        kinds = [mix.adds, mix.cancels, mix.crossing, mix.market, mix.amends]
-        self._kinds = self._random.choices(
-            [self._add, self._cancel, self._cross, self._market, self._amend], kinds, k=count)
-        self._number = 0
+        self._source = np.random.PCG64(seed)
+        self._steps = _quantiles(mix.tail, mix.reach, 1.0, mix.reach_max)
+        self._quantities = _quantiles(1.5, 10.0, 0.0, 1000)
+        self._kinds = np.repeat(np.arange(5), mix.percents)
         self._fair = FAIR_PRICE
+
+    def _words(self, columns: int, count: int) -> list[Words]:
+        return list(self._source.random_raw(columns * count).reshape(columns, count))
+
+    def _sizes(self, words: Words) -> Ints:
+        return self._quantities[_bits(words, 64 - _TABLE_BITS, _TABLE_BITS)]
+
+    def _distances(self, words: Words) -> Ints:
+        return self._steps[_bits(words, 64 - _TABLE_BITS, _TABLE_BITS)]
+
+    def prefill(self) -> Ints:
+        """Resting orders around the fair price; nothing of them trades."""
+        count = self._mix.size
+        who, how_many, where = self._words(3, count)
+        rows = np.zeros((count, WIDTH), np.int64)
+        rows[:, 1] = 1 + _below(who, OWNERS)
+        rows[:, 2] = np.arange(1, count + 1)
+        rows[:, 3] = side = _bits(who, 0, 1)
+        step = 1 + self._distances(where)
+        rows[:, 4] = np.maximum(1, FAIR_PRICE + np.where(side == Side.BUY, -step, step))
+        rows[:, 5] = self._sizes(how_many)
+        rows[:, 6] = TimeInForce.GTC
+        return rows
+
+    def commands(self) -> Iterator[Row]:
+        """Per command: kind, fair price, owner, side, quantity, step, want, pick, bits."""
+        mix = self._mix
+        while True:
+            what, drift, who, how_many, where, pick = self._words(6, _CHUNK)
+            moves = (_below(drift, 1000) < mix.drift) * (2 * _bits(drift, 0, 1) - 1)
+            fair = self._fair + np.cumsum(moves)
+            self._fair = int(fair[-1])
+            quantity = self._sizes(how_many)
+            hunger = 1 + _bits(how_many, 0, 16) * mix.appetite // 2**16
+            columns = (
+                self._kinds[_below(what, 100)], fair, 1 + _below(who, OWNERS), _bits(who, 0, 1),
+                quantity, self._distances(where), quantity * hunger**2,
+                (pick >> np.uint64(11)) * 2.0**-53, _bits(where, 0, 24),
+            )
+            yield from zip(*(column.tolist() for column in columns), strict=True)
+
+
+class _Maker:
+    """Turns draws into commands, by a look at the book as it is."""
+
+    def __init__(self, mix: Mix, seed: int, prefill: Ints) -> None:
+        self.book = PlainBook()
+        self._mix = mix
+        self._random = random.Random(seed).random
+        self._first_id = len(prefill) + 1
         self._placed: list[tuple[int, int]] = []  # resting, or gone and not yet noticed
-        self._gone: list[tuple[int, int]] = [(1, count + 1)]
+        self._gone = [(1, _NO_ORDER)]
+        self._gone_count = 1
+        self._kinds = (self._add, self._cancel, self._cross, self._market, self._amend)
+        for row in prefill.tolist():
+            self.book.apply(row)
+            self._placed.append((row[1], row[2]))
 
-    def next(self, book: PlainBook) -> tuple[int, ...]:
-        kind = self._kinds[self._number]
-        self._number += 1
-        if self._random.random() < 0.05:
-            self._fair += self._random.choice((-1, 1))
-        return kind(book)
+    def next(self, number: int, draw: Row) -> Row:
+        return self._kinds[draw[0]](self._first_id + number, draw)
 
-    def _new_order(self) -> tuple[int, int]:
-        return self._random.randrange(1, _OWNERS + 1), self._number
-
-    def _pick_resting(self, book: PlainBook) -> tuple[int, int] | None:
+    def _pick_resting(self, pick: float) -> tuple[int, int] | None:
         """Any resting order, each as likely as the next."""
-        while self._placed:
-            at = self._random.randrange(len(self._placed))
-            found = self._placed[at]
-            if found in book.orders:
+        placed, orders = self._placed, self.book.orders
+        while placed:
+            at = int(pick * len(placed))
+            found = placed[at]
+            if found in orders:
                 return found
-            self._placed[at] = self._placed[-1]
-            self._placed.pop()
-            self._gone[:-100] = []
-            self._gone.append(found)
+            placed[at] = placed[-1]
+            placed.pop()
+            if len(self._gone) < _GONE:
+                self._gone.append(found)
+            else:
+                self._gone[self._gone_count % _GONE] = found
+            self._gone_count += 1
+            pick = self._random()
         return None
 
-    def _quantity(self) -> int:
-        return min(1000, int(10 * self._random.paretovariate(1.5)))
-
-    def _resting_price(self, book: PlainBook, side: int) -> int:
-        """Behind the touch or the fair price, whichever is safer, by a heavy-tailed step."""
-        mix = self._mix
-        step = min(mix.reach_max, int(mix.reach * (self._random.paretovariate(mix.tail) - 1)))
-        other = book.best(1 - side)
+    def _resting_price(self, side: int, fair: int, step: int) -> int:
+        """Behind the touch or the fair price, whichever is safer."""
+        other = self.book.best(1 - side)
         if side == Side.BUY:
-            top = self._fair - 1 if other is None else min(self._fair, other) - 1
-            return max(1, top - step)
-        return (self._fair + 1 if other is None else max(self._fair, other) + 1) + step
+            return max(1, (fair if other is None else min(fair, other)) - 1 - step)
+        return (fair if other is None else max(fair, other)) + 1 + step
 
-    def _add(self, book: PlainBook) -> tuple[int, ...]:
-        owner, order_id = self._new_order()
-        side = self._random.randrange(2)
-        flags = _POST_ONLY if self._random.random() < 0.1 else 0
+    def _add(self, order_id: int, draw: Row) -> Row:
+        _, fair, owner, side, quantity, step, _, _, bits = draw
         self._placed.append((owner, order_id))
-        price = self._resting_price(book, side)
-        return PLACE, owner, order_id, side, price, self._quantity(), TimeInForce.GTC, flags
+        price = self._resting_price(side, fair, step)
+        flags = _POST_ONLY if bits & 1023 < 102 else 0
+        return PLACE, owner, order_id, side, price, quantity, TimeInForce.GTC, flags
 
-    def _take(self) -> int:
-        return self._quantity() * self._random.randrange(1, self._mix.appetite + 1) ** 2
-
-    def _cross(self, book: PlainBook) -> tuple[int, ...]:
-        owner, order_id = self._new_order()
-        side = self._random.randrange(2)
-        other = book.best(1 - side)
+    def _cross(self, order_id: int, draw: Row) -> Row:
+        _, _, owner, side, _, _, want, _, bits = draw
+        other = self.book.best(1 - side)
         if other is None:
-            return self._add(book)
-        price = other + (1 if side == Side.BUY else -1) * self._random.randrange(4)
-        kind = TimeInForce.IOC if self._random.random() < 0.3 else TimeInForce.GTC
+            return self._add(order_id, draw)
+        price = other + (1 if side == Side.BUY else -1) * (bits >> 10 & 3)
+        kind = TimeInForce.IOC if bits & 1023 < 307 else TimeInForce.GTC
         if kind is TimeInForce.GTC:
             self._placed.append((owner, order_id))
-        return PLACE, owner, order_id, side, max(1, price), self._take(), kind, 0
+        return PLACE, owner, order_id, side, max(1, price), want, kind, 0
 
-    def _market(self, book: PlainBook) -> tuple[int, ...]:
-        owner, order_id = self._new_order()
-        side = self._random.randrange(2)
-        return PLACE, owner, order_id, side, 0, self._take(), TimeInForce.IOC, 0
+    def _market(self, order_id: int, draw: Row) -> Row:
+        _, _, owner, side, _, _, want, _, _ = draw
+        return PLACE, owner, order_id, side, 0, want, TimeInForce.IOC, 0
 
-    def _cancel(self, book: PlainBook) -> tuple[int, ...]:
-        found = self._pick_resting(book)
-        if found is None or len(book.orders) < self._mix.size:
-            found = self._random.choice(self._gone)
+    def _cancel(self, order_id: int, draw: Row) -> Row:
+        found = self._pick_resting(draw[7])
+        if found is None or len(self.book.orders) < self._mix.size:
+            found = self._gone[int(draw[7] * len(self._gone))]
         return CANCEL, *found, 0, 0, 0, 0, 0
 
-    def _amend(self, book: PlainBook) -> tuple[int, ...]:
+    def _amend(self, order_id: int, draw: Row) -> Row:
         """Half of them a little less at the same price, half to another price."""
-        found = self._pick_resting(book)
+        _, fair, _, _, quantity, step, _, pick, bits = draw
+        found = self._pick_resting(pick)
         if found is None:
-            return self._add(book)
-        order = book.orders[found]
-        if self._random.random() < 0.5:
+            return self._add(order_id, draw)
+        order = self.book.orders[found]
+        if bits & 1:
             return AMEND, *found, 0, order.price, max(1, order.leaves * 3 // 4), 0, 0
-        return AMEND, *found, 0, self._resting_price(book, order.side), self._quantity(), 0, 0
+        price = self._resting_price(order.side, fair, step)
+        return AMEND, *found, 0, price, quantity, 0, 0

@@ -7,7 +7,9 @@ clock, since that is what a caller waits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter_ns, thread_time_ns
 from typing import Any
@@ -30,6 +32,19 @@ class Spread:
     def of(cls, samples: Ints) -> Spread:
         p50, p99, p999 = np.percentile(samples, [50, 99, 99.9]).tolist()
         return cls(p50, p99, p999, float(samples.max()))
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """Keep Python's cycle collector out of what is measured, as timeit does."""
+    was_on = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def time_all(call: Callable[..., Any], rows: Sequence[tuple[Any, ...]]) -> int:

@@ -6,6 +6,6 @@ dictionaries, and solves for liquidation prices by bisection. It is never
 optimised, imports nothing compiled, and answers to the same tests.
 """
 
-from engine.reference.core import ReferenceCore
+from engine.reference.batches import ReferenceCore
 
 __all__ = ["ReferenceCore"]

@@ -37,13 +37,8 @@ from engine.reference.state import (
 from engine.reference.timers import Timers
 
 
-class ReferenceCore(Timers, Audit):
-    """The whole engine behind the seam, in plain Python.
-
-    Every command takes ints (`engine.messages` has the sentinels), advances `seq` by
-    one and appends records to be drained; a rejected command appends one `REJECTED`
-    record and changes nothing else.
-    """
+class Commands(Timers, Audit):
+    """Every command as a method: ints in, records out."""
 
     def drain(self) -> list[tuple[int, ...]]:
         """Return the records since the last drain and forget them."""
@@ -51,7 +46,7 @@ class ReferenceCore(Timers, Audit):
         return records
 
     def execute(
-        self, command: Command, ts: int, run: Callable[[], None], account: int = NONE,
+        self, command: int, ts: int, run: Callable[[], None], account: int = NONE,
         symbol: int = NONE, order_id: int = NONE, asset: int = NONE,
     ) -> None:
         """Run one command: what is due by its time, then all of it, or a rejection and nothing."""

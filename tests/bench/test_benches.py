@@ -12,13 +12,11 @@ import numpy as np
 import pytest
 
 from engine import cli
-from engine.bench import book, mark_tick, market, reports
+from engine.bench import mark_tick, market, reports
 from engine.bench.mark_tick import MarkDesk, as_rows, run_mark
-from engine.bench.plain_book import PlainBook
 from engine.bench.population import draw_population, maintenance
 from engine.bench.prices import Market
 from engine.bench.scan import PlainScan, TightScan
-from engine.bench.stream import MIXES, make_stream
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -102,43 +100,6 @@ def test_all_scans_find_about_the_same():
     assert len(found[0] ^ found[1]) <= 1 and len(found[0] ^ found[2]) <= 1
 
 
-# --- book -----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("stream", MIXES)
-def test_everyone_makes_the_same_trades(stream):
-    result = book.run_book(replace(book.SMOKE, stream=stream))
-    assert result.agrees
-    assert result.stream.trade_count > 300
-
-
-@pytest.mark.parametrize("stream", MIXES)
-def test_the_books_end_up_alike(stream):
-    from engine.core import OrderBook
-
-    made = make_stream(stream, 4000, seed=9)
-    compiled, plain = OrderBook(), PlainBook()
-    refused = compiled.run(made.commands)
-    assert refused == sum(plain.apply(row) < 0 for row in made.commands.tolist())
-    for side in (0, 1):
-        assert compiled.levels(side) == plain.levels(side)
-
-
-def test_the_canonical_mix_is_what_it_says():
-    made = make_stream("canonical", 20_000)
-    share = np.bincount(made.commands[:, 0]) / len(made.commands)
-    assert share == pytest.approx([0.57, 0.40, 0.03], abs=0.015)
-    assert 2500 < made.resting_max < 3500
-
-
-def test_responses_include_the_queue():
-    service = np.array([100] * 9 + [5000] + [100] * 90)
-    idle = book.response_times(service, 1e-9)
-    assert (idle == service).all()
-    busy = book.response_times(service, 0.9)
-    assert (busy >= service).all() and busy[10:20].mean() > 1000
-
-
 # --- market data ----------------------------------------------------------------------
 
 
@@ -172,7 +133,11 @@ def test_the_command():
 
 
 @pytest.mark.parametrize(
-    "arguments", [("marks",), ("mark", "--size", "big"), ("book", "--accounts", "5")])
+    "arguments", [
+        ("marks",), ("mark", "--size", "big"), ("book", "--accounts", "5"),
+        ("mark", "--commands", "5000"), ("mark", "--stream", "flat"),
+        ("book", "--stream", "shallow"), ("book", "--commands", "10"),
+    ])
 def test_what_the_command_refuses(arguments, capsys):
     assert cli.call(cli.app, ["bench", *arguments]) == 2
     said = capsys.readouterr()

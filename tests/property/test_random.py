@@ -73,9 +73,11 @@ def test_cores_agree_at_the_edge_of_the_range_for_long(seed: int) -> None:
     run_lockstep(Giant(seed), SLOW_COMMANDS, every=20)
 
 
-def stream(exchange: Exchange, seed: int, count: int) -> Iterator[list[dict]]:
+def stream(
+    exchange: Exchange, seed: int, count: int, kind: type[Universe] = Universe
+) -> Iterator[list[dict]]:
     """Apply a random market to one exchange; yield the events of each command."""
-    universe = Universe(seed)
+    universe = kind(seed)
     for command in universe.opening():
         events = exchange.apply(command)
         universe.observe(events)
@@ -91,6 +93,7 @@ def check_figures(exchange: Exchange, seed: int, count: int) -> int:
     looked_at = 0
     for number, _ in enumerate(stream(exchange, seed, count)):
         if number % 5 == 0:
+            oracle.verify_auctions(exchange)
             looked_at += sum(
                 oracle.verify(exchange, account) for account in exchange.core.account_ids())
     return looked_at
@@ -132,9 +135,11 @@ def test_events_tell_the_whole_state_for_long(core_name: str) -> None:
 def test_random_markets_reach_everything() -> None:
     """Every kind of event, and every reason, occurs: what never happens is not tested."""
     seen: Counter[str] = Counter()
-    for seed in range(60, 180):
+    seeds = [(Universe, seed) for seed in range(60, 180)]
+    seeds += [(Giant, seed) for seed in range(60, 80)]
+    for kind, seed in seeds:
         exchange = Exchange(core=CORES[-1])
-        for events in stream(exchange, seed, 300):
+        for events in stream(exchange, seed, 300, kind):
             for event in events:
                 seen[event["event"]] += 1
                 for name in ("reason", "outcome"):
@@ -143,7 +148,9 @@ def test_random_markets_reach_everything() -> None:
         audit(exchange)
     wanted = [kind.name.lower() for kind in EventKind]
     wanted += [f"rejected {reason.name.lower()}" for reason in RejectReason]
-    wanted += [f"order_canceled {reason.name.lower()}" for reason in CancelReason]
+    # A pool that enters the queue loses its waiting orders, so none is left to fail for it.
+    wanted += [f"order_canceled {reason.name.lower()}" for reason in CancelReason
+               if reason is not CancelReason.ACCOUNT_LIQUIDATING]
     wanted += [f"insurance {reason.name.lower()}" for reason in InsuranceReason]
     wanted += [f"liquidation_finished {outcome.name.lower()}" for outcome in LiquidationOutcome]
     rare = {what: seen[what] for what in wanted if seen[what] < 3}

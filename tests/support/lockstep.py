@@ -32,6 +32,8 @@ class Lockstep:
     def __init__(self, cores: Sequence[str] = CORES) -> None:
         self.exchanges = {name: Exchange(core=name) for name in cores}
         self.log: list[Command] = []
+        #: Account -> when its orders are cancelled; such a timer may go off without an event.
+        self.timers: dict[int, int] = {}
 
     @property
     def first(self) -> Exchange:
@@ -40,12 +42,26 @@ class Lockstep:
     def apply(self, command: Command) -> list[dict[str, Any]]:
         """Apply a command everywhere; events and state hash must agree."""
         self.log.append(command)
-        before = self.first.state_hash()
+        before = self.first.ts, self.first.state_hash()
         events = self._same("events", lambda exchange: exchange.apply(command))
         after = self._same("state_hash", lambda exchange: exchange.state_hash())
-        if any(event["event"] == "rejected" for event in events) and before != after:
-            raise Difference(f"a refused command left a trace: {command}")
+        if any(event["event"] == "rejected" for event in events):
+            self._check_refusal(command, events, *before, after)
+        for event in events:
+            if event["event"] == "cancel_all_after":
+                self.timers[event["account"]] = event["due_ts"] or 0
         return list(events)
+
+    # What fell due by a refused command's time stays, and the time is that of the last of it.
+    def _check_refusal(
+        self, command: Command, events: list[dict[str, Any]], ts: int, before: str, after: str
+    ) -> None:
+        moments = {event["ts"] for event in events[:-1]} | {
+            due for due in self.timers.values() if ts < due <= command.get("ts", 0)}
+        if events[-1]["event"] != "rejected" or self.first.ts != max(moments, default=ts):
+            raise Difference(f"a refused command did something: {command}")
+        if not moments and before != after:
+            raise Difference(f"a refused command left a trace: {command}")
 
     def compare_queries(self) -> None:
         """Ask everything that can be asked; the answers must agree."""
@@ -56,7 +72,7 @@ class Lockstep:
             asked += [{"query": name, "account": account} for name in ("account", "orders")]
         for symbol in self.first.symbols:
             asked += [{"query": name, "symbol": symbol}
-                      for name in ("tiers", "instrument", "adl_ranking")]
+                      for name in ("tiers", "instrument", "adl_ranking", "auction")]
             asked += [{"query": "book", "symbol": symbol, "depth": 3},
                       {"query": "book", "symbol": symbol, "l3": True}]
         for query in asked:

@@ -10,8 +10,19 @@ from engine import Exchange
 Event = dict[str, Any]
 
 
+#: What an order is shown with in `orders` (beyond these only if it has it) and in `order_terms`.
+PLAIN = ("side", "type", "price", "leaves", "filled", "reduce_only")
+TERMS = ("trigger_price", "trigger_by", "callback_rate", "display_quantity", "expire_ts",
+         "close_position", "oco", "parent_order_id")
+
+
 class Mirror:
-    """Wallets, positions, orders, books, marks and fund, rebuilt from the event stream alone."""
+    """Wallets, positions, orders, books, marks and fund, rebuilt from the event stream alone.
+
+    Of an iceberg the events tell all but the part on show, which follows from the rules: a
+    maker's trades use it up and the next one is as large as can be; whatever else takes lots
+    off takes hidden ones first; an uncrossing shows all that can be shown.
+    """
 
     def __init__(self) -> None:
         self.wallets: dict[tuple[int, str], str] = {}
@@ -22,17 +33,26 @@ class Mirror:
         self.halts: dict[str, str | None] = {}
         self.funds: dict[str, str] = {}
         self.updated: set[tuple[int, str, int]] = set()
+        self.pending: set[tuple[int, str, int]] = set()
+        #: Lots on show, of icebergs.
+        self.shown: dict[tuple[int, str, int], Fraction] = {}
+        self.is_uncrossing = False
 
     def observe(self, events: list[Event]) -> None:
         """Follow the events of one command."""
         touched: set[tuple[int, str, int]] = set()
         self.updated.clear()
-        for event in events:
+        uncrossings = [at for at, event in enumerate(events)
+                       if event["event"] == "auction_uncrossed"]
+        for at, event in enumerate(events):
             kind = event["event"]
+            if kind in ("halted", "resumed"):
+                self.is_uncrossing = True
+            self.is_uncrossing &= bool(uncrossings) and at < uncrossings[-1]
             handler = getattr(self, f"on_{kind}", None)
             if handler is not None:
                 handler(event)
-            if kind in ("order_accepted", "order_amended"):
+            if kind in ("order_accepted", "order_amended", "order_triggered"):
                 touched.add(_key(event))
             elif kind == "trade":
                 touched |= {(event[f"{role}_account"], event["symbol"], event[f"{role}_order_id"])
@@ -41,28 +61,81 @@ class Mirror:
         assert not missing, f"orders changed without a last word on their state: {missing}"
 
     def on_order_accepted(self, event: Event) -> None:
-        assert _key(event) not in self.orders, event
-        self.orders[_key(event)] = {
-            "side": event["side"], "price": event["price"], "leaves": event["quantity"],
-            "filled": "0"}
+        key = _key(event)
+        assert key not in self.orders, event
+        self.orders[key] = {
+            "side": event["side"], "type": event["type"], "price": event["price"],
+            "leaves": event["quantity"], "filled": "0", "reduce_only": event["reduce_only"]}
+        if event["type"] not in ("limit", "market"):
+            self.pending.add(key)
+
+    def on_order_terms(self, event: Event) -> None:
+        order = self.orders[_key(event)]
+        assert order.keys() == set(PLAIN), event
+        terms = {name: event[name] for name in TERMS if event[name] not in (None, False)}
+        assert terms, event
+        order |= terms
+        self.show_all(_key(event))
+
+    def on_order_triggered(self, event: Event) -> None:
+        assert self.orders[_key(event)]["trigger_by"] == event["trigger_by"], event
+        self.pending.remove(_key(event))
+        self.show_all(_key(event))
 
     def on_order_amended(self, event: Event) -> None:
-        self.orders[_key(event)] |= {"price": event["price"], "leaves": event["leaves"]}
+        order = self.orders[_key(event)]
+        keeps_place = (event["price"] == order["price"]
+                       and Fraction(event["leaves"]) <= Fraction(order["leaves"]))
+        order |= {"price": event["price"], "leaves": event["leaves"]}
+        if event["trigger_price"] is not None:
+            order["trigger_price"] = event["trigger_price"]
+        if not keeps_place:
+            self.show_all(_key(event))
 
     def on_order_update(self, event: Event) -> None:
-        self.updated.add(_key(event))
+        key = _key(event)
+        self.updated.add(key)
         if event["status"] == "filled":
             assert event["leaves"] == "0", event
-            del self.orders[_key(event)]
-        else:
-            self.orders[_key(event)] |= {"leaves": event["leaves"], "filled": event["filled"]}
+            self.forget(key)
+            return
+        self.orders[key] |= {"leaves": event["leaves"], "filled": event["filled"]}
+        assert (event["status"] == "pending") == (key in self.pending), event
 
     def on_order_canceled(self, event: Event) -> None:
         self.updated.add(_key(event))
-        del self.orders[_key(event)]
+        self.forget(_key(event))
+
+    def on_order_expired(self, event: Event) -> None:
+        assert self.orders[_key(event)]["expire_ts"] == event["ts"], event
+        self.on_order_canceled(event)
 
     def on_trade(self, event: Event) -> None:
         self.last[event["symbol"]] = event["price"]
+        for role in ("maker", "taker"):
+            key = (event[f"{role}_account"], event["symbol"], event[f"{role}_order_id"])
+            if key not in self.orders:
+                continue  # the fund, a liquidation
+            order = self.orders[key]
+            order["leaves"] = _text(Fraction(order["leaves"]) - Fraction(event["quantity"]))
+            if key in self.shown and role == "maker" and not self.is_uncrossing:
+                self.shown[key] -= Fraction(event["quantity"])
+                assert self.shown[key] >= 0, event
+                if self.shown[key] > 0:
+                    continue
+            self.show_all(key)
+
+    def show_all(self, key: tuple[int, str, int]) -> None:
+        """Let an iceberg show as much as it may."""
+        order = self.orders[key]
+        if "display_quantity" in order:
+            self.shown[key] = min(
+                Fraction(order["display_quantity"]), Fraction(order["leaves"]))
+
+    def forget(self, key: tuple[int, str, int]) -> None:
+        del self.orders[key]
+        self.shown.pop(key, None)
+        self.pending.discard(key)
 
     def on_balance(self, event: Event) -> None:
         self.wallets[event["account"], event["asset"]] = event["wallet"]
@@ -113,18 +186,32 @@ class Mirror:
                                  position["isolated_margin"] or "0")
             for position in reply["positions"]}, account
         orders = exchange.query({"query": "orders", "account": account})["orders"]
-        assert {(account, order["symbol"], order["order_id"]):
-                {name: order[name] for name in ("side", "price", "leaves", "filled")}
-                for order in orders} == {
-            key: order for key, order in self.orders.items() if key[0] == account}
+        told = {key for key in self.orders if key[0] == account}
+        assert told == {(account, order["symbol"], order["order_id"]) for order in orders}
+        for order in orders:
+            key = (account, order["symbol"], order["order_id"])
+            self._compare_order(key, order)
+
+    def _compare_order(self, key: tuple[int, str, int], order: Event) -> None:
+        names = {*PLAIN, *(name for name in TERMS if name in order)}
+        assert {name: order[name] for name in names} == self.orders[key]
+        assert (order["status"] == "pending") == (key in self.pending), order
+        if "displayed" in order:
+            shown = Fraction(0) if key in self.pending else self.displayed(key)
+            assert order["displayed"] == _text(shown), order
+
+    def displayed(self, key: tuple[int, str, int]) -> Fraction:
+        """Lots that an order shows in the book."""
+        leaves = Fraction(self.orders[key]["leaves"])
+        return min(leaves, self.shown.get(key, leaves))
 
     def side(self, symbol: str, side: str) -> list[list[str]]:
-        """Price levels of a book side, best first, from the live orders."""
+        """Price levels of a book side, best first, from the orders that rest."""
         levels: dict[Fraction, Fraction] = {}
-        for (_, where, _), order in self.orders.items():
-            if where == symbol and order["side"] == side:
+        for key, order in self.orders.items():
+            if key[1] == symbol and order["side"] == side and key not in self.pending:
                 price = Fraction(order["price"])
-                levels[price] = levels.get(price, Fraction(0)) + Fraction(order["leaves"])
+                levels[price] = levels.get(price, Fraction(0)) + self.displayed(key)
         return [[_text(price), _text(levels[price])]
                 for price in sorted(levels, reverse=side == "buy")]
 

@@ -78,6 +78,30 @@ class Market:
         return divide_up(notional * SCALE, min(leverage, allowed))
 
 
+def verify_auctions(exchange: Exchange) -> None:
+    """Assert what every symbol's auction would do now, by trying each price of its book."""
+    for symbol in exchange.symbols:
+        told = exchange.query({"query": "auction", "symbol": symbol})
+        book = exchange.query({"query": "book", "symbol": symbol, "l3": True})
+        tick = Fraction(exchange.query({"query": "instrument", "symbol": symbol})["tick_size"])
+        bids, asks = ([(whole(price, tick), sum(Fraction(order[3]) for order in orders))
+                       for price, orders in book[side]] for side in ("bids", "asks"))
+        if not bids or not asks or bids[0][0] < asks[0][0]:
+            assert told["indicative_price"] is None, told
+            continue
+        reference = whole(told["reference_price"], tick)
+        found = []
+        for price in range(asks[0][0], bids[0][0] + 1):
+            bought = sum(lots for limit, lots in bids if limit >= price)
+            sold = sum(lots for limit, lots in asks if limit <= price)
+            found.append((-min(bought, sold), abs(bought - sold), abs(price - reference), price,
+                          bought - sold))
+        lots, _, _, price, imbalance = min(found)
+        assert [-lots, price, imbalance] == [
+            Fraction(told["indicative_quantity"]), whole(told["indicative_price"], tick),
+            Fraction(told["imbalance"])], told
+
+
 def verify(exchange: Exchange, account: int) -> int:
     """Assert an account's figures and prices; return how many positions were looked at."""
     reply = exchange.query({"query": "account", "account": account})

@@ -44,6 +44,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "halt": {"symbol": "BTC", "mode": "all"},
     "resume": {"symbol": "BTC"},
     "time": {},
+    "cancel_all_after": {"account": 1, "timeout": 0},
+    "protection": {"account": 1, "symbol": "BTC"},
 }
 
 
@@ -100,6 +102,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "true or false": ("true", 1, 0, []),
     "one of": ("BUY", "Buy", " buy", "", "gtx", 0, 1, True, []),
     "a list of objects": ({}, "[]", 1, [1], [[]], [None]),
+    "an object": ([], "{}", 1, True, [{}]),
     "a profile's name": (1, [], True),
 }
 
@@ -145,6 +148,31 @@ def test_rows_are_checked_one_by_one() -> None:
         {"cmd": "marks", "marks": [{"symbol": "BTC", "mark_price": "1", "ts": 1}]})
     assert "max_notional' is missing" in refusal({"cmd": "tiers", "symbol": "BTC", "tiers": [
         {key: value for key, value in TIER.items() if key != "max_notional"}]})
+
+
+def test_attached_orders_are_checked_like_commands() -> None:
+    attached = {"order_id": 2, "trigger_price": "110"}
+    for name in ("take_profit", "stop_loss"):
+        assert check_shape({**ORDER, name: attached}) == "cmd"
+        loose = {**attached, "trigger_by": None, "price": None}
+        assert check_shape({**ORDER, name: loose}) == "cmd"
+        where = f"cmd 'order': {name}: "
+        for field in attached:
+            short = {key: value for key, value in attached.items() if key != field}
+            assert refusal({**ORDER, name: short}) == f"{where}field '{field}' is missing"
+        assert refusal({**ORDER, name: {**attached, "side": "buy"}}) == (
+            f"{where}unknown field 'side'")
+        for field, value in (("order_id", "2"), ("trigger_price", 1.5), ("trigger_by", "Mark"),
+                             ("price", 110.5), ("trigger_price", None)):
+            message = refusal({**ORDER, name: {**attached, field: value}})
+            assert message.startswith(f"{where}field '{field}' must be ")
+
+
+def test_only_an_order_that_closes_the_position_may_come_without_a_quantity() -> None:
+    line = {key: value for key, value in ORDER.items() if key != "quantity"}
+    for fields in ({}, {"close_position": False}, {"close_position": None}):
+        assert refusal({**line, **fields}) == "cmd 'order': field 'quantity' is missing"
+    assert check_shape({**line, "close_position": True}) == "cmd"
 
 
 def test_what_is_shown_of_a_wrong_value_is_short() -> None:

@@ -16,7 +16,9 @@ from engine.render import _DETAILS, _PLAIN_DETAILS, margin_ratio, ratio_text
 
 INTEGERS = {"seq", "ts", "cause", "account", "order_id", "trade_id", "maker_order_id",
             "maker_account", "taker_order_id", "taker_account", "step", "steps", "tier_from",
-            "tier_to", "rank", "counterparty", "feed_seq", "tier", "adl_rank", "max_open_orders"}
+            "tier_to", "rank", "counterparty", "feed_seq", "tier", "adl_rank", "max_open_orders",
+            "stp_group", "expire_ts", "oco", "parent_order_id", "take_profit", "stop_loss",
+            "due_ts", "window", "count", "freeze", "frozen_until"}
 
 
 def leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
@@ -48,6 +50,8 @@ def stream(exchange: Exchange, seed: int) -> Iterator[dict[str, Any]]:
                 yield exchange.query({"query": "instrument", "symbol": symbol})
                 yield exchange.query({"query": "tiers", "symbol": symbol})
                 yield exchange.query({"query": "adl_ranking", "symbol": symbol})
+                yield exchange.query({"query": "auction", "symbol": symbol})
+                yield exchange.query({"query": "book", "symbol": symbol, "depth": 3})
             for name in ("totals", "insurance", "liquidation_queue"):
                 yield exchange.query({"query": name})
 

@@ -1,7 +1,8 @@
 """Halts and call auctions."""
 
-from engine.core.book cimport book_t, level_t, order_t
+from engine.core.book cimport order_t
 from engine.core.fixed cimport max64, min64
+from engine.core.levels cimport book_t, level_t
 from engine.core.types cimport (
     ACCEPTED, CANCEL_REDUCE_ONLY, EVENT_AUCTION_UNCROSSED, EVENT_HALTED, EVENT_RESUMED,
     FLAG_AUCTION, FLAG_REPEATED, HALT_AUCTION, HALT_NONE, NONE, REJECT_MALFORMED,

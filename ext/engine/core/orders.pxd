@@ -12,7 +12,7 @@ cdef class Orders(Timers):
 
     cdef bint begin(self, int64_t ts) except -1
     cdef int end(
-        self, int command, int reason, int64_t account, int64_t asset, int64_t symbol,
+        self, int64_t command, int reason, int64_t account, int64_t asset, int64_t symbol,
         int64_t order_id) except -1
 
     cdef int do_place(self, const request_t *form) except -2

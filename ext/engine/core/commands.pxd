@@ -1,0 +1,32 @@
+# Every command as a method. Each `do_` method returns ACCEPTED or the reason of the refusal.
+
+from libc.stdint cimport int32_t, int64_t
+
+from engine.core.publishing cimport Publishing
+
+cdef class Commands(Publishing):
+    cdef int do_set_tiers(self, int64_t symbol, list tiers) except -2
+    cdef int do_open_account(
+        self, int64_t account, int margin_mode, int64_t stp_group) except -2
+    cdef int do_deposit(self, int64_t account, int64_t asset, int64_t amount) except -2
+    cdef int do_withdraw(self, int64_t account, int64_t asset, int64_t amount) except -2
+    cdef int do_fund_insurance(self, int64_t asset, int64_t amount) except -2
+    cdef int do_set_leverage(self, int64_t account, int64_t symbol, int64_t leverage) except -2
+    cdef int do_set_margin_mode(self, int64_t account, int64_t symbol, int mode) except -2
+    cdef int do_isolated_margin(self, int64_t account, int64_t symbol, int64_t amount) except -2
+    cdef int do_fill(
+        self, int64_t account, int64_t symbol, int side, int64_t quantity, int64_t value,
+        int64_t fee) except -2
+    cdef bint fill_fits(self, int32_t position, int64_t value, int64_t fee) except *
+    cdef int do_mark(
+        self, int64_t symbol, int64_t mark, int64_t index_price, int64_t feed_seq) except -2
+    cdef int do_marks(self, list marks) except -2
+    cdef int evaluate_marked(self, int32_t symbol, int64_t index_price) except -1
+    cdef int check_mark(self, int64_t symbol, int64_t mark, int64_t index_price) except -2
+    cdef int check_mark_size(self, int64_t symbol, int64_t mark, int64_t index_price) except -2
+    cdef int apply_mark(
+        self, int32_t symbol, int64_t mark, int64_t index_price, int64_t feed_seq) except -1
+    cdef int do_funding(self, int64_t symbol, int64_t rate) except -2
+    cdef int64_t funding_owed(self, int32_t symbol, int64_t quantity, int64_t rate) except? -1
+    cdef int emit_funding(
+        self, int64_t account, int64_t symbol, int64_t amount, int64_t rate) except -1

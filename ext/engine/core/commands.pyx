@@ -1,0 +1,692 @@
+"""One method a command."""
+
+from libc.stdint cimport int32_t, int64_t
+from libc.stdlib cimport realloc
+from libc.string cimport memset
+
+from engine.core.publishing cimport Publishing
+from engine.core.fixed cimport (
+    abs64, add, add_checked, ceil_div, max64, min64, mul, narrow, sub_checked, wide,
+)
+from engine.core.forms cimport request_t
+from engine.core.ledger cimport asset_t, instrument_t, position_t
+from engine.core.tiers cimport schedule_load, schedule_t, tier_index
+from engine.core.types cimport (
+    ACCEPTED, BY_INDEX, BY_MARK, CMD_ACCOUNT, CMD_AMEND, CMD_ASSET, CMD_CANCEL, CMD_CANCEL_ALL,
+    CMD_CANCEL_ALL_AFTER, CMD_DEPOSIT, CMD_FILL, CMD_FUNDING, CMD_HALT, CMD_INSTRUMENT,
+    CMD_INSURANCE, CMD_ISOLATED_MARGIN, CMD_LEVERAGE, CMD_MARGIN_MODE, CMD_MARK, CMD_MARKS,
+    CMD_ORDER, CMD_PROTECTION, CMD_RESUME, CMD_TIERS, CMD_TIME, CMD_WITHDRAW, EVENT_ACCOUNT_OPENED,
+    EVENT_ASSET_ADDED, EVENT_FUNDING_PAYMENT, EVENT_INSTRUMENT_ADDED, EVENT_LEVERAGE_CHANGED,
+    EVENT_MARGIN_MODE_CHANGED, EVENT_MARK, EVENT_TIERS_CHANGED, HALT_NONE, INSURANCE_COMMAND,
+    INSURANCE_FUNDING, MODE_ISOLATED, MONEY_MAX, NIL, NONE, OFF_GRID, RATE_SCALE,
+    REJECT_ACCOUNT_LIQUIDATING, REJECT_ALREADY_EXISTS, REJECT_INSUFFICIENT_BALANCE,
+    REJECT_INSUFFICIENT_MARGIN, REJECT_LEVERAGE, REJECT_MALFORMED, REJECT_NO_MARK_PRICE,
+    REJECT_NO_POSITION, REJECT_OFF_LOT, REJECT_OFF_TICK, REJECT_OVERFLOW, REJECT_POSITION_OPEN,
+    REJECT_UNKNOWN_ACCOUNT, REJECT_UNKNOWN_ASSET, REJECT_UNKNOWN_SYMBOL, SIDE_BUY, TOO_LARGE,
+)
+
+
+cdef class Commands(Publishing):
+    """Every command as a method: ints in, event records out."""
+
+    def reject(
+        self, int command, int reason, int64_t account=NONE, int64_t symbol=NONE,
+        int64_t order_id=NONE, int64_t ts=NONE,
+    ):
+        """Record a rejection that the edge has already decided."""
+        self.end(
+            command, reason if self.begin(ts) else REJECT_MALFORMED, account, NONE, symbol,
+            order_id)
+
+    # --- set-up -----------------------------------------------------------------------
+
+    def add_asset(self, int64_t ts=NONE):
+        """Declare the next asset."""
+        cdef asset_t *assets
+        cdef int64_t *out
+        cdef int reason = REJECT_MALFORMED
+        if self.begin(ts):
+            assets = <asset_t *>realloc(
+                self.assets, (self.asset_count + 1) * sizeof(asset_t))
+            if assets == NULL:
+                raise MemoryError("assets")
+            self.assets = assets
+            memset(&assets[self.asset_count], 0, sizeof(asset_t))
+            out = self.emit(EVENT_ASSET_ADDED)
+            out[0] = self.asset_count
+            self.asset_count += 1
+            reason = ACCEPTED
+        self.end(CMD_ASSET, reason, NONE, NONE, NONE, NONE)
+
+    def add_instrument(
+        self, int32_t settle, int64_t marks_per_tick, int64_t unit_value, int64_t maker_fee,
+        int64_t taker_fee, int64_t liquidation_fee, int64_t price_band,
+        int64_t max_order_quantity, int64_t max_open_orders, int tier_rule, list tiers,
+        int64_t ts=NONE, int64_t min_order_quantity=NONE, int64_t min_order_notional=NONE,
+        int64_t max_order_notional=NONE,
+    ):
+        """Declare the next instrument; terms are checked by `engine.instruments`."""
+        cdef schedule_t schedule
+        cdef instrument_t *row
+        cdef int64_t *out
+        cdef int reason = REJECT_MALFORMED
+        schedule_load(&schedule, tier_rule, tiers)
+        if not (0 <= settle < self.asset_count and marks_per_tick > 0 and unit_value > 0):
+            raise ValueError("settle, marks_per_tick or unit_value out of range")
+        if self.begin(ts):
+            row = <instrument_t *>realloc(
+                self.instruments, (self.instrument_count + 1) * sizeof(instrument_t))
+            if row == NULL:
+                raise MemoryError("instruments")
+            self.instruments = row
+            row = &self.instruments[self.instrument_count]
+            memset(row, 0, sizeof(instrument_t))
+            row.settle = settle
+            row.marks_per_tick, row.unit_value = marks_per_tick, unit_value
+            row.maker_fee, row.taker_fee = maker_fee, taker_fee
+            row.liquidation_fee = liquidation_fee
+            row.price_band = price_band
+            row.max_order_quantity, row.max_open_orders = max_order_quantity, max_open_orders
+            row.min_order_quantity = min_order_quantity
+            row.min_order_notional = min_order_notional
+            row.max_order_notional = max_order_notional
+            row.schedule = schedule
+            row.mark = row.index_price = row.feed_seq = NONE
+            self.new_book()
+            self.add_triggers()
+            self.add_conditions()
+            out = self.emit(EVENT_INSTRUMENT_ADDED)
+            out[0] = self.instrument_count
+            self.instrument_count += 1
+            reason = ACCEPTED
+        self.end(CMD_INSTRUMENT, reason, NONE, NONE, NONE, NONE)
+
+    def set_tiers(self, int64_t symbol, list tiers, int64_t ts=NONE):
+        """Replace a symbol's schedule; every holder is evaluated anew. O(holders)."""
+        cdef schedule_t schedule
+        schedule_load(&schedule, 0, tiers)
+        self.end(
+            CMD_TIERS,
+            self.do_set_tiers(symbol, tiers) if self.begin(ts) else REJECT_MALFORMED,
+            NONE, NONE, symbol, NONE)
+
+    cdef int do_set_tiers(self, int64_t symbol, list tiers) except -2:
+        cdef instrument_t *instrument
+        cdef int32_t i
+        if not 0 <= symbol < self.instrument_count:
+            return REJECT_UNKNOWN_SYMBOL
+        instrument = &self.instruments[symbol]
+        schedule_load(&instrument.schedule, instrument.schedule.rule, tiers)
+        self.emit(EVENT_TIERS_CHANGED)[0] = symbol
+        for i in range(instrument.holder_count):
+            self.note_pending(self.pool_of(instrument.holders[i]))
+        self.retry_all()
+        return ACCEPTED
+
+    def open_account(
+        self, int64_t account, int margin_mode, int64_t ts=NONE, int64_t stp_group=NONE
+    ):
+        """Open an account; `margin_mode` is the default of its symbols."""
+        self.end(
+            CMD_ACCOUNT,
+            self.do_open_account(account, margin_mode, stp_group)
+            if self.begin(ts) else REJECT_MALFORMED,
+            account, NONE, NONE, NONE)
+
+    cdef int do_open_account(
+        self, int64_t account, int margin_mode, int64_t stp_group
+    ) except -2:
+        cdef int64_t *out
+        if account <= 0 or not 0 <= margin_mode <= MODE_ISOLATED:
+            return REJECT_MALFORMED
+        if stp_group <= 0 and stp_group != NONE:
+            return REJECT_MALFORMED
+        if self.find_account(account) >= 0:
+            return REJECT_ALREADY_EXISTS
+        self.new_account(account, margin_mode, stp_group)
+        out = self.emit(EVENT_ACCOUNT_OPENED)
+        out[0] = account
+        out[1] = margin_mode
+        out[2] = stp_group
+        return ACCEPTED
+
+    # --- money ------------------------------------------------------------------------
+
+    def deposit(self, int64_t account, int64_t asset, int64_t amount, int64_t ts=NONE):
+        """Credit a wallet from outside."""
+        self.end(
+            CMD_DEPOSIT,
+            self.do_deposit(account, asset, amount) if self.begin(ts) else REJECT_MALFORMED,
+            account, asset, NONE, NONE)
+
+    cdef int do_deposit(self, int64_t account, int64_t asset, int64_t amount) except -2:
+        cdef int32_t owner, wallet
+        if amount <= 0 and amount != TOO_LARGE:
+            return REJECT_MALFORMED
+        if not 0 <= asset < self.asset_count:
+            return REJECT_UNKNOWN_ASSET
+        owner = self.find_account(account)
+        if owner < 0:
+            return REJECT_UNKNOWN_ACCOUNT
+        wallet = self.wallet_of(owner, <int32_t>asset)
+        if amount == TOO_LARGE:
+            return REJECT_OVERFLOW
+        if (add(wide(self.assets[asset].deposits), wide(amount)) > wide(MONEY_MAX)
+                or add(wide(self.pools[wallet].balance), wide(amount)) > wide(MONEY_MAX)):
+            return REJECT_OVERFLOW
+        self.assets[asset].deposits += amount
+        self.pools[wallet].balance += amount
+        self.touch(wallet)
+        return ACCEPTED
+
+    def withdraw(self, int64_t account, int64_t asset, int64_t amount, int64_t ts=NONE):
+        """Debit a wallet, at most what is withdrawable."""
+        self.end(
+            CMD_WITHDRAW,
+            self.do_withdraw(account, asset, amount) if self.begin(ts) else REJECT_MALFORMED,
+            account, asset, NONE, NONE)
+
+    cdef int do_withdraw(self, int64_t account, int64_t asset, int64_t amount) except -2:
+        cdef int32_t owner, wallet
+        cdef int64_t available
+        if amount <= 0 and amount != TOO_LARGE:
+            return REJECT_MALFORMED
+        if not 0 <= asset < self.asset_count:
+            return REJECT_UNKNOWN_ASSET
+        owner = self.find_account(account)
+        if owner < 0:
+            return REJECT_UNKNOWN_ACCOUNT
+        wallet = self.wallet_of(owner, <int32_t>asset)
+        if self.pools[wallet].in_queue:
+            return REJECT_ACCOUNT_LIQUIDATING
+        available = self.withdrawable(wallet)
+        if amount == TOO_LARGE or amount > available:
+            return self.refuse(REJECT_INSUFFICIENT_BALANCE, amount, available)
+        if add(wide(self.assets[asset].withdrawals), wide(amount)) > wide(MONEY_MAX):
+            return REJECT_OVERFLOW
+        self.assets[asset].withdrawals += amount
+        self.pools[wallet].balance -= amount
+        self.touch(wallet)
+        return ACCEPTED
+
+    def fund_insurance(self, int64_t asset, int64_t amount, int64_t ts=NONE):
+        """Fund the insurance fund, or drain what its inventory does not need."""
+        self.end(
+            CMD_INSURANCE,
+            self.do_fund_insurance(asset, amount) if self.begin(ts) else REJECT_MALFORMED,
+            NONE, asset, NONE, NONE)
+
+    cdef int do_fund_insurance(self, int64_t asset, int64_t amount) except -2:
+        cdef asset_t *books
+        cdef int64_t available
+        if amount == 0 or amount == OFF_GRID:
+            return REJECT_MALFORMED
+        if not 0 <= asset < self.asset_count:
+            return REJECT_UNKNOWN_ASSET
+        books = &self.assets[asset]
+        if amount < 0 and amount != TOO_LARGE:
+            available = max64(0, min64(
+                books.insurance, self.fund_free(<int32_t>asset, NIL, 0, 0)))
+            if -amount > available:
+                return self.refuse(REJECT_INSUFFICIENT_BALANCE, -amount, available)
+        if amount == TOO_LARGE:
+            return REJECT_OVERFLOW
+        if (add(wide(books.deposits), wide(max64(0, amount))) > wide(MONEY_MAX)
+                or add(wide(books.withdrawals), wide(max64(0, -amount))) > wide(MONEY_MAX)):
+            return REJECT_OVERFLOW
+        if amount > 0:
+            books.deposits += amount
+        else:
+            books.withdrawals -= amount
+        self.change_insurance(<int32_t>asset, amount, INSURANCE_COMMAND, NONE)
+        self.retry_all()
+        return ACCEPTED
+
+    # --- margin settings --------------------------------------------------------------
+
+    def set_leverage(self, int64_t account, int64_t symbol, int64_t leverage, int64_t ts=NONE):
+        """Set an account's leverage on a symbol (1e-8 units)."""
+        self.end(
+            CMD_LEVERAGE,
+            self.do_set_leverage(account, symbol, leverage)
+            if self.begin(ts) else REJECT_MALFORMED,
+            account, NONE, symbol, NONE)
+
+    cdef int do_set_leverage(self, int64_t account, int64_t symbol, int64_t leverage) except -2:
+        cdef int32_t owner, position
+        cdef schedule_t *schedule
+        cdef int64_t exposure, allowed, kept, before, after, needed, equity, maintenance
+        cdef int64_t *out
+        if leverage <= 0 and leverage != TOO_LARGE:
+            return REJECT_MALFORMED
+        if not 0 <= symbol < self.instrument_count:
+            return REJECT_UNKNOWN_SYMBOL
+        owner = self.find_account(account)
+        if owner < 0:
+            return REJECT_UNKNOWN_ACCOUNT
+        position = self.position_at(owner, <int32_t>symbol)
+        if self.pools[self.pool_of(position)].in_queue:
+            return REJECT_ACCOUNT_LIQUIDATING
+        schedule = &self.instruments[symbol].schedule
+        self.exposures(position, SIDE_BUY, NULL, NIL, &exposure, &exposure)
+        allowed = schedule.tiers[tier_index(
+            schedule, exposure)].max_leverage
+        if leverage == TOO_LARGE or not RATE_SCALE <= leverage <= allowed:
+            return self.refuse(REJECT_LEVERAGE, leverage, allowed)
+        # Measured with the new leverage in place, which is taken back before deciding.
+        kept = self.positions[position].leverage
+        before = self.free_for(position, NIL, 0)
+        self.positions[position].leverage = leverage
+        after = self.free_for(position, NIL, 0)
+        needed = self.initial(position)
+        self.positions[position].leverage = kept
+        if after < 0 and after < before:
+            return self.refuse(REJECT_INSUFFICIENT_MARGIN, before - after, max64(0, before))
+        if self.positions[position].quantity and (
+                self.positions[position].margin_mode == MODE_ISOLATED):
+            self.measure(self.pool_of(position), &equity, &maintenance)
+            if equity < needed:
+                return self.refuse(REJECT_INSUFFICIENT_MARGIN, needed, max64(0, equity))
+        self.positions[position].leverage = leverage
+        out = self.emit(EVENT_LEVERAGE_CHANGED)
+        out[0] = account
+        out[1] = symbol
+        out[2] = leverage
+        return ACCEPTED
+
+    def set_margin_mode(self, int64_t account, int64_t symbol, int mode, int64_t ts=NONE):
+        """Set an account's margin mode on a symbol; not with a position or orders open."""
+        self.end(
+            CMD_MARGIN_MODE,
+            self.do_set_margin_mode(account, symbol, mode)
+            if self.begin(ts) else REJECT_MALFORMED,
+            account, NONE, symbol, NONE)
+
+    cdef int do_set_margin_mode(self, int64_t account, int64_t symbol, int mode) except -2:
+        cdef int32_t owner
+        cdef position_t *position
+        cdef int64_t *out
+        if not 0 <= mode <= MODE_ISOLATED:
+            return REJECT_MALFORMED
+        if not 0 <= symbol < self.instrument_count:
+            return REJECT_UNKNOWN_SYMBOL
+        owner = self.find_account(account)
+        if owner < 0:
+            return REJECT_UNKNOWN_ACCOUNT
+        position = &self.positions[self.position_at(owner, <int32_t>symbol)]
+        if position.quantity or position.order_count or (
+                position.isolated >= 0 and self.pools[position.isolated].balance):
+            return REJECT_POSITION_OPEN
+        position.margin_mode = mode
+        out = self.emit(EVENT_MARGIN_MODE_CHANGED)
+        out[0] = account
+        out[1] = symbol
+        out[2] = mode
+        return ACCEPTED
+
+    def adjust_isolated_margin(
+        self, int64_t account, int64_t symbol, int64_t amount, int64_t ts=NONE
+    ):
+        """Move money between the wallet and an isolated position (negative: out of it)."""
+        self.end(
+            CMD_ISOLATED_MARGIN,
+            self.do_isolated_margin(account, symbol, amount)
+            if self.begin(ts) else REJECT_MALFORMED,
+            account, NONE, symbol, NONE)
+
+    cdef int do_isolated_margin(self, int64_t account, int64_t symbol, int64_t amount) except -2:
+        cdef int32_t owner, position, isolated, wallet
+        cdef int64_t available, equity, maintenance, needed
+        cdef bint is_adding = amount > 0 or amount == TOO_LARGE
+        if amount == 0 or amount == OFF_GRID:
+            return REJECT_MALFORMED
+        if not 0 <= symbol < self.instrument_count:
+            return REJECT_UNKNOWN_SYMBOL
+        owner = self.find_account(account)
+        if owner < 0:
+            return REJECT_UNKNOWN_ACCOUNT
+        position = self.position_at(owner, <int32_t>symbol)
+        wallet = self.positions[position].wallet
+        isolated = self.pool_of(position)
+        if self.positions[position].margin_mode != MODE_ISOLATED or (
+                self.positions[position].quantity == 0 and self.pools[isolated].balance >= 0):
+            return REJECT_NO_POSITION
+        if self.pools[wallet if is_adding else isolated].in_queue:
+            return REJECT_ACCOUNT_LIQUIDATING
+        available = self.withdrawable(wallet) if is_adding else self.pools[isolated].balance
+        if amount == TOO_LARGE or abs64(amount) > available:
+            return self.refuse(
+                REJECT_INSUFFICIENT_BALANCE, amount if amount == TOO_LARGE else abs64(amount),
+                max64(0, available))
+        if not is_adding:
+            self.measure(isolated, &equity, &maintenance)
+            needed = self.initial(position)
+            if equity + amount < needed:
+                return self.refuse(
+                    REJECT_INSUFFICIENT_MARGIN, -amount, max64(0, equity - needed))
+        self.move_to_isolated(position, amount)
+        return ACCEPTED
+
+    # --- orders -----------------------------------------------------------------------
+
+    def place_order(
+        self, int64_t account, int64_t symbol, int64_t order_id, int64_t side,
+        int64_t order_type, int64_t quantity, int64_t price, int64_t time_in_force,
+        bint post_only, bint reduce_only, int64_t stp, int64_t ts=NONE,
+        int64_t trigger_price=NONE, int64_t trigger_by=NONE, int64_t callback_rate=NONE,
+        int64_t display_quantity=NONE, int64_t expire_ts=NONE, bint close_position=False,
+        int64_t oco=NONE, tuple take_profit=None, tuple stop_loss=None,
+    ):
+        """Enter an order, or let it wait for its price; O(orders it trades with) plus O(1)."""
+        cdef request_t form
+        form.account, form.symbol, form.order_id = account, symbol, order_id
+        form.side, form.kind, form.time_in_force, form.stp = side, order_type, time_in_force, stp
+        form.quantity, form.price = quantity, price
+        form.post_only, form.reduce_only = post_only, reduce_only
+        form.close_position = close_position
+        form.trigger_price, form.trigger_by = trigger_price, trigger_by
+        form.callback_rate, form.display = callback_rate, display_quantity
+        form.expire_ts, form.oco = expire_ts, oco
+        form.child_id[0] = form.child_id[1] = NONE
+        if take_profit is not None:
+            attach(&form, 0, take_profit)
+        if stop_loss is not None:
+            attach(&form, 1, stop_loss)
+        self.end(
+            CMD_ORDER, self.do_place(&form) if self.begin(ts) else REJECT_MALFORMED,
+            account, NONE, symbol, order_id)
+
+    def amend_order(
+        self, int64_t account, int64_t symbol, int64_t order_id, int64_t price=NONE,
+        int64_t quantity=NONE, int64_t leaves=NONE, int64_t ts=NONE,
+        int64_t trigger_price=NONE,
+    ):
+        """Change price, total or open quantity, or the trigger of an order that waits."""
+        self.end(
+            CMD_AMEND,
+            self.do_amend(account, symbol, order_id, price, quantity, leaves, trigger_price)
+            if self.begin(ts) else REJECT_MALFORMED,
+            account, NONE, symbol, order_id)
+
+    def cancel(self, int64_t account, int64_t symbol, int64_t order_id, int64_t ts=NONE):
+        """Cancel a live order."""
+        self.end(
+            CMD_CANCEL,
+            self.do_cancel(account, symbol, order_id) if self.begin(ts) else REJECT_MALFORMED,
+            account, NONE, symbol, order_id)
+
+    def cancel_all(
+        self, int64_t account=NONE, int64_t symbol=NONE, int64_t ts=NONE, int64_t side=NONE
+    ):
+        """Cancel by account, symbol and side (NONE: all)."""
+        self.end(
+            CMD_CANCEL_ALL,
+            self.do_cancel_all(account, symbol, side) if self.begin(ts) else REJECT_MALFORMED,
+            account, NONE, symbol, NONE)
+
+    def cancel_all_after(self, int64_t account, int64_t timeout, int64_t ts=NONE):
+        """Cancel all orders of an account after `timeout` ns, unless called again; 0: never."""
+        self.end(
+            CMD_CANCEL_ALL_AFTER,
+            self.do_cancel_all_after(account, timeout) if self.begin(ts) else REJECT_MALFORMED,
+            account, NONE, NONE, NONE)
+
+    def set_protection(
+        self, int64_t account, int64_t symbol, int64_t window, int64_t quantity, int64_t count,
+        int64_t freeze, int64_t ts=NONE,
+    ):
+        """Set, reset or (quantity and count NONE) drop market-maker protection."""
+        self.end(
+            CMD_PROTECTION,
+            self.do_set_protection(account, symbol, window, quantity, count, freeze)
+            if self.begin(ts) else REJECT_MALFORMED,
+            account, NONE, symbol, NONE)
+
+    # --- facts from outside -----------------------------------------------------------
+
+    def fill(
+        self, int64_t account, int64_t symbol, int side, int64_t quantity, int64_t value,
+        int64_t fee, int64_t ts=NONE,
+    ):
+        """Book an execution made elsewhere; its other half goes to the external account."""
+        self.end(
+            CMD_FILL,
+            self.do_fill(account, symbol, side, quantity, value, fee)
+            if self.begin(ts) else REJECT_MALFORMED,
+            account, NONE, symbol, NONE)
+
+    cdef int do_fill(
+        self, int64_t account, int64_t symbol, int side, int64_t quantity, int64_t value,
+        int64_t fee
+    ) except -2:
+        cdef int32_t owner, position, settle
+        cdef int sign = 1 if side == SIDE_BUY else -1
+        cdef int64_t profit
+        if quantity <= 0 and quantity != OFF_GRID and quantity != TOO_LARGE:
+            return REJECT_MALFORMED
+        if (value < 0 and value != TOO_LARGE) or fee == OFF_GRID:
+            return REJECT_MALFORMED
+        if not 0 <= symbol < self.instrument_count:
+            return REJECT_UNKNOWN_SYMBOL
+        owner = self.find_account(account)
+        if owner < 0:
+            return REJECT_UNKNOWN_ACCOUNT
+        if self.instruments[symbol].mark == NONE:
+            return REJECT_NO_MARK_PRICE
+        if quantity == OFF_GRID:
+            return REJECT_OFF_LOT
+        if quantity == TOO_LARGE or value == TOO_LARGE or fee == TOO_LARGE:
+            return REJECT_OVERFLOW
+        if abs64(fee) > MONEY_MAX or value > MONEY_MAX or not self.fits(
+                <int32_t>symbol, quantity, self.instruments[symbol].mark):
+            return REJECT_OVERFLOW
+        position = self.position_at(owner, <int32_t>symbol)
+        if not self.fill_fits(position, value, fee):
+            return REJECT_OVERFLOW
+        self.settle_fill(position, sign * quantity, sign * value)
+        self.charge(position, fee)
+        settle = self.instruments[symbol].settle
+        profit = self.settle_house(
+            <int32_t>symbol, &self.instruments[symbol].external, -sign * quantity,
+            -sign * value)
+        self.assets[settle].external = add_checked(
+            self.assets[settle].external, add_checked(fee, profit))
+        self.drop_reduce_only(position)
+        self.retry_waiting()
+        return ACCEPTED
+
+    # Whether what a fill changes stays in the money range.
+    cdef bint fill_fits(self, int32_t position, int64_t value, int64_t fee) except *:
+        cdef position_t *row = &self.positions[position]
+        cdef instrument_t *instrument = &self.instruments[row.symbol]
+        cdef int64_t held = max64(
+            abs64(row.entry_value), abs64(instrument.external.entry_value))
+        cdef int64_t money = max64(
+            abs64(self.pools[row.wallet].balance),
+            abs64(self.assets[instrument.settle].external))
+        if row.isolated >= 0:
+            money = max64(money, abs64(self.pools[row.isolated].balance))
+        return (add(add(wide(held), wide(value)), add(wide(money), wide(abs64(fee))))
+                <= wide(MONEY_MAX))
+
+    def mark(
+        self, int64_t symbol, int64_t mark, int64_t index_price=NONE, int64_t feed_seq=NONE,
+        int64_t ts=NONE,
+    ):
+        """Set one symbol's mark and evaluate the pools that its triggers name."""
+        self.end(
+            CMD_MARK,
+            self.do_mark(symbol, mark, index_price, feed_seq)
+            if self.begin(ts) else REJECT_MALFORMED,
+            NONE, NONE, symbol, NONE)
+
+    cdef int do_mark(
+        self, int64_t symbol, int64_t mark, int64_t index_price, int64_t feed_seq
+    ) except -2:
+        cdef int reason = self.check_mark(symbol, mark, index_price)
+        if reason == ACCEPTED:
+            reason = self.check_mark_size(symbol, mark, index_price)
+        if reason == ACCEPTED:
+            self.apply_mark(<int32_t>symbol, mark, index_price, feed_seq)
+            self.collect_crossed(<int32_t>symbol)
+            self.evaluate_marked(<int32_t>symbol, index_price)
+            self.retry_waiting()
+        return reason
+
+    def marks(self, list marks, int64_t ts=NONE):
+        """Apply (symbol, mark, index, feed_seq) rows as one: all prices, then the evaluation."""
+        self.end(
+            CMD_MARKS, self.do_marks(marks) if self.begin(ts) else REJECT_MALFORMED, NONE,
+            NONE, NONE, NONE)
+
+    cdef int do_marks(self, list marks) except -2:
+        cdef int reason, worst = ACCEPTED
+        cdef tuple row
+        cdef list rows = sorted(marks)
+        cdef list named = [row[0] for row in rows if row[0] >= 0]
+        if not rows or len(set(named)) != len(named):
+            return REJECT_MALFORMED
+        # The first reason in the order of the rules over all rows, not that of the first row.
+        for row in rows:
+            reason = self.check_mark(row[0], row[1], row[2])
+            if reason != ACCEPTED and (worst == ACCEPTED or reason < worst):
+                worst = reason
+        if worst != ACCEPTED:
+            return worst
+        for row in rows:
+            reason = self.check_mark_size(row[0], row[1], row[2])
+            if reason != ACCEPTED:
+                return reason
+        for row in rows:
+            self.apply_mark(row[0], row[1], row[2], row[3])
+        for row in rows:
+            self.collect_crossed(row[0])
+            self.evaluate_marked(row[0], row[2])
+        self.retry_waiting()
+        return ACCEPTED
+
+    # Collect the stops that a new mark, and a new index price if there is one, set off.
+    cdef int evaluate_marked(self, int32_t symbol, int64_t index_price) except -1:
+        self.evaluate_reference(symbol, BY_MARK)
+        return 0 if index_price == NONE else self.evaluate_reference(symbol, BY_INDEX)
+
+    cdef int check_mark(self, int64_t symbol, int64_t mark, int64_t index_price) except -2:
+        cdef bint is_off = mark == OFF_GRID or index_price == OFF_GRID
+        if mark <= 0 and mark != OFF_GRID and mark != TOO_LARGE:
+            return REJECT_MALFORMED
+        if (index_price <= 0 and index_price != NONE and index_price != OFF_GRID
+                and index_price != TOO_LARGE):
+            return REJECT_MALFORMED
+        if not 0 <= symbol < self.instrument_count:
+            return REJECT_UNKNOWN_SYMBOL
+        return REJECT_OFF_TICK if is_off else ACCEPTED
+
+    cdef int check_mark_size(self, int64_t symbol, int64_t mark, int64_t index_price) except -2:
+        if mark == TOO_LARGE or index_price == TOO_LARGE:
+            return REJECT_OVERFLOW
+        return ACCEPTED if self.fits(<int32_t>symbol, 0, mark) else REJECT_OVERFLOW
+
+    cdef int apply_mark(
+        self, int32_t symbol, int64_t mark, int64_t index_price, int64_t feed_seq
+    ) except -1:
+        cdef int64_t *out
+        self.instruments[symbol].mark = mark
+        self.note_marked(symbol)
+        if index_price != NONE:
+            self.instruments[symbol].index_price = index_price
+        if feed_seq != NONE:
+            self.instruments[symbol].feed_seq = feed_seq
+        out = self.emit(EVENT_MARK)
+        out[0] = symbol
+        out[1] = mark
+        out[2] = index_price
+        out[3] = feed_seq
+        return 0
+
+    def funding(self, int64_t symbol, int64_t rate, int64_t ts=NONE):
+        """Settle funding at the mark; payers pay rounded up, receivers get rounded down."""
+        self.end(
+            CMD_FUNDING,
+            self.do_funding(symbol, rate) if self.begin(ts) else REJECT_MALFORMED,
+            NONE, NONE, symbol, NONE)
+
+    cdef int do_funding(self, int64_t symbol, int64_t rate) except -2:
+        cdef instrument_t *instrument
+        cdef asset_t *books
+        cdef int32_t position
+        cdef int64_t amount, paid = 0
+        if not -RATE_SCALE <= rate <= RATE_SCALE:
+            return REJECT_MALFORMED
+        if not 0 <= symbol < self.instrument_count:
+            return REJECT_UNKNOWN_SYMBOL
+        instrument = &self.instruments[symbol]
+        if instrument.mark == NONE:
+            return REJECT_NO_MARK_PRICE
+        books = &self.assets[instrument.settle]
+        for _, position in sorted([
+            (self.accounts[self.positions[instrument.holders[i]].account].id,
+             instrument.holders[i])
+            for i in range(instrument.holder_count)
+        ]):
+            amount = self.funding_owed(
+                <int32_t>symbol, self.positions[position].quantity, rate)
+            self.charge(position, amount)
+            self.touch(self.pool_of(position))
+            self.emit_funding(
+                self.accounts[self.positions[position].account].id, symbol, amount, rate)
+            paid = add_checked(paid, amount)
+        if instrument.external.quantity:
+            amount = self.funding_owed(<int32_t>symbol, instrument.external.quantity, rate)
+            books.external = sub_checked(books.external, amount)
+            paid = add_checked(paid, amount)
+        if instrument.fund.quantity:
+            amount = self.funding_owed(<int32_t>symbol, instrument.fund.quantity, rate)
+            self.emit_funding(0, symbol, amount, rate)
+            self.change_insurance(instrument.settle, -amount, INSURANCE_FUNDING, NONE)
+            paid = add_checked(paid, amount)
+        books.rounding = add_checked(books.rounding, paid)
+        self.retry_waiting()
+        return ACCEPTED
+
+    # What a position owes (negative: is owed); owed rounds up, a credit rounds down.
+    cdef int64_t funding_owed(self, int32_t symbol, int64_t quantity, int64_t rate) except? -1:
+        return narrow(ceil_div(
+            mul(self.value(symbol, quantity, self.instruments[symbol].mark), rate),
+            wide(RATE_SCALE)))
+
+    cdef int emit_funding(
+        self, int64_t account, int64_t symbol, int64_t amount, int64_t rate
+    ) except -1:
+        cdef int64_t *out = self.emit(EVENT_FUNDING_PAYMENT)
+        out[0] = account
+        out[1] = symbol
+        out[2] = -amount
+        out[3] = rate
+        out[4] = self.instruments[symbol].mark
+        return 0
+
+    # --- halts and time ---------------------------------------------------------------
+
+    def halt(self, int64_t symbol, int mode, int64_t ts=NONE):
+        """Stop new orders, liquidations, or both, of a symbol."""
+        self.end(
+            CMD_HALT, self.do_halt(symbol, mode) if self.begin(ts) else REJECT_MALFORMED, NONE,
+            NONE, symbol, NONE)
+
+    def resume(self, int64_t symbol, int64_t ts=NONE):
+        """End a halt; waiting pools are looked at at once."""
+        self.end(
+            CMD_RESUME, self.do_halt(symbol, HALT_NONE) if self.begin(ts) else REJECT_MALFORMED,
+            NONE, NONE, symbol, NONE)
+
+    def advance(self, int64_t ts=NONE):
+        """Advance the clock."""
+        self.end(
+            CMD_TIME, ACCEPTED if self.begin(ts) else REJECT_MALFORMED, NONE, NONE, NONE, NONE)
+
+
+# A child's (order id, trigger price, TriggerBy or NONE, price or NONE).
+cdef int attach(request_t *form, int which, tuple row) except -1:
+    form.child_id[which], form.child_trigger[which] = row[0], row[1]
+    form.child_by[which], form.child_price[which] = row[2], row[3]
+    return 0

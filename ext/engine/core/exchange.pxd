@@ -1,0 +1,11 @@
+# The top of the compiled core: packed commands and the drains.
+
+from libc.stdint cimport int64_t
+
+from engine.core.commands cimport Commands
+
+cdef class ExchangeCore(Commands):
+    cdef int run_one(self, const int64_t *row, const int64_t *special) except -1
+    cdef int run_order(
+        self, const int64_t *row, const int64_t *special, bint is_timely) except -1
+    cdef int run_rare(self, const int64_t *row, bint is_timely) except -1
