@@ -205,7 +205,7 @@ def replay(
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(metavar="[mark|book|all]")] = "all",
+    what: Annotated[str, typer.Argument(metavar="[mark|book|market|all]")] = "all",
     size: Annotated[
         str, typer.Option(metavar="full|smoke", help="Canonical, or tiny: only whether it runs.")
     ] = "full",
@@ -226,7 +226,7 @@ def bench(
             "default all."),
     ] = None,
 ) -> None:
-    """Run the canonical benchmarks: the cost of a mark, and of an order.
+    """Run the canonical benchmarks: the cost of a mark, of an order, and of market data.
 
     Prints machine and versions, figures with percentiles, and a hash of each result. Whatever
     is measured in several ways has to come to the same; if not, the exit code is 1. The full
@@ -236,10 +236,10 @@ def bench(
     from engine.bench.command import run_and_print
 
     if what not in (*benches.NAMES, "all"):
-        raise InputError(f"bench {what}: expected mark, book or all")
+        raise InputError(f"bench {what}: expected mark, book, market or all")
     if size not in benches.SIZES:
         raise InputError(f"--size {size}: expected full or smoke")
-    if accounts is not None and what == "book":
+    if accounts is not None and what in ("book", "market"):
         raise InputError("--accounts goes with mark or all")
     if what == "mark" and (commands is not None or stream):
         raise InputError("--commands and --stream go with book or all")
@@ -248,6 +248,57 @@ def bench(
             raise InputError(f"--stream {name}: expected {', '.join(benches.stream_names())}")
     make_exchange("compiled")  # says what to do where it is not built
     run_and_print(what, size, accounts, commands, stream or ())
+
+
+@app.command()
+def tiers(
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="ccxt leverage tiers, Binance leverageBracket, Bybit risk limits, OKX position "
+            "tiers, Hyperliquid meta, tier rows, or a CSV table; told by the content.",
+        ),
+    ],
+    symbol: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Only this symbol of the file. Repeatable."),
+    ] = None,
+    map_: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="FILESYMBOL=SYMBOL", help="Rename a symbol. Repeatable."),
+    ] = None,
+    contract: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=SIZE:PRICE[:inverse]",
+            help="Size and reference price of a contract, for tiers in contracts (OKX). "
+            "Repeatable.",
+        ),
+    ] = None,
+    maintenance_fraction: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X",
+            help="Maintenance rate as a fraction of 1 / leverage, for tables without one.",
+        ),
+    ] = None,
+    table: Annotated[
+        bool, typer.Option("--table", help="A table with deductions instead of commands.")
+    ] = False,
+    out: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write here instead of to stdout.")
+    ] = None,
+) -> None:
+    """Print the margin schedules of a venue's file as `tiers` commands, one JSON object a line.
+
+    What was read by a rule and not by the letter is said on stderr.
+    """
+    from engine.schedules.command import print_schedules
+
+    print_schedules(
+        file, symbols=symbol or (), renames=map_ or (), contracts=contract or (),
+        maintenance_fraction=maintenance_fraction, as_table=table, out=out)
 
 
 def _replay_in_process(

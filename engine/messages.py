@@ -238,6 +238,34 @@ class EventKind(IntEnum):
     AUCTION_UNCROSSED = 33
 
 
+class MarketKind(IntEnum):
+    """What a market-data message says; apart from events, and only where it is switched on."""
+
+    RESET = 0
+    ADD = 1
+    CHANGE = 2
+    DELETE = 3
+    EXECUTE = 4
+    STATUS = 5
+    UNCROSSED = 6
+
+
+class TradeFlag(IntEnum):
+    """Bits in the `detail` of an `EXECUTE`."""
+
+    LIQUIDATION = 1
+    AUCTION = 2
+    REPEATED = 4
+
+
+#: Fields of a market-data message, the same in all kinds; docs/formats.md says which kind
+#: has which (0 where it has none). Of the row in `drain_market_data_bytes` the last four
+#: are narrower: int32, uint8, uint8, uint16; the others are int64.
+MARKET_FIELDS = (
+    "market_seq", "seq", "ts", "ref", "price", "quantity", "change", "trade_id", "traded",
+    "trade_price", "symbol", "kind", "side", "detail",
+)
+
 #: Payload of each event: (field, unit). A record is the tuple
 #: (kind, seq, ts, cause, *payload) of ints, padded with zeros to `RECORD_WIDTH`
 #: where it is stored. Units say how `engine.render` prints the integer:

@@ -11,7 +11,8 @@ import pytest
 # `import support…` from any test, however pytest was started.
 sys.path.insert(0, str(Path(__file__).parent))
 
-pytest.register_assert_rewrite("support.market", "support.oracle", "support.lockstep")
+pytest.register_assert_rewrite(
+    "support.followers", "support.lockstep", "support.market", "support.oracle")
 
 from support import CORES  # noqa: E402
 from support.market import Desk, audit  # noqa: E402

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from engine.bench.report import Report
 
-NAMES = ("mark", "book")
+NAMES = ("mark", "book", "market")
 SIZES = ("smoke", "full")
 
 
@@ -31,7 +31,7 @@ def reports(
 
     Parameters
     ----------
-    name : {"mark", "book", "all"}
+    name : {"mark", "book", "market", "all"}
     size : {"smoke", "full"}
     accounts : int, optional
         Of the mark benchmark. Default: 2,000 for smoke; 10^4, 10^5 and 10^6 for full.
@@ -42,7 +42,7 @@ def reports(
     streams : sequence of str, optional
         Of `stream_names()`. Default: all.
     """
-    from engine.bench import mark_tick
+    from engine.bench import mark_tick, market
     from engine.bench.mark_report import mark_report
 
     is_smoke = size == "smoke"
@@ -53,6 +53,9 @@ def reports(
             yield mark_report(mark_tick.run_mark(replace(plan, accounts=count), progress))
     if name in ("book", "all"):
         yield from _book_reports(is_smoke, progress, commands, streams or stream_names())
+    if name in ("market", "all"):
+        market_plan = market.SMOKE if is_smoke else market.MarketPlan()
+        yield market.market_report(market.run_market(market_plan, progress))
 
 
 def _book_reports(

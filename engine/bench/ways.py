@@ -97,10 +97,11 @@ class Prepared:
     @cached_property
     def exchange_rows(self) -> Ints:
         """The stream as an exchange core takes it packed."""
-        return _exchange_rows(self.commands)
+        return exchange_rows(self.commands)
 
 
-def _exchange_rows(commands: Ints) -> Ints:
+def exchange_rows(commands: Ints) -> Ints:
+    """Rows of a book's commands as an exchange core takes them packed."""
     op, owner, order_id, side, price, quantity, tif, flags = commands.T
     rows = empty_commands(len(commands))
     rows["cmd"] = np.choose(op, (Command.ORDER, Command.CANCEL, Command.AMEND))
@@ -228,7 +229,7 @@ class ExchangeHost(Host):
         self._events = 0
         open_exchange(self.core, range(1, OWNERS + 1))
         for begin in range(0, len(prepared.prefill), FETCH_EVERY):
-            self.core.run(_exchange_rows(prepared.prefill[begin : begin + FETCH_EVERY]))
+            self.core.run(exchange_rows(prepared.prefill[begin : begin + FETCH_EVERY]))
             self.fetch()
 
     def calls(self, prepared: Prepared) -> list[Call]:

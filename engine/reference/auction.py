@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from engine.messages import MONEY_MAX, NONE, CancelReason, EventKind, Side
+from engine.messages import MONEY_MAX, NONE, CancelReason, EventKind, MarketKind, Side
 from engine.reference.liquidation import Liquidation
 from engine.reference.state import Instrument, Order
 
@@ -75,6 +75,9 @@ class Auction(Liquidation):
                 EventKind.AUCTION_UNCROSSED, instrument.index, found.price, lots,
                 found.imbalance,
             )
+            self.send(
+                instrument, MarketKind.UNCROSSED, trade_price=found.price, traded=lots,
+                change=found.imbalance)
 
     @staticmethod
     def auction_pair(instrument: Instrument, price: int) -> tuple[Order, Order] | None:

@@ -15,6 +15,7 @@ from engine.messages import (
     HaltMode,
     InsuranceReason,
     MarginMode,
+    MarketKind,
     RejectReason,
     Side,
     TierRule,
@@ -433,6 +434,7 @@ class Commands(Timers, Audit):
         was_asleep = instrument.halt in ASLEEP
         instrument.halt = mode
         self.emit(kind, instrument.index, *shown)
+        self.send(instrument, MarketKind.STATUS, detail=mode)
         if mode not in ASLEEP:
             self.uncross(instrument)
             if was_asleep:

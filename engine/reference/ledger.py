@@ -19,6 +19,7 @@ from engine.messages import (
     Side,
 )
 from engine.reference.margin import ceil_div, floor_div, isolated_share, split_entry_value
+from engine.reference.publishing import Publishing
 from engine.reference.state import (
     DEFAULT_LEVERAGE,
     Account,
@@ -33,7 +34,7 @@ from engine.reference.state import (
 )
 
 
-class Ledger:
+class Ledger(Publishing):
     """State of one exchange, and the elementary changes of it."""
 
     def __init__(self) -> None:
@@ -46,6 +47,7 @@ class Ledger:
         self.instruments: list[Instrument] = []
         self.accounts: dict[int, Account] = {}
         self.records: list[tuple[int, ...]] = []
+        self.market_messages = []
         self.changed_orders: dict[Order, None] = {}
         self.changed_pools: set[Pool] = set()
         self.changed_positions: set[tuple[int, int]] = set()
@@ -129,11 +131,17 @@ class Ledger:
         order.stage = Stage.RESTING
         self.show_next_part(order)
         self.instruments[order.symbol].book.add(order)
+        self.send_displayed(order, 0)
         self.position_of(order).resting[order] = None
         self.count_resting(order, order.leaves)
 
     def take_lots(self, order: Order, lots: int) -> None:
-        """Take lots off what an order has open."""
+        """Take lots off what an order has open, otherwise than by a fill of a resting order."""
+        before = order.displayed
+        self.take_leaves(order, lots)
+        self.send_displayed(order, before)
+
+    def take_leaves(self, order: Order, lots: int) -> None:
         order.leaves -= lots
         if order.stage is Stage.RESTING:
             self.count_resting(order, -lots)
@@ -151,10 +159,12 @@ class Ledger:
 
     def take_off(self, order: Order) -> None:
         """Take an order off the book."""
+        before = order.displayed
         self.count_resting(order, -order.leaves)
         self.instruments[order.symbol].book.remove(order)
         del self.position_of(order).resting[order]
         order.stage = Stage.TAKING
+        self.send_displayed(order, before)
 
     # --- pools and positions ----------------------------------------------------------
 

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from engine.messages import NONE, CancelReason, EventKind, InsuranceReason, Side, StpMode, TriggerBy
+from engine.messages import (
+    NONE,
+    CancelReason,
+    EventKind,
+    InsuranceReason,
+    Side,
+    StpMode,
+    TradeFlag,
+    TriggerBy,
+)
 from engine.reference.book import within_limit
 from engine.reference.margin import trade_fee
 from engine.reference.protection import Protected
@@ -100,9 +109,14 @@ class Matching(Protected):
             maker.account, taker.order_id, taker.account, taker.side, maker_fee, taker_fee,
             liquidation,
         )
-        self.take_fill(maker, lots, keeps_place=uncross)
         if uncross:
-            self.take_fill(taker, lots, keeps_place=True)
+            self.take_fill(maker, lots, price, TradeFlag.AUCTION)
+            self.take_fill(taker, lots, price, TradeFlag.AUCTION | TradeFlag.REPEATED)
+        else:
+            self.take_fill(maker, lots, price, TradeFlag.LIQUIDATION if liquidation else 0)
+        self.settle_resting(maker, lots)
+        if uncross:
+            self.settle_resting(taker, lots)
         else:
             self.take_lots(taker, lots)
             self.group_filled(taker, lots)
@@ -125,26 +139,34 @@ class Matching(Protected):
             self.evaluate_triggers(instrument, TriggerBy.LAST)
         return value
 
-    def take_fill(self, order: Order, lots: int, *, keeps_place: bool) -> None:
-        """Take traded lots off a resting order, and tell its group.
+    def take_fill(self, order: Order, lots: int, price: int, detail: int) -> None:
+        """Take traded lots off a resting order.
 
-        An iceberg whose part is used up shows the next one, at the back of its level.
+        An iceberg whose part is used up shows the next one, at the back of its level; in
+        an auction it trades as a whole and keeps its place.
         """
-        self.take_lots(order, lots)
+        before = order.displayed
+        self.take_leaves(order, lots)
         order.shown -= lots
+        if detail & TradeFlag.AUCTION:
+            self.show_next_part(order)
+        self.send_execution(order, before, lots, price, detail)
         if order.leaves == 0:
             self.take_off(order)
-            self.retire_order(order)
-            self.emit_order_update(order)
-            self.untie(order)
-            return
-        if keeps_place:
-            self.show_next_part(order)
         elif order.displayed == 0:
             self.show_next_part(order)
             self.instruments[order.symbol].book.send_back(order)
-        self.order_changed(order)
-        self.shrink_group(order, lots)
+            self.send_displayed(order, 0)
+
+    def settle_resting(self, order: Order, lots: int) -> None:
+        """What a fill makes of a resting order: its end, or less of it; its group hears of it."""
+        if order.leaves == 0:
+            self.retire_order(order)
+            self.emit_order_update(order)
+            self.untie(order)
+        else:
+            self.order_changed(order)
+            self.shrink_group(order, lots)
 
     def settle_fund(self, instrument: Instrument, side: Side, lots: int, value: int) -> None:
         """Book a trade of the fund (account 0 in events) to its inventory and its balance."""

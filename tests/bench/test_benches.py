@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from engine import cli
-from engine.bench import mark_tick, reports
+from engine.bench import mark_tick, market, reports
 from engine.bench.mark_tick import MarkDesk, as_rows, run_mark
 from engine.bench.population import draw_population, maintenance
 from engine.bench.prices import Market
@@ -98,6 +98,15 @@ def test_all_scans_find_about_the_same():
     assert len(found[0]) > 30
     # Floats may differ within a minor unit of the threshold.
     assert len(found[0] ^ found[1]) <= 1 and len(found[0] ^ found[2]) <= 1
+
+
+# --- market data ----------------------------------------------------------------------
+
+
+def test_listening_changes_nothing_and_listeners_have_the_book():
+    result = market.run_market(market.SMOKE)
+    assert result.agrees
+    assert result.ways[0].messages == 0 and result.ways[1].messages > 1000
 
 
 # --- how they are run -----------------------------------------------------------------

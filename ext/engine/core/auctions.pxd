@@ -3,7 +3,7 @@
 
 from libc.stdint cimport int32_t, int64_t
 
-from engine.core.book cimport book_t
+from engine.core.levels cimport book_t
 from engine.core.orders cimport Orders
 
 # The price at which a crossed book trades most.
@@ -19,4 +19,8 @@ cdef class Auctions(Orders):
     cdef object level_lots(self, const book_t *book, int32_t level)
     cdef int uncross(self, int32_t symbol) except -1
     cdef int64_t trade_pair(self, int32_t bid, int32_t ask, int64_t price) except -1
-    cdef int take_uncrossed(self, int32_t order, int64_t lots) except -1
+    cdef int take_uncrossed(
+        self, int32_t order, int64_t lots, int64_t price, int detail) except -1
+    cdef int on_status(self, int32_t symbol) except -1
+    cdef int on_uncrossed(
+        self, int32_t symbol, int64_t price, int64_t lots, int64_t imbalance) except -1

@@ -1,11 +1,12 @@
 """Halts and call auctions."""
 
-from engine.core.book cimport book_t, level_t, order_t
+from engine.core.book cimport order_t
 from engine.core.fixed cimport max64, min64
+from engine.core.levels cimport book_t, level_t
 from engine.core.types cimport (
     ACCEPTED, CANCEL_REDUCE_ONLY, EVENT_AUCTION_UNCROSSED, EVENT_HALTED, EVENT_RESUMED,
-    HALT_AUCTION, HALT_NONE, MONEY_MAX, NONE, REJECT_MALFORMED, REJECT_UNKNOWN_SYMBOL, SIDE_BUY,
-    SIDE_SELL,
+    FLAG_AUCTION, FLAG_REPEATED, HALT_AUCTION, HALT_NONE, MONEY_MAX, NONE,
+    REJECT_MALFORMED, REJECT_UNKNOWN_SYMBOL, SIDE_BUY, SIDE_SELL,
 )
 
 
@@ -28,6 +29,8 @@ cdef class Auctions(Orders):
             out = self.emit(EVENT_HALTED)
             out[0] = symbol
             out[1] = mode
+        if self.books[symbol].is_published:
+            self.on_status(<int32_t>symbol)
         if not self.is_asleep(<int32_t>symbol):
             self.uncross(<int32_t>symbol)
             if was_asleep:
@@ -120,6 +123,8 @@ cdef class Auctions(Orders):
             out[1] = found.price
             out[2] = lots
             out[3] = found.imbalance
+            if self.books[symbol].is_published:
+                self.on_uncrossed(symbol, found.price, lots, found.imbalance)
         self.is_uncrossing = False
         return 0
 
@@ -144,28 +149,36 @@ cdef class Auctions(Orders):
             maker, taker = ask, bid
         self.books[symbol].last_price = price
         self.traded_value = 0  # of no interest here, and not to add up
-        self.take_uncrossed(maker, lots)
-        self.take_uncrossed(taker, lots)
+        self.take_uncrossed(maker, lots, price, FLAG_AUCTION)
+        self.take_uncrossed(taker, lots, price, FLAG_AUCTION | FLAG_REPEATED)
         self.on_trade(taker, maker, price, lots)
         if is_moved:
             self.on_last_price(symbol)
         return lots
 
     # Take traded lots off a resting order, hidden or not; it keeps its turn.
-    cdef int take_uncrossed(self, int32_t row, int64_t lots) except -1:
+    cdef int take_uncrossed(
+        self, int32_t row, int64_t lots, int64_t price, int detail
+    ) except -1:
         cdef order_t *order = &self.orders[row]
-        cdef level_t *level
-        order.leaves -= lots
-        if order.leaves == 0:
-            # What its level counted of it goes with it.
-            order.leaves = lots
-            self.unrest(row)
-            order.leaves = 0
-            return 0
-        level = &self.books[order.symbol].levels[order.level]
-        level.quantity -= order.leaves + lots - order.hidden
+        cdef level_t *level = &self.books[order.symbol].levels[order.level]
+        cdef int64_t shown = order.leaves - order.hidden
+        level.quantity -= shown
         level.hidden -= order.hidden
+        order.leaves -= lots
         self.set_display(row)
         level.quantity += order.leaves - order.hidden
         level.hidden += order.hidden
+        if self.books[order.symbol].is_published:
+            self.on_execution(row, shown, order.leaves - order.hidden, lots, price, detail)
+        return 0 if order.leaves else self.unrest(row)
+
+    # --- hooks: what market data hears ------------------------------------------------
+
+    cdef int on_status(self, int32_t symbol) except -1:
+        return 0
+
+    cdef int on_uncrossed(
+        self, int32_t symbol, int64_t price, int64_t lots, int64_t imbalance
+    ) except -1:
         return 0

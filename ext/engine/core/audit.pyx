@@ -4,9 +4,10 @@ import hashlib
 
 from engine.errors import InvariantViolation
 
-from engine.core.book cimport ORDER_PENDING, ORDER_UNARMED, book_t, order_t, ticket_t
+from engine.core.book cimport ORDER_PENDING, ORDER_UNARMED, order_t, ticket_t
 from engine.core.conditional cimport REFERENCES
 from engine.core.ledger cimport asset_t, instrument_t, pool_t, position_t
+from engine.core.levels cimport book_t
 from engine.core.linked cimport bracket_t, group_t, special_t
 from engine.core.protection cimport protection_t
 from engine.core.tables cimport table_get

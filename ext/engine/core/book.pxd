@@ -1,14 +1,12 @@
-# The order book. Read this file first: node, level, side, book, then the desk that owns
-# all orders and matches.
+# The order book. Read levels.pxd first (levels and books), then this: the order, and the
+# desk that owns all orders and matches.
 #
 # An order is a row of the desk's two slabs, hot and cold; levels are rows of the book's
-# slab; links are row numbers, so a copy of the arrays is a copy of the book. Levels of a
-# side form a list from best to worst; a 64-ary bitmap trie over the price finds a level, or
-# where a new one belongs, in a number of steps that depends on the digits of the price and
-# not on how many empty prices lie between two levels.
+# slab; links are row numbers, so a copy of the arrays is a copy of the book.
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t
 
+from engine.core.levels cimport book_t
 from engine.core.tables cimport table_t
 from engine.core.types cimport NONE
 
@@ -42,53 +40,12 @@ cdef struct ticket_t:
     uint8_t is_liquidation       # an internal taker: no id, not in the table
     uint8_t state                # OrderState
 
-cdef struct level_t:
-    int64_t price                # ticks
-    int64_t quantity             # lots, sum of what is displayed
-    int64_t hidden               # lots behind that (icebergs)
-    int32_t head, tail           # orders, first to trade first
-    int32_t better, worse        # neighbouring levels; worse also links free rows
-    int32_t count                # orders
-
-cdef struct trie_node_t:
-    uint64_t present             # which children exist
-    int32_t child[64]            # node rows, or level rows in the lowest layer
-
-cdef struct trie_t:
-    trie_node_t *nodes
-    int32_t count, capacity
-    int32_t free                 # head of the free list (linked through child[0])
-    int32_t root                 # NIL: empty
-    int32_t layers               # layers in use: prices below 64 ** layers fit
-
-cdef struct side_t:
-    int32_t best, worst          # level rows, NIL: empty
-    int32_t side                 # Side
-    trie_t trie
-
-cdef struct book_t:
-    side_t sides[2]              # indexed by Side
-    level_t *levels
-    int32_t level_count, level_capacity
-    int32_t free_level
-    int64_t last_price           # ticks of the last trade, NONE before the first
-
 # Where an order is in its life.
 cdef enum OrderState:
     ORDER_LIVE = 0               # in the book, or the taker under way
     ORDER_PENDING = 1            # waits for its trigger
     ORDER_TRIGGERED = 2          # waits for its turn inside the command
     ORDER_UNARMED = 3            # a bracket's child before the entry's first fill
-
-cdef int32_t level_at(book_t *book, int side, int64_t price) except -1
-cdef void drop_level(book_t *book, int side, int32_t row) noexcept nogil
-cdef int book_init(book_t *book) except -1
-cdef void book_free(book_t *book) noexcept nogil
-
-cdef inline int64_t best_price(const book_t *book, int side, int64_t none) noexcept nogil:
-    cdef int32_t level = book.sides[side].best
-    return none if level < 0 else book.levels[level].price
-
 
 # Whether a taker of `side` with this limit accepts a trade at `price`.
 cdef inline bint within_limit(int side, int64_t price, int64_t limit) noexcept nogil:
@@ -116,11 +73,15 @@ cdef class Desk:
     cdef int sweep(self, int32_t taker, int64_t limit) except -1
     cdef int take_off(self, int32_t row, int64_t lots) except -1
     cdef int show_next_part(self, int32_t row, int64_t display) except -1
+    cdef int publish_fill(
+        self, int32_t taker, int32_t maker, int64_t lots, int64_t price) except -1
     cdef int prevent_self_trade(self, int32_t taker, int32_t maker) except -1
 
     # Hooks. `reducible` is asked for reduce-only orders alone; `on_trade` follows the change
     # of both orders' leaves; `on_cancel` gets an order that is off the book already;
     # `on_used_up` an iceberg whose displayed part is gone; `is_same_owner` compares accounts.
+    # `on_display` and `on_execution` hear what changes in a published book, and how many lots
+    # an order displayed before and after; they look and change nothing.
     cdef int64_t reducible(self, int32_t row) except -1
     cdef bint is_same_owner(self, int32_t a, int32_t b) noexcept
     cdef int on_used_up(self, int32_t row) except -1
@@ -128,3 +89,7 @@ cdef class Desk:
     cdef int on_last_price(self, int32_t symbol) except -1
     cdef int on_change(self, int32_t row) except -1
     cdef int on_cancel(self, int32_t row, int reason) except -1
+    cdef int on_display(self, int32_t row, int kind, int64_t before, int64_t after) except -1
+    cdef int on_execution(
+        self, int32_t row, int64_t before, int64_t after, int64_t lots, int64_t price,
+        int detail) except -1

@@ -2,9 +2,9 @@
 
 from libc.stdint cimport int32_t, int64_t
 
-from engine.core.audit cimport Audit
+from engine.core.publishing cimport Publishing
 
-cdef class Commands(Audit):
+cdef class Commands(Publishing):
     cdef int do_set_tiers(self, int64_t symbol, list tiers) except -2
     cdef int do_open_account(
         self, int64_t account, int margin_mode, int64_t stp_group) except -2

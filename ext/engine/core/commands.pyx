@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport realloc
 from libc.string cimport memset
 
-from engine.core.audit cimport Audit
+from engine.core.publishing cimport Publishing
 from engine.core.fixed cimport (
     abs64, add, add_checked, ceil_div, max64, min64, mul, narrow, sub_checked, wide,
 )
@@ -26,7 +26,7 @@ from engine.core.types cimport (
 )
 
 
-cdef class Commands(Audit):
+cdef class Commands(Publishing):
     """Every command as a method: ints in, event records out."""
 
     def reject(
@@ -255,7 +255,7 @@ cdef class Commands(Audit):
     cdef int do_set_leverage(self, int64_t account, int64_t symbol, int64_t leverage) except -2:
         cdef int32_t owner, position
         cdef schedule_t *schedule
-        cdef int64_t allowed, kept, before, after, needed, equity, maintenance
+        cdef int64_t exposure, allowed, kept, before, after, needed, equity, maintenance
         cdef int64_t *out
         if leverage <= 0 and leverage != TOO_LARGE:
             return REJECT_MALFORMED
@@ -268,15 +268,16 @@ cdef class Commands(Audit):
         if self.pools[self.pool_of(position)].in_queue:
             return REJECT_ACCOUNT_LIQUIDATING
         schedule = &self.instruments[symbol].schedule
+        self.exposures(position, SIDE_BUY, NULL, NIL, &exposure, &exposure)
         allowed = schedule.tiers[tier_index(
-            schedule, self.worst_exposure(position, 0, NULL, NIL))].max_leverage
+            schedule, exposure)].max_leverage
         if leverage == TOO_LARGE or not RATE_SCALE <= leverage <= allowed:
             return self.refuse(REJECT_LEVERAGE, leverage, allowed)
         # Measured with the new leverage in place, which is taken back before deciding.
         kept = self.positions[position].leverage
-        before = self.free_for(position)
+        before = self.free_for(position, NIL, 0)
         self.positions[position].leverage = leverage
-        after = self.free_for(position)
+        after = self.free_for(position, NIL, 0)
         needed = self.initial(position)
         self.positions[position].leverage = kept
         if after < 0 and after < before:

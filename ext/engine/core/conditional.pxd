@@ -8,7 +8,7 @@
 
 from libc.stdint cimport int32_t, int64_t
 
-from engine.core.book cimport book_t
+from engine.core.levels cimport book_t
 from engine.core.linked cimport Linked, special_t
 
 cdef enum:

@@ -3,11 +3,9 @@
 from libc.stdlib cimport free, qsort, realloc
 from libc.string cimport memset
 
-from engine.core.book cimport (
-    ORDER_LIVE, ORDER_PENDING, ORDER_TRIGGERED, book_free, book_init, drop_level, level_at,
-    level_t, order_t,
-)
+from engine.core.book cimport ORDER_LIVE, ORDER_PENDING, ORDER_TRIGGERED, order_t
 from engine.core.fixed cimport max64, min64, mul, narrow
+from engine.core.levels cimport book_free, book_init, drop_level, level_at, level_t
 from engine.core.memory cimport larger
 from engine.core.types cimport (
     BY_INDEX, BY_LAST, BY_MARK, HALT_ALL, HALT_AUCTION, HALT_CANCEL_ONLY, NIL, NONE, RATE_SCALE,

@@ -1,14 +1,15 @@
 """What an order must satisfy to enter the market, and how it enters."""
 
-from engine.core.book cimport (
-    ORDER_LIVE, ORDER_PENDING, best_price, order_t, ticket_t, within_limit,
-)
+cimport cython
+
+from engine.core.book cimport ORDER_LIVE, ORDER_PENDING, order_t, ticket_t, within_limit
 from engine.core.fixed cimport (
     abs64, add, add_checked, i128, max64, mul, mul_div_ceil, mul_div_floor, mul_wide, neg,
     sub_checked, violated, wide,
 )
 from engine.core.forms cimport is_conditional, is_market, is_proper, may_rest
 from engine.core.ledger cimport instrument_t, position_t
+from engine.core.levels cimport best_price
 from engine.core.linked cimport special_t
 from engine.core.matching cimport STP_OWN_ACCOUNT, terms_t
 from engine.core.tiers cimport (
@@ -34,6 +35,7 @@ cdef int64_t ICEBERG_PARTS = 100
 cdef class Entry(Liquidation):
     """Checks of orders, in the order of the rules; entry and activation."""
 
+    @cython.final
     cdef int refuse(self, int reason, int64_t needed, int64_t limit) noexcept:
         self.needed = needed
         self.limit = limit
@@ -81,10 +83,12 @@ cdef class Entry(Liquidation):
                     REJECT_ORDER_LIMIT, self.positions[ticket.position].order_count, most)
         return ACCEPTED
 
+    @cython.final
     cdef bint closes_position(self, int32_t row) noexcept:
         cdef int32_t special = self.tickets[row].special
         return special >= 0 and self.specials[special].close_position
 
+    @cython.final
     cdef int check_quantity(self, int32_t row) except -2:
         cdef instrument_t *instrument = &self.instruments[self.orders[row].symbol]
         cdef int64_t quantity = self.tickets[row].quantity
@@ -104,6 +108,7 @@ cdef class Entry(Liquidation):
         return ACCEPTED
 
     # Quantity at its price; a market order's at the mark.
+    @cython.final
     cdef int check_notional(self, int32_t row) except -2:
         cdef order_t *order = &self.orders[row]
         cdef instrument_t *instrument = &self.instruments[order.symbol]
@@ -127,10 +132,14 @@ cdef class Entry(Liquidation):
             return self.refuse(REJECT_NOTIONAL_LIMIT, shown, least)
         return ACCEPTED
 
+    @cython.final
     cdef int check_band(self, int32_t row) except -2:
         cdef order_t *order = &self.orders[row]
-        cdef int64_t limit = self.band_limit(order.symbol, order.side)
+        cdef int64_t limit
         cdef bint is_outside
+        if self.instruments[order.symbol].price_band == NONE:
+            return ACCEPTED
+        limit = self.band_limit(order.symbol, order.side)
         if limit == NONE or is_market(self.tickets[row].kind):
             return ACCEPTED
         if order.price == TOO_LARGE:
@@ -144,6 +153,7 @@ cdef class Entry(Liquidation):
     # --- what the engine's integers hold ----------------------------------------------
 
     # Special terms, and of an order that waits its size: it is not clamped before its time.
+    @cython.final
     cdef int check_terms(self, int32_t row) except -2:
         cdef int32_t at = self.tickets[row].special
         cdef special_t *special
@@ -202,8 +212,7 @@ cdef class Entry(Liquidation):
                 return REJECT_REDUCE_ONLY
         else:
             self.entry_terms(row, limit, &terms)
-            before = self.worst_exposure(ticket.position, 0, NULL, NIL)
-            after = self.worst_exposure(ticket.position, order.side, &terms, without)
+            self.exposures(ticket.position, order.side, &terms, without, &before, &after)
             if after > MONEY_MAX:
                 return REJECT_OVERFLOW
             if after > before:
@@ -238,6 +247,7 @@ cdef class Entry(Liquidation):
     # Refuse an order that would at once cost more than there is. What trades at once is
     # rehearsed; what would rest counts at its limit. A trade with oneself changes no
     # position, so one's own orders are stepped over.
+    @cython.final
     cdef int check_outcome(self, int32_t row, int64_t limit) except -2:
         cdef order_t *order = &self.orders[row]
         cdef ticket_t *ticket = &self.tickets[row]
@@ -374,6 +384,7 @@ cdef class Entry(Liquidation):
         return ACCEPTED
 
     # What an order may cost at worst: at its limit, or as the sweep it would make now.
+    @cython.final
     cdef int entry_terms(self, int32_t row, int64_t limit, terms_t *terms) except -1:
         cdef order_t *order = &self.orders[row]
         cdef ticket_t *ticket = &self.tickets[row]
@@ -387,6 +398,7 @@ cdef class Entry(Liquidation):
         return 0
 
     # Nothing is opened on an isolated position whose last one left a deficit unpaid.
+    @cython.final
     cdef int check_debt(self, int32_t position) except -2:
         cdef int32_t isolated = self.positions[position].isolated
         if isolated < 0 or self.positions[position].quantity or (
@@ -394,22 +406,23 @@ cdef class Entry(Liquidation):
             return ACCEPTED
         return self.refuse(REJECT_INSUFFICIENT_MARGIN, -self.pools[isolated].balance, 0)
 
+    @cython.final
     cdef int check_margin(
         self, int32_t row, const terms_t *terms, int32_t without
     ) except -2:
         cdef int32_t position = self.tickets[row].position
-        cdef int64_t needed = sub_checked(
-            self.order_margin(position, self.orders[row].side, terms, without),
-            self.order_margin(position, 0, NULL, NIL))
-        cdef int64_t free
+        cdef int64_t standing, free
+        cdef int64_t needed = self.margin_added(
+            position, self.orders[row].side, terms, without, &standing)
         if needed <= 0 and not self.adds_exposure(row, terms, without):
             return ACCEPTED
-        free = self.free_for(position)
+        free = self.free_for(position, position, standing)
         if needed > free:
             return self.refuse(REJECT_INSUFFICIENT_MARGIN, needed, max64(0, free))
         return ACCEPTED
 
     # Whether position plus the orders of this side would be larger than the position.
+    @cython.final
     cdef bint adds_exposure(
         self, int32_t row, const terms_t *terms, int32_t without
     ) except *:
@@ -418,7 +431,7 @@ cdef class Entry(Liquidation):
         cdef i128 held = wide(self.value(
             self.orders[row].symbol, self.positions[position].quantity,
             self.instruments[self.orders[row].symbol].mark))
-        cdef i128 total = self.side_total(position, side, side, terms, without)
+        cdef i128 total = self.side_total(position, side, terms, without)
         total = add(held, total if side == SIDE_BUY else neg(total))
         total = total if total >= wide(0) else neg(total)
         held = held if held >= wide(0) else neg(held)
@@ -427,6 +440,7 @@ cdef class Entry(Liquidation):
     # --- effects ----------------------------------------------------------------------
 
     # The worst price at which an order may trade: its own, or what the band allows.
+    @cython.final
     cdef int64_t limit_of(self, int32_t row) except? -1:
         if is_market(self.tickets[row].kind):
             return self.band_limit(self.orders[row].symbol, self.orders[row].side)

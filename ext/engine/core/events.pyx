@@ -1,7 +1,6 @@
 """Event records: rows of (kind, seq, ts, cause, payload), padded to one width."""
 
 from libc.stdlib cimport free, realloc
-from libc.string cimport memset
 
 from engine.messages import EVENT_LAYOUTS, RECORD_WIDTH
 
@@ -16,19 +15,6 @@ cdef class Records:
 
     def __dealloc__(self):
         free(self.rows)
-
-    # The next row with its head filled in; the caller writes the payload from index 4.
-    cdef int64_t *append(self, int kind, int64_t seq, int64_t ts) except NULL:
-        cdef int64_t *row
-        if self.count == self.capacity:
-            self.grow()
-        row = self.rows + self.count * ROW
-        self.count += 1
-        row[0] = kind
-        row[1] = seq
-        row[2] = ts
-        row[3] = seq
-        return row
 
     cdef int grow(self) except -1:
         cdef Py_ssize_t capacity = 1024 if self.capacity == 0 else 2 * self.capacity
@@ -57,12 +43,6 @@ cdef class Records:
 
         Padding behind a record's layout is zero. ``numpy.frombuffer(data, "i8")`` reads it.
         """
-        cdef Py_ssize_t i, width
-        cdef int64_t *row
-        for i in range(self.count):
-            row = self.rows + i * ROW
-            width = self.widths[row[0]]
-            memset(row + width, 0, (ROW - width) * sizeof(int64_t))
         data = (<char *>self.rows)[:self.count * ROW * <Py_ssize_t>sizeof(int64_t)]
         self.count = 0
         return data

@@ -22,13 +22,18 @@ cdef extern from *:
     static inline int64_t engine_low(engine_i128 a) { return (int64_t)a; }
     static inline int64_t engine_high(engine_i128 a) { return (int64_t)(a >> 64); }
     static inline engine_i128 engine_shift(engine_i128 a, int n) { return a >> n; }
-    static inline int engine_fits(engine_i128 a) { return a == (int64_t)a; }
+    static inline int engine_fits(engine_i128 a) {
+        return __builtin_expect(a == (int64_t)a, 1);
+    }
+    static inline int engine_fit(engine_i128 a, engine_i128 b) {
+        return __builtin_expect(a == (int64_t)a && b == (int64_t)b, 1);
+    }
     static inline int engine_cmp(engine_i128 a, engine_i128 b) { return (a > b) - (a < b); }
     static inline int engine_sign(engine_i128 a) { return (a > 0) - (a < 0); }
     /* The divisor is positive in both. A 64-bit dividend takes the fast instruction. */
     static inline engine_i128 engine_floor(engine_i128 a, engine_i128 b) {
         engine_i128 q;
-        if (a == (int64_t)a && b == (int64_t)b) {
+        if (engine_fit(a, b)) {
             int64_t x = (int64_t)a, y = (int64_t)b, r = x / y;
             return r - ((x % y) < 0);
         }
@@ -36,7 +41,31 @@ cdef extern from *:
         return q - ((a % b) < 0);
     }
     static inline engine_i128 engine_ceil(engine_i128 a, engine_i128 b) {
+        if (engine_fit(a, b)) {
+            int64_t x = (int64_t)a, y = (int64_t)b;
+            return x / y + ((x % y) > 0);
+        }
         return -engine_floor(-a, b);
+    }
+    /* Nonzero where the sum or the difference leaves 64 bits. */
+    static inline int engine_add64(int64_t a, int64_t b, int64_t *out) {
+        return __builtin_expect(__builtin_add_overflow(a, b, out), 0);
+    }
+    static inline int engine_sub64(int64_t a, int64_t b, int64_t *out) {
+        return __builtin_expect(__builtin_sub_overflow(a, b, out), 0);
+    }
+    /* ceil(a * b / c); nonzero where a * b leaves 64 bits. */
+    static inline int engine_scale_up(int64_t a, int64_t b, int64_t c, int64_t *out) {
+        int64_t ab;
+        if (__builtin_expect(__builtin_mul_overflow(a, b, &ab), 0)) return 1;
+        *out = ab / c + ((ab % c) > 0);
+        return 0;
+    }
+    /* a * b * c; nonzero where that (or, with factors beyond it, a * b) leaves 64 bits. */
+    static inline int engine_product(int64_t a, int64_t b, int64_t c, int64_t *out) {
+        int64_t ab;
+        return __builtin_expect(
+            __builtin_mul_overflow(a, b, &ab) || __builtin_mul_overflow(ab, c, out), 0);
     }
     static inline int engine_bits(engine_i128 a) {
         uint64_t high;
@@ -61,6 +90,11 @@ cdef extern from *:
     int sign_of "engine_sign"(i128 a) noexcept nogil                      # -1, 0, 1
     int bit_length "engine_bits"(i128 a) noexcept nogil                   # of |a|
     int fits_int64 "engine_fits"(i128 a) noexcept nogil
+    bint overflows "engine_product"(int64_t a, int64_t b, int64_t c, int64_t *out) noexcept nogil
+    bint too_wide "engine_scale_up"(
+        int64_t a, int64_t b, int64_t c, int64_t *out) noexcept nogil
+    bint sum_overflows "engine_add64"(int64_t a, int64_t b, int64_t *out) noexcept nogil
+    bint difference_overflows "engine_sub64"(int64_t a, int64_t b, int64_t *out) noexcept nogil
     int64_t low_half "engine_low"(i128 a) noexcept nogil
     int64_t high_half "engine_high"(i128 a) noexcept nogil
 
@@ -73,6 +107,20 @@ cdef inline int64_t narrow(i128 value) except? -1:
     if fits_int64(value):
         return low_half(value)
     return narrow_failed(value)
+
+
+# a * b * c, exact under 2**127; most fit in 64 bits on the way.
+cdef inline int64_t mul3(int64_t a, int64_t b, int64_t c) except? -1:
+    cdef int64_t out
+    if overflows(a, b, c, &out):
+        return narrow(mul_wide(mul(a, b), c))
+    return out
+
+
+# The same where it may be too much for 64 bits.
+cdef inline i128 mul3_wide(int64_t a, int64_t b, int64_t c) noexcept nogil:
+    cdef int64_t out
+    return mul_wide(mul(a, b), c) if overflows(a, b, c, &out) else wide(out)
 
 
 cdef inline int64_t min64(int64_t a, int64_t b) noexcept nogil:
@@ -93,16 +141,25 @@ cdef inline int64_t mul_div_floor(int64_t a, int64_t b, int64_t c) except? -1:
 
 
 cdef inline int64_t mul_div_ceil(int64_t a, int64_t b, int64_t c) except? -1:
-    return narrow(ceil_div(mul(a, b), wide(c)))
+    cdef int64_t out
+    if too_wide(a, b, c, &out):
+        return narrow(ceil_div(mul(a, b), wide(c)))
+    return out
 
 
 # a + b and a - b that refuse to wrap.
 cdef inline int64_t add_checked(int64_t a, int64_t b) except? -1:
-    return narrow(add(wide(a), wide(b)))
+    cdef int64_t out
+    if sum_overflows(a, b, &out):
+        return narrow_failed(add(wide(a), wide(b)))
+    return out
 
 
 cdef inline int64_t sub_checked(int64_t a, int64_t b) except? -1:
-    return narrow(sub(wide(a), wide(b)))
+    cdef int64_t out
+    if difference_overflows(a, b, &out):
+        return narrow_failed(sub(wide(a), wide(b)))
+    return out
 
 
 # An invariant that stays on in release builds.

@@ -9,9 +9,12 @@ from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t
 
 from engine.core.book cimport Desk
 from engine.core.events cimport Records
-from engine.core.fixed cimport i128
-from engine.core.tables cimport table_t
-from engine.core.tiers cimport schedule_t
+from engine.core.fixed cimport (
+    abs64, add, i128, low_half, max64, min64, mul3, overflows, sub_checked, wide,
+)
+from engine.core.tables cimport table_get, table_t
+from engine.core.tiers cimport initial_margin, maintenance_margin, schedule_t
+from engine.core.types cimport MODE_CROSS, MONEY_MAX
 
 cdef struct asset_t:
     int64_t deposits, withdrawals
@@ -19,6 +22,9 @@ cdef struct asset_t:
     int64_t fees
     int64_t rounding
     int64_t external             # cash of the external account
+
+cdef enum:
+    DEFAULT_LEVERAGE = 2000000000  # 20, in rate units
 
 # A position of the fund or of the external account.
 cdef struct house_t:
@@ -81,6 +87,9 @@ cdef struct position_t:
     # open orders that are not reduce-only
     int64_t side_value[2]        # minor units, by Side
     int64_t extreme_price[2]     # no bid is above, no ask below; tightened when it matters
+    int64_t loss_mark[2]         # mark at which the next two hold, 0: they do not
+    int64_t loss_lots[2]         # of orders on the losing side of that mark
+    int64_t loss_value[2]        # minor units
     # triggers: marks at or beyond which the pool is to be looked at
     int64_t trigger[2]           # [0] falling, 0: none; [1] rising, MONEY_MAX: none
     int32_t trigger_slot[2]      # place in the trigger's bucket
@@ -96,6 +105,12 @@ cdef struct position_t:
     uint8_t margin_mode
     uint8_t is_changed
     int8_t sign_seen             # of its quantity, when its reduce-only orders were looked at
+
+# A position or a wallet to report, by what sorts it.
+cdef struct changed_t:
+    int64_t account              # id
+    int32_t part                 # symbol, or asset
+    int32_t row
 
 cdef class Ledger(Desk):
     cdef public int64_t seq, ts, rejected_seq
@@ -116,30 +131,30 @@ cdef class Ledger(Desk):
     # what a command touched
     cdef int32_t *changed_orders
     cdef int32_t changed_order_count, changed_order_capacity
-    cdef list changed_pools      # wallets to report
-    cdef list changed_positions
+    cdef changed_t *changed_pools  # wallets to report
+    cdef int32_t changed_pool_count, changed_pool_capacity
+    cdef changed_t *changed_positions
+    cdef int32_t changed_position_count, changed_position_capacity
     cdef int32_t *pending        # pools to evaluate
     cdef int32_t pending_count, pending_capacity
 
     # rows
-    cdef int32_t find_account(self, int64_t account) noexcept
     cdef int32_t new_account(
         self, int64_t account, int margin_mode, int64_t stp_group) except -1
     cdef int32_t new_pool(self, int32_t account, int32_t asset, int32_t symbol) except -1
     cdef int32_t wallet_of(self, int32_t account, int32_t asset) except -1
-    cdef int32_t find_position(self, int32_t account, int32_t symbol) noexcept
-    cdef int32_t position_at(self, int32_t account, int32_t symbol) except -1
-    cdef int32_t pool_of(self, int32_t position) except -1
-    cdef int64_t leverage_of(self, int32_t position) noexcept
+    cdef int32_t new_position(self, int32_t account, int32_t symbol) except -1
+    cdef int32_t new_isolated(self, int32_t position) except -1
     cdef int64_t opening_leverage(self, int32_t position, int64_t lots) except? -1
 
     # notes of what changed
-    cdef int64_t *emit(self, int kind) except NULL
     cdef int touch(self, int32_t pool) except -1
     cdef int note_pending(self, int32_t pool) except -1
     cdef int note_position(self, int32_t position) except -1
     cdef int note_order(self, int32_t order) except -1
     cdef int flush_changes(self) except -1
+    cdef int report_positions(self) except -1
+    cdef int report_wallets(self) except -1
     cdef int emit_order_update(self, int32_t order) except -1
 
     # money
@@ -149,7 +164,6 @@ cdef class Ledger(Desk):
     cdef int link_open(self, int32_t position) except -1
     cdef int unlink_open(self, int32_t position) except -1
     cdef int set_quantity(self, int32_t position, int64_t quantity) except -1
-    cdef int64_t spendable(self, int32_t wallet) noexcept
     cdef int move_to_isolated(self, int32_t position, int64_t amount) except -1
     cdef int charge(self, int32_t position, int64_t amount) except -1
     cdef int64_t settle_house(
@@ -158,11 +172,86 @@ cdef class Ledger(Desk):
         self, int32_t asset, int64_t delta, int reason, int64_t account) except -1
 
     # measuring
-    cdef int64_t value(self, int32_t symbol, int64_t quantity, int64_t mark) except? -1
-    cdef int64_t notional(self, int32_t position) except? -1
-    cdef int64_t maintenance(self, int32_t position) except? -1
-    cdef int64_t initial(self, int32_t position) except? -1
-    cdef int64_t unrealized(self, int32_t position) except? -1
     cdef int measure(self, int32_t pool, int64_t *equity, int64_t *maintenance) except -1
-    cdef bint fits(self, int32_t symbol, int64_t quantity, int64_t mark) noexcept
     cdef int unfile(self, int32_t position) except -1
+
+    # --- small enough to be inlined everywhere ----------------------------------------
+
+    cdef inline int32_t find_account(self, int64_t account) noexcept:
+        return table_get(&self.account_table, 0, account)
+
+    # NIL where the account never touched the symbol. Its first symbol is at hand.
+    cdef inline int32_t find_position(self, int32_t account, int32_t symbol) noexcept:
+        cdef int32_t first = self.accounts[account].first_position
+        if first >= 0 and self.positions[first].symbol == symbol:
+            return first
+        return table_get(&self.position_table, account, symbol)
+
+    # The position row of an account in a symbol, made when first asked for.
+    cdef inline int32_t position_at(self, int32_t account, int32_t symbol) except -1:
+        cdef int32_t row = self.find_position(account, symbol)
+        return row if row >= 0 else self.new_position(account, symbol)
+
+    # The pool that margins a position.
+    cdef inline int32_t pool_of(self, int32_t position) except -1:
+        cdef const position_t *row = &self.positions[position]
+        if row.margin_mode == MODE_CROSS:
+            return row.wallet
+        return row.isolated if row.isolated >= 0 else self.new_isolated(position)
+
+    cdef inline int64_t leverage_of(self, int32_t position) noexcept:
+        cdef const position_t *row = &self.positions[position]
+        if row.leverage:
+            return row.leverage
+        return min64(
+            DEFAULT_LEVERAGE, self.instruments[row.symbol].schedule.tiers[0].max_leverage)
+
+    # The payload of a new event record.
+    cdef inline int64_t *emit(self, int kind) except NULL:
+        return self.records.append(kind, self.seq, self.ts) + 4
+
+    # What a wallet can pay for isolated positions: nothing while it is in liquidation.
+    cdef inline int64_t spendable(self, int32_t wallet) noexcept:
+        return 0 if self.pools[wallet].in_queue else max64(0, self.pools[wallet].balance)
+
+    # Value of lots at a mark, exact. Within the money range for any real position: a mark
+    # or trade that would carry open interest beyond it is refused.
+    cdef inline int64_t value(self, int32_t symbol, int64_t quantity, int64_t mark) except? -1:
+        return mul3(quantity, mark, self.instruments[symbol].unit_value)
+
+    cdef inline int64_t notional(self, int32_t position) except? -1:
+        cdef const position_t *row = &self.positions[position]
+        return self.value(row.symbol, abs64(row.quantity), self.instruments[row.symbol].mark)
+
+    cdef inline int64_t maintenance(self, int32_t position) except? -1:
+        if self.positions[position].quantity == 0:
+            return 0
+        return maintenance_margin(
+            &self.instruments[self.positions[position].symbol].schedule, self.notional(position))
+
+    cdef inline int64_t initial(self, int32_t position) except? -1:
+        if self.positions[position].quantity == 0:
+            return 0
+        return initial_margin(
+            &self.instruments[self.positions[position].symbol].schedule, self.notional(position),
+            self.leverage_of(position))
+
+    cdef inline int64_t unrealized(self, int32_t position) except? -1:
+        cdef const position_t *row = &self.positions[position]
+        if row.quantity == 0:
+            return 0
+        return sub_checked(
+            self.value(row.symbol, row.quantity, self.instruments[row.symbol].mark),
+            row.entry_value)
+
+    # Whether open interest and resting orders, `quantity` lots more included, stay in the
+    # money range at a mark. Reduce-only orders do not count.
+    cdef inline bint fits(self, int32_t symbol, int64_t quantity, int64_t mark) noexcept:
+        cdef const instrument_t *instrument = &self.instruments[symbol]
+        cdef i128 lots = add(wide(quantity), add(
+            wide(instrument.long_lots), wide(instrument.resting_lots)))
+        cdef int64_t worth
+        if lots > wide(MONEY_MAX):
+            return False
+        return not overflows(low_half(lots), mark, instrument.unit_value, &worth) and (
+            worth <= MONEY_MAX)

@@ -3,26 +3,68 @@
 Each movement has two sides here, so the identity of `totals` holds after every method.
 """
 
-from libc.stdlib cimport free
+cimport cython
+
+from libc.stdlib cimport free, qsort
 from libc.string cimport memset
 
 from engine.core.book cimport ORDER_LIVE
 from engine.core.fixed cimport (
-    abs64, add, add_checked, max64, min64, mul, mul_div_ceil, mul_div_floor, mul_wide, narrow,
-    neg, sub_checked, wide,
+    abs64, add, add_checked, max64, min64, mul_div_ceil, mul_div_floor, narrow, neg,
+    sub_checked, wide,
 )
 from engine.core.memory cimport larger
-from engine.core.tables cimport table_free, table_get, table_init, table_put
+from engine.core.tables cimport table_free, table_init, table_put
 from engine.core.tiers cimport (
-    allowed_leverage, initial_margin, isolated_share, maintenance_margin,
+    allowed_leverage, isolated_share, maintenance_margin,
 )
 from engine.core.types cimport (
     EVENT_BALANCE, EVENT_INSURANCE, EVENT_ORDER_UPDATE, EVENT_POSITION, MODE_CROSS,
-    MODE_ISOLATED, MONEY_MAX, NIL, NONE, RATE_SCALE, STATUS_FILLED, STATUS_OPEN,
+    MODE_ISOLATED, MONEY_MAX, NIL, NONE, STATUS_FILLED, STATUS_OPEN,
     STATUS_PARTIALLY_FILLED, STATUS_PENDING,
 )
 
-cdef int64_t DEFAULT_LEVERAGE = 20 * RATE_SCALE
+# Fewer than this are sorted by insertion.
+cdef enum:
+    FEW_CHANGES = 24
+
+
+cdef inline bint comes_before(const changed_t *a, const changed_t *b) noexcept nogil:
+    return a.account < b.account or (a.account == b.account and a.part < b.part)
+
+
+cdef int compare_changed(const void *a, const void *b) noexcept nogil:
+    return -1 if comes_before(<const changed_t *>a, <const changed_t *>b) else 1
+
+
+# Canonical order of what is reported: account id, then symbol or asset. No two are equal.
+cdef void sort_changed(changed_t *rows, int32_t count) noexcept nogil:
+    cdef int32_t i, j
+    cdef changed_t moving
+    if count > FEW_CHANGES:
+        qsort(rows, count, sizeof(changed_t), compare_changed)
+        return
+    for i in range(1, count):
+        moving = rows[i]
+        j = i
+        while j > 0 and comes_before(&moving, &rows[j - 1]):
+            rows[j] = rows[j - 1]
+            j -= 1
+        rows[j] = moving
+
+
+# Append a position or a wallet to a list of those to be reported; the list, where it is now.
+cdef changed_t *note_changed(
+    changed_t *rows, int32_t *count, int32_t *capacity, int64_t account, int32_t part,
+    int32_t row
+) except NULL:
+    if count[0] == capacity[0]:
+        rows = <changed_t *>larger(rows, capacity, count[0] + 1, sizeof(changed_t))
+    rows[count[0]].account = account
+    rows[count[0]].part = part
+    rows[count[0]].row = row
+    count[0] += 1
+    return rows
 
 
 cdef class Ledger(Desk):
@@ -30,8 +72,6 @@ cdef class Ledger(Desk):
 
     def __cinit__(self):
         self.records = Records()
-        self.changed_pools = []
-        self.changed_positions = []
         table_init(&self.account_table, 1024)
         table_init(&self.position_table, 1024)
 
@@ -45,14 +85,13 @@ cdef class Ledger(Desk):
         free(self.pools)
         free(self.positions)
         free(self.changed_orders)
+        free(self.changed_pools)
+        free(self.changed_positions)
         free(self.pending)
         table_free(&self.account_table)
         table_free(&self.position_table)
 
     # --- rows -------------------------------------------------------------------------
-
-    cdef int32_t find_account(self, int64_t account) noexcept:
-        return table_get(&self.account_table, 0, account)
 
     cdef int32_t new_account(
         self, int64_t account, int margin_mode, int64_t stp_group
@@ -109,17 +148,10 @@ cdef class Ledger(Desk):
             self.pools[before].next_in_account = made
         return made
 
-    cdef int32_t find_position(self, int32_t account, int32_t symbol) noexcept:
-        return table_get(&self.position_table, account, symbol)
-
-    # The position row of an account in a symbol, made when first asked for.
-    cdef int32_t position_at(self, int32_t account, int32_t symbol) except -1:
-        cdef int32_t row = table_get(&self.position_table, account, symbol)
+    cdef int32_t new_position(self, int32_t account, int32_t symbol) except -1:
+        cdef int32_t row = self.position_count
         cdef int32_t before = NIL, after
         cdef position_t *position
-        if row >= 0:
-            return row
-        row = self.position_count
         if row == self.position_capacity:
             self.positions = <position_t *>larger(
                 self.positions, &self.position_capacity, row + 1, sizeof(position_t))
@@ -147,22 +179,12 @@ cdef class Ledger(Desk):
             self.positions[before].next_in_account = row
         return row
 
-    # The pool that margins a position.
-    cdef int32_t pool_of(self, int32_t position) except -1:
+    # The pool of a position's own margin, made when first needed.
+    cdef int32_t new_isolated(self, int32_t position) except -1:
         cdef position_t *row = &self.positions[position]
-        if row.margin_mode == MODE_CROSS:
-            return row.wallet
-        if row.isolated < 0:
-            row.isolated = self.new_pool(
-                row.account, self.instruments[row.symbol].settle, row.symbol)
+        row.isolated = self.new_pool(
+            row.account, self.instruments[row.symbol].settle, row.symbol)
         return row.isolated
-
-    cdef int64_t leverage_of(self, int32_t position) noexcept:
-        cdef position_t *row = &self.positions[position]
-        if row.leverage:
-            return row.leverage
-        return min64(
-            DEFAULT_LEVERAGE, self.instruments[row.symbol].schedule.tiers[0].max_leverage)
 
     # Leverage at which an isolated position of so many lots is opened: its tier caps it.
     cdef int64_t opening_leverage(self, int32_t position, int64_t lots) except? -1:
@@ -173,9 +195,6 @@ cdef class Ledger(Desk):
 
     # --- notes of what changed --------------------------------------------------------
 
-    cdef int64_t *emit(self, int kind) except NULL:
-        return self.records.append(kind, self.seq, self.ts) + 4
-
     # Note that a pool's money or positions changed.
     cdef int touch(self, int32_t pool) except -1:
         cdef pool_t *row = &self.pools[pool]
@@ -183,11 +202,14 @@ cdef class Ledger(Desk):
         row.is_waiting = 0
         if row.symbol < 0 and not row.is_changed:
             row.is_changed = 1
-            self.changed_pools.append(pool)
+            self.changed_pools = note_changed(
+                self.changed_pools, &self.changed_pool_count, &self.changed_pool_capacity,
+                self.accounts[row.account].id, row.asset, pool)
         if not row.is_pending:
             self.note_pending(pool)
         return 0
 
+    @cython.final
     cdef int note_pending(self, int32_t pool) except -1:
         if self.pools[pool].is_pending:
             return 0
@@ -199,10 +221,15 @@ cdef class Ledger(Desk):
         self.pending_count += 1
         return 0
 
+    @cython.final
     cdef int note_position(self, int32_t position) except -1:
-        if not self.positions[position].is_changed:
-            self.positions[position].is_changed = 1
-            self.changed_positions.append(position)
+        cdef position_t *row = &self.positions[position]
+        if not row.is_changed:
+            row.is_changed = 1
+            self.changed_positions = note_changed(
+                self.changed_positions, &self.changed_position_count,
+                &self.changed_position_capacity, self.accounts[row.account].id, row.symbol,
+                position)
         return 0
 
     cdef int note_order(self, int32_t order) except -1:
@@ -220,43 +247,53 @@ cdef class Ledger(Desk):
     # Report the end-of-command state of what changed: orders, positions, wallets.
     cdef int flush_changes(self) except -1:
         cdef int32_t i, row
-        cdef int64_t *out
         for i in range(self.changed_order_count):
             row = self.changed_orders[i]
             if row >= 0:
                 self.tickets[row].changed = 0
                 self.emit_order_update(row)
         self.changed_order_count = 0
-        if self.changed_positions:
-            # Canonical order: account id, symbol.
-            for _, _, row in sorted([
-                (self.accounts[self.positions[i].account].id, self.positions[i].symbol, i)
-                for i in self.changed_positions
-            ]):
-                self.positions[row].is_changed = 0
-                out = self.emit(EVENT_POSITION)
-                out[0] = self.accounts[self.positions[row].account].id
-                out[1] = self.positions[row].symbol
-                out[2] = self.positions[row].quantity
-                out[3] = self.positions[row].entry_value
-                out[4] = 0
-                if self.positions[row].isolated >= 0:
-                    out[4] = self.pools[self.positions[row].isolated].balance
-            self.changed_positions.clear()
-        if self.changed_pools:
-            # Canonical order: account id, asset.
-            for _, _, row in sorted([
-                (self.accounts[self.pools[i].account].id, self.pools[i].asset, i)
-                for i in self.changed_pools
-            ]):
-                self.pools[row].is_changed = 0
-                out = self.emit(EVENT_BALANCE)
-                out[0] = self.accounts[self.pools[row].account].id
-                out[1] = self.pools[row].asset
-                out[2] = self.pools[row].balance
-            self.changed_pools.clear()
+        if self.changed_position_count:
+            self.report_positions()
+        if self.changed_pool_count:
+            self.report_wallets()
         return 0
 
+    @cython.final
+    cdef int report_positions(self) except -1:
+        cdef int32_t i
+        cdef position_t *row
+        cdef int64_t *out
+        sort_changed(self.changed_positions, self.changed_position_count)
+        for i in range(self.changed_position_count):
+            row = &self.positions[self.changed_positions[i].row]
+            row.is_changed = 0
+            out = self.emit(EVENT_POSITION)
+            out[0] = self.changed_positions[i].account
+            out[1] = row.symbol
+            out[2] = row.quantity
+            out[3] = row.entry_value
+            out[4] = 0 if row.isolated < 0 else self.pools[row.isolated].balance
+        self.changed_position_count = 0
+        return 0
+
+    @cython.final
+    cdef int report_wallets(self) except -1:
+        cdef int32_t i
+        cdef pool_t *row
+        cdef int64_t *out
+        sort_changed(self.changed_pools, self.changed_pool_count)
+        for i in range(self.changed_pool_count):
+            row = &self.pools[self.changed_pools[i].row]
+            row.is_changed = 0
+            out = self.emit(EVENT_BALANCE)
+            out[0] = self.changed_pools[i].account
+            out[1] = row.asset
+            out[2] = row.balance
+        self.changed_pool_count = 0
+        return 0
+
+    @cython.final
     cdef int emit_order_update(self, int32_t order) except -1:
         cdef int64_t *out = self.emit(EVENT_ORDER_UPDATE)
         cdef int64_t quantity = self.tickets[order].quantity
@@ -294,6 +331,7 @@ cdef class Ledger(Desk):
         self.note_position(position)
         return self.touch(self.pool_of(position))
 
+    @cython.final
     cdef int open_part(self, int32_t position, int64_t quantity, int64_t value) except -1:
         cdef position_t *row = &self.positions[position]
         cdef int64_t needed
@@ -305,6 +343,7 @@ cdef class Ledger(Desk):
             self.move_to_isolated(position, min64(needed, self.spendable(row.wallet)))
         return 0
 
+    @cython.final
     cdef int close_part(self, int32_t position, int64_t quantity, int64_t value) except -1:
         cdef position_t *row = &self.positions[position]
         cdef int64_t held = row.quantity
@@ -327,6 +366,7 @@ cdef class Ledger(Desk):
         return self.move_to_isolated(position, -max64(0, add_checked(margin_released, profit)))
 
     # Keep the lists of open positions and holders, and the open interest, in step.
+    @cython.final
     cdef int set_quantity(self, int32_t position, int64_t quantity) except -1:
         cdef position_t *row = &self.positions[position]
         cdef instrument_t *instrument = &self.instruments[row.symbol]
@@ -340,6 +380,7 @@ cdef class Ledger(Desk):
         return 0
 
     # Add a position to its pool's open list and to its symbol's holders.
+    @cython.final
     cdef int link_open(self, int32_t position) except -1:
         cdef int32_t pool = self.pool_of(position)
         cdef position_t *row = &self.positions[position]
@@ -367,6 +408,7 @@ cdef class Ledger(Desk):
         return 0
 
     # Take a position out of both lists.
+    @cython.final
     cdef int unlink_open(self, int32_t position) except -1:
         cdef position_t *row = &self.positions[position]
         cdef instrument_t *instrument = &self.instruments[row.symbol]
@@ -389,10 +431,6 @@ cdef class Ledger(Desk):
         return 0
 
     # --- money ------------------------------------------------------------------------
-
-    # What a wallet can pay for isolated positions: nothing while it is in liquidation.
-    cdef int64_t spendable(self, int32_t wallet) noexcept:
-        return 0 if self.pools[wallet].in_queue else max64(0, self.pools[wallet].balance)
 
     # Move money from the wallet to an isolated position (negative: back).
     cdef int move_to_isolated(self, int32_t position, int64_t amount) except -1:
@@ -466,36 +504,6 @@ cdef class Ledger(Desk):
 
     # --- measuring --------------------------------------------------------------------
 
-    # Value of lots at a mark, exact. Within the money range for any real position: a mark
-    # or trade that would carry open interest beyond it is refused.
-    cdef int64_t value(self, int32_t symbol, int64_t quantity, int64_t mark) except? -1:
-        return narrow(mul_wide(mul(quantity, mark), self.instruments[symbol].unit_value))
-
-    cdef int64_t notional(self, int32_t position) except? -1:
-        cdef position_t *row = &self.positions[position]
-        return self.value(row.symbol, abs64(row.quantity), self.instruments[row.symbol].mark)
-
-    cdef int64_t maintenance(self, int32_t position) except? -1:
-        if self.positions[position].quantity == 0:
-            return 0
-        return maintenance_margin(
-            &self.instruments[self.positions[position].symbol].schedule, self.notional(position))
-
-    cdef int64_t initial(self, int32_t position) except? -1:
-        if self.positions[position].quantity == 0:
-            return 0
-        return initial_margin(
-            &self.instruments[self.positions[position].symbol].schedule, self.notional(position),
-            self.leverage_of(position))
-
-    cdef int64_t unrealized(self, int32_t position) except? -1:
-        cdef position_t *row = &self.positions[position]
-        if row.quantity == 0:
-            return 0
-        return sub_checked(
-            self.value(row.symbol, row.quantity, self.instruments[row.symbol].mark),
-            row.entry_value)
-
     # Equity and maintenance margin of a pool at the current marks. O(open positions).
     cdef int measure(self, int32_t pool, int64_t *equity, int64_t *maintenance) except -1:
         cdef int32_t row = self.pools[pool].first_open
@@ -512,17 +520,3 @@ cdef class Ledger(Desk):
                 &self.instruments[position.symbol].schedule, abs64(worth)))
             row = position.next_open
         return 0
-
-    # Whether open interest and resting orders, `quantity` lots more included, stay in the
-    # money range at a mark. Reduce-only orders do not count.
-    cdef bint fits(self, int32_t symbol, int64_t quantity, int64_t mark) noexcept:
-        cdef i128 lots = add(wide(quantity), add(
-            wide(self.instruments[symbol].long_lots),
-            wide(self.instruments[symbol].resting_lots)))
-        cdef i128 worth
-        if lots > wide(MONEY_MAX):
-            return False
-        worth = mul_wide(lots, mark)
-        if worth > wide(MONEY_MAX):
-            return False
-        return mul_wide(worth, self.instruments[symbol].unit_value) <= wide(MONEY_MAX)

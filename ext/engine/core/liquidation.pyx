@@ -1,5 +1,7 @@
 """Evaluation after each command, the liquidation queue, the fund, auto-deleveraging."""
 
+cimport cython
+
 from itertools import islice
 
 from libc.stdlib cimport free, qsort
@@ -80,6 +82,7 @@ cdef class Liquidation(Deleveraging):
         return self.flush_changes()
 
     # Risk comes first; then triggered orders take their turns, one at a time.
+    @cython.final
     cdef int work_off(self) except -1:
         while True:
             if self.pending_count:
@@ -97,6 +100,7 @@ cdef class Liquidation(Deleveraging):
     cdef int activate_next(self) except -1:
         return 0
 
+    @cython.final
     cdef int work_off_queue(self) except -1:
         cdef measured_t row
         self.evaluate_all()
@@ -131,6 +135,7 @@ cdef class Liquidation(Deleveraging):
             self.note_pending(pool)
         return 0
 
+    @cython.final
     cdef measured_t measured(self, int32_t pool) except *:
         cdef measured_t row
         self.measure(pool, &row.equity, &row.maintenance)
@@ -142,6 +147,7 @@ cdef class Liquidation(Deleveraging):
 
     # Rounds: everything pending is measured before anything is done about it; pools that
     # a round touches are looked at in the next.
+    @cython.final
     cdef int evaluate_all(self) except -1:
         cdef int32_t *pools
         cdef int32_t count, capacity
@@ -153,6 +159,7 @@ cdef class Liquidation(Deleveraging):
             self.evaluate_round(count)
         return 0
 
+    @cython.final
     cdef int evaluate_round(self, int32_t count) except -1:
         cdef int32_t i, pool
         cdef int32_t rows = 0
@@ -197,6 +204,7 @@ cdef class Liquidation(Deleveraging):
             self.queue_remove(self.pools[pool].heap_index)
         return self.queue_push(row)
 
+    @cython.final
     cdef int evaluate(self, const measured_t *row) except -1:
         self.set_call_level(
             row, self.level_of(&self.pools[row.pool], row.equity, row.maintenance))
@@ -205,6 +213,7 @@ cdef class Liquidation(Deleveraging):
         return 0
 
     # Move to a margin-call level, one event for each level passed.
+    @cython.final
     cdef int set_call_level(self, const measured_t *row, int level) except -1:
         cdef pool_t *pool = &self.pools[row.pool]
         cdef bint is_up

@@ -3,14 +3,21 @@
 
 from libc.stdint cimport int32_t, int64_t
 
-from engine.core.fixed cimport i128
-from engine.core.ledger cimport Ledger
+from engine.core.fixed cimport i128, max64, mul, mul_wide, narrow, overflows, wide
+from engine.core.ledger cimport Ledger, instrument_t
+from engine.core.types cimport MONEY_MAX, SIDE_BUY
 
 # What an order would add to its side of a symbol: value and loss against mark.
 cdef struct terms_t:
     int64_t lots
     int64_t value                # minor units; MONEY_MAX + 1 and more: beyond the range
     int64_t loss                 # minor units, against mark
+
+# What a position stands for at the mark.
+cdef struct stake_t:
+    int64_t held                 # its value, + for a long
+    int64_t own                  # its initial margin
+    int64_t leverage
 
 # A sweep that is only rehearsed, so far.
 cdef struct trial_t:
@@ -27,6 +34,9 @@ cdef enum:
 cdef class Matching(Ledger):
     cdef int64_t traded_value    # of the sweep under way, minor units
     cdef bint is_uncrossing      # both sides of a trade rest
+    # Of the rehearsal under way: lots by position row (makers with reduce-only orders) and by
+    # group row. Kept, for most rehearsals need neither.
+    cdef dict held, linked
 
     cdef int link_order(self, int32_t order) except -1
     cdef int sync_reserve(self, int32_t order, int64_t lots) except -1
@@ -45,36 +55,68 @@ cdef class Matching(Ledger):
     cdef int settle_fund(self, int32_t symbol, int64_t quantity, int64_t value) except -1
     cdef int drop_reduce_only(self, int32_t position) except -1
     cdef int cancel_each(self, list chosen, int reason) except -1
-    cdef int64_t reducible_by(self, int32_t position, int side) noexcept
-    cdef int64_t value_at_tick(self, int32_t symbol, int64_t lots, int64_t price) except? -1
-    cdef bint value_fits(self, int32_t symbol, int64_t lots, int64_t price) noexcept
     cdef int64_t band_limit(self, int32_t symbol, int side) except? -1
     cdef int rehearse(
         self, int32_t taker, int64_t limit, int stp, terms_t *terms, list fills=*) except -1
-    cdef int rehearse_level(
-        self, int32_t level, trial_t *trial, dict held, dict linked, list fills) except -1
-    cdef int rehearse_icebergs(
-        self, int32_t level, trial_t *trial, dict held, dict linked, list fills) except -1
+    cdef int rehearse_level(self, int32_t level, trial_t *trial, list fills) except -1
+    cdef int rehearse_icebergs(self, int32_t level, trial_t *trial, list fills) except -1
     cdef int64_t rehearse_maker(
-        self, int32_t row, int64_t shown, int64_t left, trial_t *trial, dict held, dict linked,
-        list fills) except? -1
-    cdef bint rehearse_own(
-        self, int32_t row, int64_t left, trial_t *trial, dict linked) except *
+        self, int32_t row, int64_t shown, int64_t left, trial_t *trial, list fills) except? -1
+    cdef bint rehearse_own(self, int32_t row, int64_t left, trial_t *trial) except *
     cdef int64_t rehearse_reduce_only(
-        self, int32_t maker, int64_t fill, trial_t *trial, dict held) except? -1
+        self, int32_t maker, int64_t fill, trial_t *trial) except? -1
 
     # order margin
     cdef i128 side_total(
-        self, int32_t position, int side, int extra_side, const terms_t *extra, int32_t without
-    ) except? -1
+        self, int32_t position, int side, const terms_t *extra, int32_t without) except? -1
     cdef int64_t side_loss(self, int32_t position, int side, int32_t without) except? -1
-    cdef int64_t order_margin(
-        self, int32_t position, int extra_side, const terms_t *extra, int32_t without
+    cdef int sum_losses(self, int32_t position, int side) except -1
+    cdef int weigh(self, int32_t position, stake_t *stake) except -1
+    cdef int64_t side_margin(
+        self, int32_t position, const stake_t *stake, int side, i128 total, int64_t loss
     ) except? -1
-    cdef int64_t worst_exposure(
-        self, int32_t position, int extra_side, const terms_t *extra, int32_t without
-    ) except? -1
-    cdef int64_t orders_reserve(self, int32_t wallet, bint isolated_only) except? -1
-    cdef int64_t free_margin(self, int32_t wallet) except? -1
-    cdef int64_t free_for(self, int32_t position) except? -1
+    cdef int64_t order_margin(self, int32_t position) except? -1
+    cdef int64_t margin_added(
+        self, int32_t position, int side, const terms_t *extra, int32_t without,
+        int64_t *standing) except? -1
+    cdef int exposures(
+        self, int32_t position, int side, const terms_t *extra, int32_t without,
+        int64_t *before, int64_t *after) except -1
+    cdef int64_t orders_reserve(
+        self, int32_t wallet, bint isolated_only, int32_t known, int64_t reserved) except? -1
+    cdef int64_t free_margin(self, int32_t wallet, int32_t known, int64_t reserved) except? -1
+    cdef int64_t free_for(self, int32_t position, int32_t known, int64_t reserved) except? -1
     cdef int64_t withdrawable(self, int32_t wallet) except? -1
+
+    # --- small enough to be inlined everywhere ----------------------------------------
+
+    # Lots by which an order of `side` may still reduce a position.
+    cdef inline int64_t reducible_by(self, int32_t position, int side) noexcept:
+        cdef int64_t held = self.positions[position].quantity
+        return max64(0, -held) if side == SIDE_BUY else max64(0, held)
+
+    # Value of lots at a price in ticks, exact; the caller knows that it fits.
+    cdef inline int64_t value_at_tick(
+        self, int32_t symbol, int64_t lots, int64_t price
+    ) except? -1:
+        cdef const instrument_t *instrument = &self.instruments[symbol]
+        cdef int64_t out
+        if overflows(lots, price, instrument.marks_per_tick, &out) or overflows(
+                out, instrument.unit_value, 1, &out):
+            return narrow(mul_wide(
+                mul(lots, price), narrow(mul(instrument.marks_per_tick, instrument.unit_value))))
+        return out
+
+    # Whether the value of lots at a price in ticks stays in the money range.
+    cdef inline bint value_fits(self, int32_t symbol, int64_t lots, int64_t price) noexcept:
+        cdef const instrument_t *instrument = &self.instruments[symbol]
+        cdef int64_t out
+        return not (overflows(price, instrument.marks_per_tick, lots, &out) or overflows(
+            out, instrument.unit_value, 1, &out)) and out <= MONEY_MAX
+
+    # Whether orders at a price lose against the mark when they trade.
+    cdef inline bint is_losing(self, int32_t symbol, int side, int64_t price) noexcept:
+        cdef const instrument_t *instrument = &self.instruments[symbol]
+        cdef i128 marks = mul(price, instrument.marks_per_tick)
+        return marks > wide(instrument.mark) if side == SIDE_BUY else (
+            marks < wide(instrument.mark))

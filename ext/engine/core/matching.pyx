@@ -1,11 +1,14 @@
 """Settlement of trades and cancels, rehearsal of sweeps, order margin."""
 
-from engine.core.book cimport ORDER_LIVE, book_t, order_t, ticket_t, within_limit
+cimport cython
+
+from engine.core.book cimport ORDER_LIVE, order_t, ticket_t, within_limit
 from engine.core.fixed cimport (
-    abs64, add, add_checked, ceil_div, floor_div, i128, max64, min64, mul, mul_wide, narrow,
-    neg, sign_of, sub, sub_checked, wide,
+    abs64, add, add_checked, ceil_div, fits_int64, floor_div, i128, low_half, max64, min64, mul,
+    mul3_wide, mul_wide, narrow, neg, sign_of, sub, sub_checked, wide,
 )
 from engine.core.ledger cimport instrument_t, position_t
+from engine.core.levels cimport book_t
 from engine.core.tables cimport table_get, table_remove
 from engine.core.tiers cimport initial_margin, trade_fee
 from engine.core.types cimport (
@@ -16,8 +19,26 @@ from engine.core.types cimport (
 )
 
 
+# Position value and the value of a side's orders together, signed.
+cdef inline i128 with_side(i128 held, int side, i128 total) noexcept nogil:
+    return add(held, total) if side == SIDE_BUY else sub(held, total)
+
+
+cdef inline i128 magnitude(i128 a) noexcept nogil:
+    return a if a >= wide(0) else neg(a)
+
+
+cdef inline i128 widest(i128 a, i128 b) noexcept nogil:
+    a, b = magnitude(a), magnitude(b)
+    return a if a > b else b
+
+
 cdef class Matching(Ledger):
     """The ledger with the matching rule's consequences."""
+
+    def __cinit__(self):
+        self.held = {}
+        self.linked = {}
 
     # --- an order's life --------------------------------------------------------------
 
@@ -38,14 +59,22 @@ cdef class Matching(Ledger):
         return 0
 
     # Let an order count for `lots` in its owner's order margin (0: not at all).
+    @cython.final
     cdef int sync_reserve(self, int32_t order, int64_t lots) except -1:
         cdef order_t *row = &self.orders[order]
         cdef ticket_t *ticket = &self.tickets[order]
         cdef position_t *position = &self.positions[ticket.position]
         cdef int64_t change = lots - ticket.reserved
+        cdef int64_t worth
         if row.is_reduce_only or change == 0:
             return 0
-        position.side_value[row.side] += self.value_at_tick(row.symbol, change, row.price)
+        worth = self.value_at_tick(row.symbol, change, row.price)
+        position.side_value[row.side] += worth
+        if position.loss_mark[row.side] != self.instruments[row.symbol].mark:
+            position.loss_mark[row.side] = 0
+        elif self.is_losing(row.symbol, row.side, row.price):
+            position.loss_lots[row.side] += change
+            position.loss_value[row.side] += worth
         self.instruments[row.symbol].resting_lots += change
         ticket.reserved = lots
         if change > 0:
@@ -133,15 +162,11 @@ cdef class Matching(Ledger):
     cdef int64_t reducible(self, int32_t row) except -1:
         return self.reducible_by(self.tickets[row].position, self.orders[row].side)
 
-    # Lots by which an order of `side` may still reduce a position.
-    cdef int64_t reducible_by(self, int32_t position, int side) noexcept:
-        cdef int64_t held = self.positions[position].quantity
-        return max64(0, -held) if side == SIDE_BUY else max64(0, held)
-
     # Cancel resting reduce-only orders that have nothing left to reduce, and those bound to
     # the position that wait for their trigger. Later ones may fall with earlier ones. All of
     # them had something to reduce when they came in, and it is gone only when the position
     # has lost its sign; so trades that leave it cost O(1), however many orders there are.
+    @cython.final
     cdef int drop_reduce_only(self, int32_t position) except -1:
         cdef int64_t quantity = self.positions[position].quantity
         cdef int sign = (quantity > 0) - (quantity < 0)
@@ -229,6 +254,7 @@ cdef class Matching(Ledger):
         return 0
 
     # What a fill makes of a resting order: its end, or less of it.
+    @cython.final
     cdef int settle_maker(self, int32_t maker, int64_t lots) except -1:
         cdef int32_t group
         if self.tickets[maker].special >= 0:
@@ -251,29 +277,14 @@ cdef class Matching(Ledger):
 
     # --- prices and values ------------------------------------------------------------
 
-    # Value of lots at a price in ticks, exact; the caller knows that it fits.
-    cdef int64_t value_at_tick(self, int32_t symbol, int64_t lots, int64_t price) except? -1:
-        cdef instrument_t *instrument = &self.instruments[symbol]
-        return narrow(mul_wide(
-            mul(lots, price), narrow(mul(instrument.marks_per_tick, instrument.unit_value))))
-
-    # Whether the value of lots at a price in ticks stays in the money range.
-    cdef bint value_fits(self, int32_t symbol, int64_t lots, int64_t price) noexcept:
-        cdef i128 marks = mul(price, self.instruments[symbol].marks_per_tick)
-        if marks > wide(MONEY_MAX):
-            return False
-        marks = mul_wide(marks, lots)
-        if marks > wide(MONEY_MAX):
-            return False
-        return mul_wide(marks, self.instruments[symbol].unit_value) <= wide(MONEY_MAX)
-
     # Worst price in ticks that the band allows a side, NONE without a band. Rounded down
     # for a buy, up for a sell: the band is never exceeded.
     cdef int64_t band_limit(self, int32_t symbol, int side) except? -1:
         cdef instrument_t *instrument = &self.instruments[symbol]
-        cdef i128 scale = mul(RATE_SCALE, instrument.marks_per_tick)
+        cdef i128 scale
         if instrument.price_band == NONE:
             return NONE
+        scale = mul(RATE_SCALE, instrument.marks_per_tick)
         if side == SIDE_BUY:
             return narrow(floor_div(
                 mul(instrument.mark, RATE_SCALE + instrument.price_band), scale))
@@ -292,27 +303,30 @@ cdef class Matching(Ledger):
         cdef book_t *book = &self.books[order.symbol]
         cdef int32_t level = book.sides[1 - order.side].best
         cdef trial_t trial
-        cdef dict held = {}
-        cdef dict linked = {}
         trial.taker, trial.stp = taker, stp
         trial.wanted, trial.lots = order.leaves, 0
         trial.value = trial.loss = wide(0)
         trial.is_over = self.instruments[order.symbol].halt == HALT_AUCTION
+        if self.held:
+            self.held.clear()
+        if self.linked:
+            self.linked.clear()
         while level >= 0 and trial.wanted > 0 and not trial.is_over:
             if not within_limit(order.side, book.levels[level].price, limit):
                 break
             if book.levels[level].hidden:
-                self.rehearse_icebergs(level, &trial, held, linked, fills)
+                self.rehearse_icebergs(level, &trial, fills)
             else:
-                self.rehearse_level(level, &trial, held, linked, fills)
+                self.rehearse_level(level, &trial, fills)
             level = book.levels[level].worse
         terms.lots = trial.lots
         terms.value = narrow(trial.value) if trial.value <= wide(MONEY_MAX) else MONEY_MAX + 1
         terms.loss = narrow(trial.loss) if trial.loss <= wide(MONEY_MAX) else MONEY_MAX + 1
         return 0
 
+    @cython.final
     cdef int rehearse_level(
-        self, int32_t level, trial_t *trial, dict held, dict linked, list fills
+        self, int32_t level, trial_t *trial, list fills
     ) except -1:
         cdef book_t *book = &self.books[self.orders[trial.taker].symbol]
         cdef int32_t row = book.levels[level].head
@@ -320,14 +334,14 @@ cdef class Matching(Ledger):
         while row >= 0 and trial.wanted > 0 and not trial.is_over:
             left = self.orders[row].leaves
             if self.tickets[row].special >= 0:
-                left -= linked.get(self.group_of(row), 0)
-            self.rehearse_maker(row, left, left, trial, held, linked, fills)
+                left -= self.linked.get(self.group_of(row), 0)
+            self.rehearse_maker(row, left, left, trial, fills)
             row = self.orders[row].next
         return 0
 
     # A level with icebergs: their parts come round in turn, as in the sweep itself.
     cdef int rehearse_icebergs(
-        self, int32_t level, trial_t *trial, dict held, dict linked, list fills
+        self, int32_t level, trial_t *trial, list fills
     ) except -1:
         cdef book_t *book = &self.books[self.orders[trial.taker].symbol]
         cdef int32_t row = book.levels[level].head
@@ -342,44 +356,46 @@ cdef class Matching(Ledger):
             row, own = turns[turn]
             turn += 1
             group = self.group_of(row)
-            left = self.orders[row].leaves - (linked.get(group, 0) if group >= 0 else own)
+            left = self.orders[row].leaves - (
+                self.linked.get(group, 0) if group >= 0 else own)
             shown = self.display_of(row)
             if own == 0:
                 shown = self.orders[row].leaves - self.orders[row].hidden
             shown = min64(shown, left)
-            fill = self.rehearse_maker(row, shown, left, trial, held, linked, fills)
+            fill = self.rehearse_maker(row, shown, left, trial, fills)
             if fill == shown and fill < left:
                 turns.append((row, own + fill))
         return 0
 
     # A maker of which `shown` lots can be traded now and `left` in all: the lots traded.
+    @cython.final
     cdef int64_t rehearse_maker(
-        self, int32_t row, int64_t shown, int64_t left, trial_t *trial, dict held, dict linked,
-        list fills
+        self, int32_t row, int64_t shown, int64_t left, trial_t *trial, list fills
     ) except? -1:
         cdef order_t *maker = &self.orders[row]
         cdef instrument_t *instrument = &self.instruments[maker.symbol]
         cdef int64_t fill = min64(trial.wanted, shown)
         cdef int32_t group
         cdef i128 worth, over
-        if left <= 0 or (trial.stp != STP_NONE and self.rehearse_own(row, left, trial, linked)):
+        if left <= 0 or (trial.stp != STP_NONE and self.rehearse_own(row, left, trial)):
             return 0
         if self.positions[self.tickets[row].position].reduce_only_count:
-            fill = self.rehearse_reduce_only(row, fill, trial, held)
+            fill = self.rehearse_reduce_only(row, fill, trial)
         if fill == 0:
             return 0
         group = self.group_of(row) if self.tickets[row].special >= 0 else NIL
         if group >= 0:
             # Filled whole, it takes the others with it: nothing is left of any.
-            linked[group] = MONEY_MAX if fill == left else linked.get(group, 0) + fill
+            self.linked[group] = (
+                MONEY_MAX if fill == left else self.linked.get(group, 0) + fill)
         trial.lots += fill
         trial.wanted -= fill
         if fills is not None:
             fills.append((row, fill))
-        worth = mul_wide(mul_wide(mul(fill, maker.price), instrument.marks_per_tick),
-                         instrument.unit_value)
+        worth = mul_wide(
+            mul3_wide(fill, maker.price, instrument.marks_per_tick), instrument.unit_value)
         trial.value = add(trial.value, worth)
-        over = add(worth, neg(mul_wide(mul(fill, instrument.mark), instrument.unit_value)))
+        over = sub(worth, mul3_wide(fill, instrument.mark, instrument.unit_value))
         over = over if maker.side == SIDE_SELL else neg(over)
         if over > wide(0):
             trial.loss = add(trial.loss, over)
@@ -387,7 +403,7 @@ cdef class Matching(Ledger):
 
     # Whether self-trade prevention keeps this maker from trading; what it does to the taker.
     cdef bint rehearse_own(
-        self, int32_t row, int64_t left, trial_t *trial, dict linked
+        self, int32_t row, int64_t left, trial_t *trial
     ) except *:
         cdef int32_t own = self.orders[trial.taker].account
         cdef int64_t lots
@@ -401,177 +417,246 @@ cdef class Matching(Ledger):
             lots = min64(trial.wanted, left)
             trial.wanted -= lots
             if lots == left and self.group_of(row) >= 0:
-                linked[self.group_of(row)] = MONEY_MAX
+                self.linked[self.group_of(row)] = MONEY_MAX
         return True
 
     # The part of a fill that a maker with reduce-only orders could make by then.
     cdef int64_t rehearse_reduce_only(
-        self, int32_t row, int64_t fill, trial_t *trial, dict held
+        self, int32_t row, int64_t fill, trial_t *trial
     ) except? -1:
         cdef order_t *maker = &self.orders[row]
         cdef int32_t position = self.tickets[row].position
-        cdef int64_t change = held.get(position, 0)
+        cdef int64_t change = self.held.get(position, 0)
         cdef int64_t quantity = self.positions[position].quantity + change
         cdef int sign = 1 if maker.side == SIDE_BUY else -1
         if maker.account == self.orders[trial.taker].account:
             quantity -= sign * trial.lots  # what the taker's own side has traded until here
         if maker.is_reduce_only:
             fill = min64(fill, max64(0, -sign * quantity))
-        held[position] = change + sign * fill
+        self.held[position] = change + sign * fill
         return fill
 
     # --- what open orders reserve -----------------------------------------------------
 
-    # Loss against mark if all of a side's orders filled at their prices. O(1) unless an
-    # order may lie beyond the mark, else O(the owner's orders of the symbol).
+    # Loss against mark if all of a side's orders filled at their prices. O(1), but O(the
+    # owner's orders of the symbol) where one may lie beyond a mark that has moved since.
+    @cython.final
     cdef int64_t side_loss(self, int32_t position, int side, int32_t without) except? -1:
         cdef position_t *row = &self.positions[position]
-        cdef instrument_t *instrument = &self.instruments[row.symbol]
-        cdef int sign = 1 if side == SIDE_BUY else -1
-        cdef int64_t extreme = 0 if side == SIDE_BUY else MONEY_MAX
-        cdef i128 loss = wide(0), over
-        cdef int32_t order
-        cdef i128 edge = mul(row.extreme_price[side], instrument.marks_per_tick)
-        if side == SIDE_BUY:
-            if edge <= wide(instrument.mark):
-                return 0
-        elif edge >= wide(instrument.mark):
+        cdef int64_t mark = self.instruments[row.symbol].mark
+        cdef int64_t lots, value
+        if not self.is_losing(row.symbol, side, row.extreme_price[side]):
             return 0
-        order = row.first_order
+        if row.loss_mark[side] != mark:
+            self.sum_losses(position, side)
+        lots, value = row.loss_lots[side], row.loss_value[side]
+        if without >= 0 and self.orders[without].side == side and self.is_losing(
+                row.symbol, side, self.orders[without].price):
+            lots -= self.tickets[without].reserved
+            value -= self.value_at_tick(
+                row.symbol, self.tickets[without].reserved, self.orders[without].price)
+        value = sub_checked(value, self.value(row.symbol, lots, mark))
+        return value if side == SIDE_BUY else -value
+
+    # Sum up the orders on the losing side of the mark, and tighten the extreme.
+    cdef int sum_losses(self, int32_t position, int side) except -1:
+        cdef position_t *row = &self.positions[position]
+        cdef int64_t extreme = 0 if side == SIDE_BUY else MONEY_MAX
+        cdef int64_t reserved, price
+        cdef int32_t order = row.first_order
+        row.loss_mark[side] = self.instruments[row.symbol].mark
+        row.loss_lots[side] = row.loss_value[side] = 0
         while order >= 0:
-            if self.orders[order].side == side and self.tickets[order].reserved:
-                if side == SIDE_BUY:
-                    extreme = max64(extreme, self.orders[order].price)
-                else:
-                    extreme = min64(extreme, self.orders[order].price)
-                if order != without:
-                    over = add(
-                        wide(self.value_at_tick(
-                            row.symbol, self.tickets[order].reserved, self.orders[order].price)),
-                        neg(mul_wide(mul(self.tickets[order].reserved, instrument.mark),
-                                     instrument.unit_value)))
-                    over = over if sign > 0 else neg(over)
-                    if over > wide(0):
-                        loss = add(loss, over)
+            reserved = self.tickets[order].reserved
+            if reserved and self.orders[order].side == side:
+                price = self.orders[order].price
+                extreme = max64(extreme, price) if side == SIDE_BUY else min64(extreme, price)
+                if self.is_losing(row.symbol, side, price):
+                    row.loss_lots[side] += reserved
+                    row.loss_value[side] += self.value_at_tick(row.symbol, reserved, price)
             order = self.tickets[order].own_next
         row.extreme_price[side] = extreme
-        return narrow(loss)
+        return 0
 
     # Value of a side's orders, with an extra order and without another.
+    @cython.final
     cdef i128 side_total(
-        self, int32_t position, int side, int extra_side, const terms_t *extra, int32_t without
+        self, int32_t position, int side, const terms_t *extra, int32_t without
     ) except? -1:
-        cdef i128 total = wide(self.positions[position].side_value[side])
+        cdef i128 total = add(
+            wide(self.positions[position].side_value[side]), wide(extra.value))
         if without >= 0 and self.orders[without].side == side:
-            total = add(total, neg(wide(self.value_at_tick(
+            total = sub(total, wide(self.value_at_tick(
                 self.orders[without].symbol, self.tickets[without].reserved,
-                self.orders[without].price))))
-        if extra != NULL and extra_side == side:
-            total = add(total, wide(extra.value))
+                self.orders[without].price)))
         return total
 
-    # What the open orders of a symbol reserve beyond the position's initial margin: the
-    # worse of the two sides, initial margin of |position value + value of the side's
-    # orders| plus those orders' loss against mark plus their taker fees. Each term rounds
-    # up. A side that would flip an isolated position also makes up for what that position
-    # lacks of its own initial margin, since no more than its equity is released.
-    cdef int64_t order_margin(
-        self, int32_t position, int extra_side, const terms_t *extra, int32_t without
+    # What a position stands for at the mark.
+    @cython.final
+    cdef int weigh(self, int32_t position, stake_t *stake) except -1:
+        cdef position_t *row = &self.positions[position]
+        cdef instrument_t *instrument = &self.instruments[row.symbol]
+        stake.leverage = self.leverage_of(position)
+        stake.held = stake.own = 0
+        if row.quantity:
+            stake.held = self.value(row.symbol, row.quantity, instrument.mark)
+            stake.own = initial_margin(
+                &instrument.schedule, abs64(stake.held), stake.leverage)
+        return 0
+
+    # What position and orders of a side, of this value and loss, ask for together: initial
+    # margin of |position value + value of the side's orders| plus those orders' loss against
+    # mark plus their taker fees. Each term rounds up. A side that would flip an isolated
+    # position also makes up for what that position lacks of its own initial margin, since no
+    # more than its equity is released.
+    @cython.final
+    cdef int64_t side_margin(
+        self, int32_t position, const stake_t *stake, int side, i128 total, int64_t loss
     ) except? -1:
         cdef position_t *row = &self.positions[position]
         cdef instrument_t *instrument = &self.instruments[row.symbol]
-        cdef int64_t leverage, held, own, loss, fee, side_margin, equity, maintenance
-        cdef int64_t worst = 0
-        cdef i128 total, exposure
-        cdef bint is_flip
-        cdef int side
-        if instrument.mark == NONE:
-            return 0
-        if extra == NULL and row.side_value[0] == 0 and row.side_value[1] == 0:
-            return 0
-        leverage = self.leverage_of(position)
-        held = self.value(row.symbol, row.quantity, instrument.mark)
-        own = self.initial(position)
-        for side in range(2):
-            total = self.side_total(position, side, extra_side, extra, without)
-            exposure = add(wide(held), total if side == SIDE_BUY else neg(total))
-            is_flip = sign_of(exposure) * sign_of(wide(held)) < 0
-            exposure = exposure if exposure >= wide(0) else neg(exposure)
-            loss = self.side_loss(position, side, without)
-            if extra != NULL and extra_side == side:
-                loss = add_checked(loss, extra.loss)
-            fee = 0
-            if instrument.taker_fee > 0:
+        cdef int64_t fee = 0, needed, equity, maintenance
+        cdef i128 held = wide(stake.held)
+        cdef i128 exposure = with_side(held, side, total)
+        if instrument.taker_fee > 0:
+            if fits_int64(total):
+                fee = trade_fee(low_half(total), instrument.taker_fee)
+            else:
                 fee = narrow(ceil_div(mul_wide(total, instrument.taker_fee), wide(RATE_SCALE)))
-            side_margin = add_checked(add_checked(loss, fee), initial_margin(
-                &instrument.schedule, narrow(exposure), leverage))
-            if row.margin_mode == MODE_ISOLATED and is_flip:
-                self.measure(self.pool_of(position), &equity, &maintenance)
-                side_margin = add_checked(side_margin, max64(0, own - max64(0, equity)))
-            worst = max64(worst, side_margin)
-        return max64(0, sub_checked(worst, own))
+        needed = add_checked(add_checked(loss, fee), initial_margin(
+            &instrument.schedule, narrow(magnitude(exposure)),
+            stake.leverage))
+        if row.margin_mode == MODE_ISOLATED and sign_of(exposure) * sign_of(held) < 0:
+            self.measure(self.pool_of(position), &equity, &maintenance)
+            needed = add_checked(needed, max64(0, stake.own - max64(0, equity)))
+        return needed
 
-    # Notional of the worse side of position plus open orders; MONEY_MAX + 1 where beyond.
-    # A new sell counts at the mark where its price is lower: it may trade as high as that.
-    cdef int64_t worst_exposure(
-        self, int32_t position, int extra_side, const terms_t *extra, int32_t without
-    ) except? -1:
+    # What the open orders of a symbol reserve beyond the position's initial margin, by the
+    # worse of the two sides.
+    @cython.final
+    cdef int64_t order_margin(self, int32_t position) except? -1:
         cdef position_t *row = &self.positions[position]
-        cdef int64_t held
-        cdef i128 total, worst, at_mark
+        cdef stake_t stake
+        cdef int64_t worst
         cdef int side
         if self.instruments[row.symbol].mark == NONE:
             return 0
-        held = self.value(row.symbol, row.quantity, self.instruments[row.symbol].mark)
-        worst = wide(abs64(held))
+        if row.side_value[0] == 0 and row.side_value[1] == 0:
+            return 0
+        self.weigh(position, &stake)
+        worst = stake.own
         for side in range(2):
-            total = self.side_total(position, side, extra_side, extra, without)
-            if extra != NULL and extra_side == side and side == SIDE_SELL:
-                at_mark = wide(self.value(
-                    row.symbol, extra.lots, self.instruments[row.symbol].mark))
-                if at_mark > wide(extra.value):
-                    total = add(total, sub(at_mark, wide(extra.value)))
-            total = add(wide(held), total if side == SIDE_BUY else neg(total))
-            total = total if total >= wide(0) else neg(total)
-            worst = total if total > worst else worst
-        return narrow(worst) if worst <= wide(MONEY_MAX) else MONEY_MAX + 1
+            if row.side_value[side]:
+                worst = max64(worst, self.side_margin(
+                    position, &stake, side, wide(row.side_value[side]),
+                    self.side_loss(position, side, NIL)))
+        return sub_checked(worst, stake.own)
 
-    # Order margin of all symbols that settle in a wallet's asset.
-    cdef int64_t orders_reserve(self, int32_t wallet, bint isolated_only) except? -1:
+    # By how much an extra order of a side, and one less (NIL: none), change what the orders
+    # of a symbol reserve; `standing` gets what they reserve as they are.
+    cdef int64_t margin_added(
+        self, int32_t position, int side, const terms_t *extra, int32_t without,
+        int64_t *standing
+    ) except? -1:
+        cdef position_t *row = &self.positions[position]
+        cdef stake_t stake
+        cdef int64_t other, before, after
+        self.weigh(position, &stake)
+        other = before = stake.own
+        if row.side_value[1 - side]:
+            other = max64(other, self.side_margin(
+                position, &stake, 1 - side, wide(row.side_value[1 - side]),
+                self.side_loss(position, 1 - side, NIL)))
+        if row.side_value[side]:
+            before = self.side_margin(
+                position, &stake, side, wide(row.side_value[side]),
+                self.side_loss(position, side, NIL))
+        after = self.side_margin(
+            position, &stake, side, self.side_total(position, side, extra, without),
+            add_checked(self.side_loss(position, side, without), extra.loss))
+        standing[0] = sub_checked(max64(before, other), stake.own)
+        return sub_checked(sub_checked(max64(after, other), stake.own), standing[0])
+
+    # Notional of the worse side of position plus open orders: as it is, and with an extra
+    # order of a side (NULL: none) and one less; MONEY_MAX + 1 where beyond. A new sell counts
+    # at the mark where its price is lower: it may trade as high as that.
+    cdef int exposures(
+        self, int32_t position, int side, const terms_t *extra, int32_t without,
+        int64_t *before, int64_t *after
+    ) except -1:
+        cdef position_t *row = &self.positions[position]
+        cdef int64_t mark = self.instruments[row.symbol].mark
+        cdef int64_t at_mark
+        cdef i128 held, total, other, worst
+        before[0] = after[0] = 0
+        if mark == NONE:
+            return 0
+        held = wide(self.value(row.symbol, row.quantity, mark))
+        other = widest(held, with_side(held, 1 - side, wide(row.side_value[1 - side])))
+        worst = widest(other, with_side(held, side, wide(row.side_value[side])))
+        before[0] = after[0] = narrow(worst) if worst <= wide(MONEY_MAX) else MONEY_MAX + 1
+        if extra == NULL:
+            return 0
+        total = self.side_total(position, side, extra, without)
+        if side == SIDE_SELL:
+            at_mark = self.value(row.symbol, extra.lots, mark)
+            if at_mark > extra.value:
+                total = add(total, sub(wide(at_mark), wide(extra.value)))
+        worst = widest(other, with_side(held, side, total))
+        after[0] = narrow(worst) if worst <= wide(MONEY_MAX) else MONEY_MAX + 1
+        return 0
+
+    # Order margin of all symbols that settle in a wallet's asset. Of one position (NIL: of
+    # none) what it reserves is known already.
+    @cython.final
+    cdef int64_t orders_reserve(
+        self, int32_t wallet, bint isolated_only, int32_t known, int64_t reserved
+    ) except? -1:
         cdef i128 total = wide(0)
         cdef int32_t row = self.accounts[self.pools[wallet].account].first_position
         while row >= 0:
             if (self.positions[row].order_count and self.positions[row].wallet == wallet
                     and not (isolated_only and self.positions[row].margin_mode == MODE_CROSS)):
-                total = add(total, wide(self.order_margin(row, 0, NULL, NIL)))
+                total = add(total, wide(
+                    reserved if row == known else self.order_margin(row)))
             row = self.positions[row].next_in_account
         return narrow(total) if total < wide(MONEY_MAX) else MONEY_MAX
 
     # Equity - initial margin - order margin of a cross pool; may be negative. Kept within
     # the money range, for accounts that reserve beyond it over many symbols.
-    cdef int64_t free_margin(self, int32_t wallet) except? -1:
-        cdef int64_t equity, maintenance
+    @cython.final
+    cdef int64_t free_margin(
+        self, int32_t wallet, int32_t known, int64_t reserved
+    ) except? -1:
         cdef int32_t row = self.pools[wallet].first_open
-        cdef i128 spare
-        self.measure(wallet, &equity, &maintenance)
-        spare = sub(wide(equity), wide(self.orders_reserve(wallet, False)))
+        cdef position_t *position
+        cdef instrument_t *instrument
+        cdef int64_t worth
+        cdef i128 spare = sub(
+            wide(self.pools[wallet].balance),
+            wide(self.orders_reserve(wallet, False, known, reserved)))
         while row >= 0:
-            spare = sub(spare, wide(self.initial(row)))
-            row = self.positions[row].next_open
+            position = &self.positions[row]
+            instrument = &self.instruments[position.symbol]
+            worth = self.value(position.symbol, position.quantity, instrument.mark)
+            spare = add(spare, sub(wide(worth), wide(position.entry_value)))
+            spare = sub(spare, wide(initial_margin(
+                &instrument.schedule, abs64(worth), self.leverage_of(row))))
+            row = position.next_open
         if spare < wide(-MONEY_MAX):
             return -MONEY_MAX
         return narrow(spare) if spare < wide(MONEY_MAX) else MONEY_MAX
 
     # What new orders of a symbol may reserve; may be negative. Isolated margin is paid from
     # the wallet itself, not from unrealized profit.
-    cdef int64_t free_for(self, int32_t position) except? -1:
+    cdef int64_t free_for(self, int32_t position, int32_t known, int64_t reserved) except? -1:
         cdef int32_t wallet = self.positions[position].wallet
-        cdef int64_t free = self.free_margin(wallet)
+        cdef int64_t free = self.free_margin(wallet, known, reserved)
         if self.positions[position].margin_mode == MODE_ISOLATED:
-            free = min64(
-                free,
-                sub_checked(self.pools[wallet].balance, self.orders_reserve(wallet, True)))
+            free = min64(free, sub_checked(
+                self.pools[wallet].balance,
+                self.orders_reserve(wallet, True, known, reserved)))
         return free
 
     cdef int64_t withdrawable(self, int32_t wallet) except? -1:
-        return max64(0, min64(self.pools[wallet].balance, self.free_margin(wallet)))
+        return max64(0, min64(self.pools[wallet].balance, self.free_margin(wallet, NIL, 0)))

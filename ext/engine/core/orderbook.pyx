@@ -4,23 +4,28 @@ Owners are plain numbers; they matter to self-trade prevention and to order ids,
 else. Prices are ticks and quantities lots, both positive and below 2**62.
 """
 
-from libc.stdint cimport int32_t, int64_t
-from libc.stdlib cimport free, realloc
-
-from engine.core.book cimport Desk, best_price, order_t, ticket_t, within_limit
-from engine.core.tables cimport table_get, table_put, table_remove
-from engine.core.types cimport (
-    MONEY_MAX, NONE, STP_CANCEL_BOTH, STP_CANCEL_TAKER, STP_DECREMENT, STP_NONE, TIF_FOK,
-    TIF_GTC,
+cimport cython
+from cpython.buffer cimport (
+    PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBuffer_Release, PyObject_GetBuffer,
 )
+from cpython.ref cimport Py_INCREF
+from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
+from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdlib cimport free
+from libc.string cimport memset
 
-cdef enum:
-    COMMAND_WIDTH = 8            # op, owner, order id, side, price, quantity, tif, flags
-    TRADE_WIDTH = 6              # maker owner, maker id, taker owner, taker id, price, lots
-    OP_PLACE = 0
-    OP_CANCEL = 1
-    OP_AMEND = 2
-    FLAG_POST_ONLY = 8           # above the three bits of the self-trade prevention mode
+from engine.core.fixed cimport violated
+from engine.core.levels cimport (
+    best_price, book_bytes, book_check, book_free, book_init, level_find, level_t,
+)
+from engine.core.resting cimport (
+    filed_count, hash_of, resting_bytes, resting_free, resting_init, row_find, row_t, unlikely,
+)
+from engine.core.solo cimport (
+    BLOCK, COMMAND_WIDTH, FLAG_POST_ONLY, STP_MASK, TRADE_WIDTH, change, enter, remove,
+    run_block, solo_reserve, solo_t,
+)
+from engine.core.types cimport MONEY_MAX, NONE
 
 
 cdef int require_side(int side) except -1:
@@ -29,8 +34,28 @@ cdef int require_side(int side) except -1:
     return 0
 
 
-cdef class OrderBook(Desk):
+# A view of packed commands. Its own, since a typed memoryview costs more than a small batch.
+cdef int require_commands(const Py_buffer *view) except -1:
+    cdef bytes kind = b"B" if view.format == NULL else view.format
+    if kind.lstrip(b"@=<") not in (b"l", b"q") or view.itemsize != sizeof(int64_t):
+        raise ValueError(f"commands must be int64, not of format {kind.decode()!r}")
+    if view.ndim != 2:
+        raise ValueError(f"commands must have 2 dimensions, not {view.ndim}")
+    if view.shape[1] != COMMAND_WIDTH:
+        raise ValueError(f"commands must have {COMMAND_WIDTH} columns, not {view.shape[1]}")
+    if <uint64_t>view.buf % sizeof(int64_t):
+        raise ValueError("commands must be aligned")
+    return 0
+
+
+cdef class OrderBook:
     """A price-time-priority limit order book.
+
+    Parameters
+    ----------
+    order_capacity : int, optional
+        Resting orders to make room for at once, so that nothing is allocated before there
+        are more. Room grows by itself.
 
     Examples
     --------
@@ -39,30 +64,41 @@ cdef class OrderBook(Desk):
     0
     >>> book.place(2, 1, 0, 102, 3)      # owner 2 buys 3, at the maker's price
     3
+    >>> book.match(2, 2, 0, 102, 1)      # and 1 more, to see the trades
+    ((1, 1, 101, 1),)
     >>> book.levels(1)
-    [(101, 2)]
+    [(101, 1)]
     """
 
-    cdef int64_t *tape           # TRADE_WIDTH ints a trade
-    cdef Py_ssize_t trade_count, trade_capacity
-    cdef int64_t traded          # lots of the sweep under way
+    cdef solo_t solo
 
-    def __cinit__(self):
-        self.new_book()
+    def __cinit__(self, int32_t order_capacity=0):
+        memset(&self.solo, 0, sizeof(solo_t))
+        book_init(&self.solo.book)
+        if order_capacity < 0:
+            raise ValueError(f"order_capacity must not be negative: {order_capacity}")
+        if resting_init(&self.solo.all, max(1, order_capacity)) < 0:
+            raise MemoryError("order book")
 
     def __dealloc__(self):
-        free(self.tape)
+        free(self.solo.tape)
+        book_free(&self.solo.book)
+        resting_free(&self.solo.all)
 
+    # --- commands -----------------------------------------------------------------------
+    # Without a binding and without keywords: both would cost more than the matching.
+
+    @cython.binding(False)
     def place(
-        self, int64_t owner, int64_t order_id, int side, int64_t price, int64_t quantity,
-        int time_in_force=0, bint post_only=False, int stp=0,
+        self, int64_t owner, int64_t order_id, int64_t side, int64_t price, int64_t quantity,
+        int64_t time_in_force=0, bint post_only=False, int64_t stp=0, /,
     ):
         """Enter an order.
 
         Parameters
         ----------
         owner, order_id : int
-            Together unique among live orders; `owner` fits 32 bits.
+            Together unique among live orders; `owner` fits 31 bits.
         side : {0, 1}
             Buy or sell.
         price : int, ticks
@@ -83,13 +119,45 @@ cdef class OrderBook(Desk):
         Complexity
             O(orders traded with) + O(digits of the price).
         """
-        return self.enter(owner, order_id, side, price, quantity, time_in_force, post_only, stp)
+        return self.enter_order(
+            owner, order_id, side, price, quantity, time_in_force, post_only, stp)
 
-    def cancel(self, int64_t owner, int64_t order_id):
+    @cython.binding(False)
+    def match(
+        self, int64_t owner, int64_t order_id, int64_t side, int64_t price, int64_t quantity,
+        int64_t time_in_force=0, bint post_only=False, int64_t stp=0, /,
+    ):
+        """Enter an order and return its trades, which `trades` will not return again.
+
+        Parameters
+        ----------
+        owner, order_id, side, price, quantity, time_in_force, post_only, stp
+            As in `place`.
+
+        Returns
+        -------
+        tuple or None
+            (maker owner, maker order id, price, lots) of each trade, in the order in which
+            they happened; empty where there was none. None where the order was refused.
+        """
+        cdef int64_t first = self.solo.trade_count
+        if self.enter_order(
+                owner, order_id, side, price, quantity, time_in_force, post_only, stp) < 0:
+            return None
+        if self.solo.trade_count == first:
+            return ()
+        return self.take_trades(first)
+
+    @cython.binding(False)
+    def cancel(self, int64_t owner, int64_t order_id, /):
         """Cancel a resting order; return whether there was one. O(1)."""
-        return bool(self.remove(owner, order_id))
+        cdef int64_t command[COMMAND_WIDTH]
+        command[1] = owner
+        command[2] = order_id
+        return remove(&self.solo, hash_of(owner, order_id), command) == 0
 
-    def amend(self, int64_t owner, int64_t order_id, int64_t price, int64_t quantity):
+    @cython.binding(False)
+    def amend(self, int64_t owner, int64_t order_id, int64_t price, int64_t quantity, /):
         """Change price (ticks) and open quantity (lots) of a resting order.
 
         The same price and no more lots keep its turn; anything else goes to the back and
@@ -100,14 +168,24 @@ cdef class OrderBook(Desk):
         int
             Lots traded at once; -1 where there is no such order or the price is senseless.
         """
-        return self.change(owner, order_id, price, quantity)
+        cdef int64_t command[COMMAND_WIDTH]
+        cdef int64_t traded
+        command[1] = owner
+        command[2] = order_id
+        command[4] = price
+        command[5] = quantity
+        self.require_room(1)
+        traded = change(&self.solo, hash_of(owner, order_id), command)
+        self.require_tape()
+        return traded
 
-    def run(self, const int64_t[:, ::1] commands):
+    @cython.binding(False)
+    def run(self, commands, /):
         """Apply packed commands in one crossing.
 
         Parameters
         ----------
-        commands : buffer of int64, shape (n, 8)
+        commands : buffer of int64, shape (n, 8), C-contiguous
             Rows of op (0 place, 1 cancel, 2 amend), owner, order id, side, price,
             quantity, time in force, self-trade prevention + 8 where post-only.
 
@@ -119,209 +197,190 @@ cdef class OrderBook(Desk):
         Raises
         ------
         ValueError
-            The buffer has another shape; nothing was applied.
+            The buffer has another shape or type; nothing was applied.
+        TypeError
+            Not a buffer.
+        MemoryError
+            Some commands were applied, the others not.
         """
-        cdef Py_ssize_t i
-        cdef int64_t refused = 0
-        cdef int64_t op
-        if commands.shape[1] != COMMAND_WIDTH:
-            raise ValueError(f"commands must have {COMMAND_WIDTH} columns")
-        for i in range(commands.shape[0]):
-            op = commands[i, 0]
-            if op == OP_PLACE:
-                refused += self.enter(
-                    commands[i, 1], commands[i, 2], <int>commands[i, 3], commands[i, 4],
-                    commands[i, 5], <int>commands[i, 6], (commands[i, 7] & FLAG_POST_ONLY) != 0,
-                    <int>(commands[i, 7] & 7)) < 0
-            elif op == OP_CANCEL:
-                refused += not self.remove(commands[i, 1], commands[i, 2])
-            elif op == OP_AMEND:
-                refused += self.change(
-                    commands[i, 1], commands[i, 2], commands[i, 4], commands[i, 5]) < 0
-            else:
-                refused += 1
-        return refused
+        cdef Py_buffer view
+        PyObject_GetBuffer(commands, &view, PyBUF_C_CONTIGUOUS | PyBUF_FORMAT)
+        try:
+            require_commands(&view)
+            return self.run_rows(<const int64_t *>view.buf, view.shape[0])
+        finally:
+            PyBuffer_Release(&view)
 
+    @cython.binding(False)
     def trades(self):
         """Return the trades since the last call as bytes, six native int64 each, and forget them.
 
         Rows: maker owner, maker order id, taker owner, taker order id, price, lots.
         """
-        data = (<char *>self.tape)[
-            :self.trade_count * TRADE_WIDTH * <Py_ssize_t>sizeof(int64_t)]
-        self.trade_count = 0
+        data = (<char *>self.solo.tape)[
+            :self.solo.trade_count * TRADE_WIDTH * <Py_ssize_t>sizeof(int64_t)]
+        self.solo.trade_count = 0
         return data
+
+    # --- views --------------------------------------------------------------------------
+
+    @property
+    def order_count(self):
+        """Resting orders. O(1)."""
+        return self.solo.all.count
+
+    @property
+    def memory_bytes(self):
+        """Bytes held for orders, levels and the tables that find them; not the trade tape."""
+        return resting_bytes(&self.solo.all) + book_bytes(&self.solo.book) + sizeof(solo_t)
 
     def best(self, int side):
         """Return the best price of a side in ticks, None where it is empty. O(1)."""
         cdef int64_t price
         require_side(side)
-        price = best_price(&self.books[0], side, NONE)
+        price = best_price(&self.solo.book, side, NONE)
         return None if price == NONE else price
+
+    def lots_at(self, int side, int64_t price):
+        """Return the lots open at a price, 0 where there are none. O(digits of the price)."""
+        cdef int32_t level = self.level_of(side, price)
+        return 0 if level < 0 else self.solo.book.levels[level].quantity
 
     def levels(self, int side, Py_ssize_t depth=2**31):
         """Return the best levels of a side as (price, lots), best first."""
         cdef int32_t level
         require_side(side)
-        level = self.books[0].sides[side].best
+        level = self.solo.book.sides[side].best
         out = []
         while level >= 0 and len(out) < depth:
-            out.append((self.books[0].levels[level].price, self.books[0].levels[level].quantity))
-            level = self.books[0].levels[level].worse
+            out.append((self.solo.book.levels[level].price, self.solo.book.levels[level].quantity))
+            level = self.solo.book.levels[level].worse
         return out
 
     def queue(self, int side, int64_t price):
         """Return (owner, order id, open lots) of the orders at a price, first in turn first."""
-        cdef int32_t level
-        cdef int32_t order
-        require_side(side)
-        level = self.books[0].sides[side].best
+        cdef int32_t level = self.level_of(side, price)
+        cdef int32_t order = 0 if level < 0 else self.solo.book.levels[level].head
+        cdef const row_t *rows = self.solo.all.rows
         out = []
-        while level >= 0 and self.books[0].levels[level].price != price:
-            level = self.books[0].levels[level].worse
-        order = -1 if level < 0 else self.books[0].levels[level].head
-        while order >= 0:
-            out.append((self.orders[order].account, self.orders[order].order_id,
-                        self.orders[order].leaves))
-            order = self.orders[order].next
+        while order:
+            out.append((rows[order].owner, rows[order].order_id, rows[order].leaves))
+            order = rows[order].next
         return out
 
-    # --- one command each; -1 where it is refused ----------------------------------------
+    def check(self):
+        """Check every invariant of rows, queues, levels and tables; for tests. O(orders).
 
-    cdef int64_t enter(
-        self, int64_t owner, int64_t order_id, int side, int64_t price, int64_t quantity,
-        int time_in_force, bint post_only, int stp
+        Raises
+        ------
+        InvariantViolation
+        """
+        cdef int32_t level
+        cdef int64_t count = 0
+        cdef int side
+        book_check(&self.solo.book)
+        for side in range(2):
+            level = self.solo.book.sides[side].best
+            while level >= 0:
+                count += self.check_queue(side, level)
+                level = self.solo.book.levels[level].worse
+        if count != self.solo.all.count:
+            violated(f"{count} orders rest, {self.solo.all.count} are counted")
+        # With as many filed as rest, and each of these found, nothing else is filed.
+        if count != filed_count(&self.solo.all):
+            violated(f"{count} orders rest, {filed_count(&self.solo.all)} are filed")
+
+    # --- inside -------------------------------------------------------------------------
+
+    @cython.final
+    cdef inline int64_t enter_order(
+        self, int64_t owner, int64_t order_id, int64_t side, int64_t price, int64_t quantity,
+        int64_t time_in_force, bint post_only, int64_t stp
     ) except -2:
-        cdef int32_t row
-        cdef order_t *order
-        cdef ticket_t *ticket
-        cdef int64_t limit = price if price else NONE
-        cdef int64_t best
-        if not (0 <= owner < 2**31 and order_id > 0 and 0 <= side <= 1
-                and 0 <= price < MONEY_MAX and 0 < quantity < MONEY_MAX
-                and 0 <= time_in_force <= TIF_FOK and 0 <= stp <= STP_DECREMENT):
+        cdef int64_t command[COMMAND_WIDTH]
+        cdef int64_t traded
+        if unlikely(stp & ~<int64_t>STP_MASK != 0):
             return -1
-        if price == 0 and time_in_force == TIF_GTC:
-            return -1  # a market order cannot rest
-        if post_only and (price == 0 or time_in_force != TIF_GTC):
-            return -1  # a post-only order must
-        if table_get(&self.order_table, <int32_t>owner, order_id) >= 0:
-            return -1
-        if post_only:
-            best = best_price(&self.books[0], 1 - side, NONE)
-            if best != NONE and within_limit(side, best, price):
-                return -1
-        row = self.new_order()
-        order = &self.orders[row]
-        ticket = &self.tickets[row]
-        order.order_id = order_id
-        order.price = price
-        ticket.quantity = order.leaves = quantity
-        order.account = <int32_t>owner
-        order.side = side
-        ticket.time_in_force = time_in_force
-        order.stp = stp
-        if time_in_force == TIF_FOK and not self.can_fill(row, limit):
-            self.free_order_row(row)
-            return -1
-        table_put(&self.order_table, <int32_t>owner, order_id, row)
-        return self.trade_and_rest(row, limit)
+        command[1] = owner
+        command[2] = order_id
+        command[3] = side
+        command[4] = price
+        command[5] = quantity
+        command[6] = time_in_force
+        command[7] = stp | (FLAG_POST_ONLY if post_only else 0)
+        self.require_room(1)
+        traded = enter(&self.solo, hash_of(owner, order_id), command)
+        self.require_tape()
+        return traded
 
-    # Sweep, then rest or drop what is left; returns the lots traded.
-    cdef int64_t trade_and_rest(self, int32_t row, int64_t limit) except -2:
-        self.traded = 0
-        if self.sweep(row, limit):
-            return self.traded
-        if self.orders[row].leaves > 0 and self.tickets[row].time_in_force == TIF_GTC:
-            self.rest(row)
-        else:
-            self.forget(row)
-        return self.traded
+    @cython.final
+    cdef int64_t run_rows(self, const int64_t *commands, Py_ssize_t count) except -1:
+        cdef Py_ssize_t begin
+        cdef int64_t refused = 0
+        for begin in range(0, count, BLOCK):
+            self.require_room(BLOCK)
+            refused += run_block(
+                &self.solo, commands + begin * COMMAND_WIDTH, <int>min(BLOCK, count - begin))
+            self.require_tape()
+        return refused
 
-    # Whether a fill-or-kill order would fill; own orders as in the contract.
-    cdef bint can_fill(self, int32_t row, int64_t limit) noexcept:
-        cdef order_t *taker = &self.orders[row]
-        cdef int64_t wanted = taker.leaves
-        cdef int32_t level = self.books[0].sides[1 - taker.side].best
-        cdef int32_t maker
-        while level >= 0 and wanted > 0:
-            if not within_limit(taker.side, self.books[0].levels[level].price, limit):
-                return False
-            maker = self.books[0].levels[level].head
-            while maker >= 0 and wanted > 0:
-                if self.orders[maker].account == taker.account and taker.stp != STP_NONE:
-                    if (taker.stp == STP_CANCEL_TAKER or taker.stp == STP_CANCEL_BOTH
-                            or taker.stp == STP_DECREMENT):
-                        return False
-                else:
-                    wanted -= self.orders[maker].leaves
-                maker = self.orders[maker].next
-            level = self.books[0].levels[level].worse
-        return wanted <= 0
-
-    cdef int remove(self, int64_t owner, int64_t order_id) except -1:
-        cdef int32_t row
-        if not 0 <= owner < 2**31:
-            return 0
-        row = table_get(&self.order_table, <int32_t>owner, order_id)
-        if row < 0:
-            return 0
-        self.unrest(row)
-        self.forget(row)
-        return 1
-
-    cdef int64_t change(
-        self, int64_t owner, int64_t order_id, int64_t price, int64_t quantity
-    ) except -2:
-        cdef int32_t row
-        if not (0 <= owner < 2**31 and 0 < price < MONEY_MAX and quantity < MONEY_MAX):
-            return -1
-        row = table_get(&self.order_table, <int32_t>owner, order_id)
-        if row < 0:
-            return -1
-        if quantity <= 0:
-            self.remove(owner, order_id)
-            return 0
-        if price == self.orders[row].price and quantity <= self.orders[row].leaves:
-            self.books[0].levels[self.orders[row].level].quantity += (
-                quantity - self.orders[row].leaves)
-            self.orders[row].leaves = quantity
-            return 0
-        self.unrest(row)
-        self.orders[row].price = price
-        self.orders[row].leaves = quantity
-        return self.trade_and_rest(row, price)
-
-    cdef int forget(self, int32_t row) except -1:
-        table_remove(
-            &self.order_table, self.orders[row].account, self.orders[row].order_id)
-        self.free_order_row(row)
+    @cython.final
+    cdef inline int require_room(self, int32_t more) except -1:
+        if unlikely(solo_reserve(&self.solo, more) < 0):
+            raise MemoryError("order book")
         return 0
 
-    # --- hooks of the desk ---------------------------------------------------------------
-
-    cdef int on_trade(self, int32_t taker, int32_t maker, int64_t price, int64_t lots) except -1:
-        cdef int64_t *row
-        cdef int64_t *tape
-        if self.trade_count == self.trade_capacity:
-            self.trade_capacity = 1024 if self.trade_capacity == 0 else 2 * self.trade_capacity
-            tape = <int64_t *>realloc(
-                self.tape, self.trade_capacity * TRADE_WIDTH * sizeof(int64_t))
-            if tape == NULL:
-                raise MemoryError("trade tape")
-            self.tape = tape
-        row = self.tape + self.trade_count * TRADE_WIDTH
-        self.trade_count += 1
-        row[0] = self.orders[maker].account
-        row[1] = self.orders[maker].order_id
-        row[2] = self.orders[taker].account
-        row[3] = self.orders[taker].order_id
-        row[4] = price
-        row[5] = lots
-        self.traded += lots
-        if self.orders[maker].leaves == 0:
-            self.forget(maker)
+    # A sweep that found no memory for its trades ended early.
+    @cython.final
+    cdef inline int require_tape(self) except -1:
+        if unlikely(self.solo.is_out_of_memory):
+            self.solo.is_out_of_memory = False
+            raise MemoryError("trade tape")
         return 0
 
-    cdef int on_cancel(self, int32_t row, int reason) except -1:
-        return self.forget(row)
+    # The trades from a place on the tape on, off the tape.
+    @cython.final
+    cdef tuple take_trades(self, int64_t first):
+        cdef const int64_t *row = self.solo.tape + first * TRADE_WIDTH
+        cdef Py_ssize_t count = self.solo.trade_count - first
+        cdef tuple out = PyTuple_New(count)
+        cdef tuple trade
+        cdef Py_ssize_t i
+        for i in range(count):
+            trade = (row[0], row[1], row[4], row[5])
+            Py_INCREF(trade)
+            PyTuple_SET_ITEM(out, i, trade)
+            row += TRADE_WIDTH
+        self.solo.trade_count = first
+        return out
+
+    @cython.final
+    cdef int32_t level_of(self, int side, int64_t price) except? -1:
+        require_side(side)
+        return level_find(&self.solo.book, side, price) if 0 < price < MONEY_MAX else -1
+
+    # Check the orders of a level; returns how many there are.
+    @cython.final
+    cdef int64_t check_queue(self, int side, int32_t level_row) except -1:
+        cdef const level_t *level = &self.solo.book.levels[level_row]
+        cdef const row_t *row
+        cdef int32_t number = level.head
+        cdef int32_t last = 0
+        cdef int64_t lots = 0
+        cdef int64_t count = 0
+        while number:
+            row = &self.solo.all.rows[number]
+            if row.prev != last or row.leaves <= 0:
+                violated(f"link or lots of order row {number}")
+            if row.place >> 4 != <uint64_t>level_row or <int>(row.place & 1) != side:
+                violated(f"place of order row {number}")
+            if row_find(&self.solo.all, hash_of(row.owner, row.order_id), row.owner,
+                        row.order_id) != number:
+                violated(f"order row {number} is not found by its id")
+            lots += row.leaves
+            count += 1
+            last = number
+            number = row.next
+        if count == 0 or last != level.tail or count != level.count or lots != level.quantity:
+            violated(f"totals of level row {level_row}")
+        return count

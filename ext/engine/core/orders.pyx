@@ -1,5 +1,7 @@
 """Commands about orders, and the frame of every command."""
 
+cimport cython
+
 from engine.errors import InvariantViolation
 
 from engine.core.book cimport ORDER_LIVE, ORDER_PENDING, ORDER_UNARMED, order_t, ticket_t
@@ -123,6 +125,7 @@ cdef class Orders(Timers):
         return ACCEPTED
 
     # Refuse ids that are taken, and a group of orders of another kind.
+    @cython.final
     cdef int check_names(
         self, const request_t *form, int32_t owner, int32_t position, bint is_reduce_only
     ) except -2:
@@ -145,6 +148,7 @@ cdef class Orders(Timers):
         return ACCEPTED
 
     # A row for the order that is asked for, not yet anybody's.
+    @cython.final
     cdef int32_t draft(
         self, const request_t *form, int32_t owner, int32_t position
     ) except -1:
@@ -182,6 +186,7 @@ cdef class Orders(Timers):
         return row
 
     # Throw a draft away.
+    @cython.final
     cdef int discard(self, int32_t row) except -1:
         cdef int32_t special = self.tickets[row].special
         if special >= 0:
@@ -191,6 +196,7 @@ cdef class Orders(Timers):
         return 0
 
     # Make a draft its owner's order: its id, its links, its number and its event.
+    @cython.final
     cdef int accept(self, int32_t row, const request_t *form) except -1:
         cdef int32_t position = self.tickets[row].position
         cdef int32_t group, bracket
@@ -258,6 +264,7 @@ cdef class Orders(Timers):
         return reason
 
     # An account's live order of a symbol, NIL where there is none.
+    @cython.final
     cdef int32_t find_order(self, int32_t owner, int64_t symbol, int64_t order_id) noexcept:
         cdef int32_t row = table_get(&self.order_table, owner, order_id)
         if row < 0 or self.orders[row].symbol != symbol or (
@@ -266,6 +273,7 @@ cdef class Orders(Timers):
         return row
 
     # Whether the order has what is to be changed, and its symbol and owner allow it.
+    @cython.final
     cdef int check_suits(
         self, int32_t row, int64_t price, int64_t quantity, int64_t leaves,
         int64_t trigger_price
@@ -283,6 +291,7 @@ cdef class Orders(Timers):
             ticket.state == ORDER_PENDING or not ticket.is_post_only)
 
     # Change an order to a price, an open quantity and a trigger (NONE: the old one).
+    @cython.final
     cdef int amend(
         self, int32_t row, int64_t price, int64_t leaves, int64_t trigger_price
     ) except -2:
@@ -335,6 +344,7 @@ cdef class Orders(Timers):
             self.enter(row, price)
         return reason
 
+    @cython.final
     cdef int take_changes(self, int32_t row, int32_t probe) except -1:
         self.orders[row].price = self.orders[probe].price
         self.orders[row].leaves = self.orders[probe].leaves

@@ -1,5 +1,7 @@
 """Slack and triggers: the distance of each pool to its next threshold, as prices."""
 
+cimport cython
+
 from libc.stdlib cimport free, realloc
 
 from engine.core.fixed cimport (
@@ -67,6 +69,7 @@ cdef class Risk(Protection):
         return CALL_LEVELS[level]
 
     # Whether margin_ratio >= level; spent equity counts as beyond every level.
+    @cython.final
     cdef bint level_reached(self, int64_t equity, int64_t maintenance, int64_t level) noexcept:
         return equity <= 0 or mul(maintenance, RATE_SCALE) >= mul(level, equity)
 
@@ -90,13 +93,17 @@ cdef class Risk(Protection):
         cdef bint may_clear = owner.call_level > 0
         cdef bound_t down, up
         cdef i128 slack, clear_slack = wide(0), share, contribution
-        cdef int64_t worth, requirement, low, high, clear_low, clear_high, part, parts
+        cdef int64_t worth, requirement, low, high, clear_low, clear_high, part
+        cdef int64_t parts = 1
         cdef int32_t row = owner.first_open
-        cdef int shift
+        cdef int shift = 0
+        cdef bint is_alone           # then all of the slack is the one position's
         cdef position_t *position
         if row < 0:
             return 0
-        parts = self.split(pool, &shift)
+        is_alone = self.positions[row].next_open < 0
+        if not is_alone:
+            parts = self.split(pool, &shift)
         down.sense, up.sense = 1, -1
         if is_calling:
             down.weight = CALL_LEVELS[owner.call_level]
@@ -116,7 +123,9 @@ cdef class Risk(Protection):
                 &self.instruments[position.symbol].schedule, abs64(worth))
             # Shares are rounded down, so that together they never exceed the slack.
             part = abs64(worth) >> shift
-            share = floor_div(mul_wide(slack, part), wide(parts))
+            share = slack
+            if not is_alone:
+                share = floor_div(mul_wide(slack, part), wide(parts))
             if is_calling:
                 contribution = sub(mul(down.weight, worth), mul(down.weight, position.entry_value))
                 contribution = sub(contribution, mul(RATE_SCALE, requirement))
@@ -130,7 +139,10 @@ cdef class Risk(Protection):
             if may_clear:
                 contribution = sub(mul(up.weight, worth), mul(up.weight, position.entry_value))
                 contribution = sub(contribution, mul(RATE_SCALE, requirement))
-                up.limit = add(contribution, floor_div(mul_wide(clear_slack, part), wide(parts)))
+                share = clear_slack
+                if not is_alone:
+                    share = floor_div(mul_wide(clear_slack, part), wide(parts))
+                up.limit = add(contribution, share)
                 self.safe_range(position, &up, &clear_low, &clear_high)
                 low = max64(low, clear_low)
                 high = min64(high, clear_high)
@@ -140,6 +152,7 @@ cdef class Risk(Protection):
         return 0
 
     # How a pool's slack is split: a position gets (notional >> shift) of the parts returned.
+    @cython.final
     cdef int64_t split(self, int32_t pool, int *shift) except? -1:
         cdef i128 total = wide(0)
         cdef int32_t row = self.pools[pool].first_open
@@ -172,6 +185,7 @@ cdef class Risk(Protection):
         return 0
 
     # Move one trigger of a position to a price (0 or MONEY_MAX: no trigger).
+    @cython.final
     cdef int file_trigger(self, int32_t row, int rising, int64_t price) except -1:
         cdef trigger_side_t *side = &self.trigger_sides[
             2 * self.positions[row].symbol + rising]
@@ -196,6 +210,7 @@ cdef class Risk(Protection):
     # --- solving ----------------------------------------------------------------------
 
     # The marks nearest to the current one, on either side, at which a bound fails.
+    @cython.final
     cdef int safe_range(
         self, position_t *position, const bound_t *bound, int64_t *low, int64_t *high
     ) except -1:
@@ -206,6 +221,7 @@ cdef class Risk(Protection):
     # First mark from the current one in direction `step` at which the bound fails; 0 or
     # MONEY_MAX where it never does. Within a tier the bound is a line A x mark + B >= 0, so
     # each tier is solved exactly, and the jump between tiers (of the whole rule) checked.
+    @cython.final
     cdef int64_t walk(self, position_t *position, const bound_t *bound, int step) except? -1:
         cdef instrument_t *instrument = &self.instruments[position.symbol]
         cdef schedule_t *schedule = &instrument.schedule

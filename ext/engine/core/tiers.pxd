@@ -53,18 +53,17 @@ cdef inline int64_t allowed_leverage(
 cdef inline int64_t initial_margin(
     const schedule_t *schedule, int64_t notional, int64_t leverage
 ) except? -1:
-    return narrow(ceil_div(
-        mul(notional, RATE_SCALE), wide(allowed_leverage(schedule, notional, leverage))))
+    return mul_div_ceil(notional, RATE_SCALE, allowed_leverage(schedule, notional, leverage))
 
 
 # Margin that an opening fill moves to an isolated position: value / leverage, rounded up.
 cdef inline int64_t isolated_share(int64_t value, int64_t leverage) except? -1:
-    return narrow(ceil_div(mul(value, RATE_SCALE), wide(leverage)))
+    return mul_div_ceil(value, RATE_SCALE, leverage)
 
 
 # Fee of a trade; rounded up, so a rebate (a negative fee) is rounded down in size.
 cdef inline int64_t trade_fee(int64_t worth, int64_t rate) except? -1:
-    return narrow(ceil_div(mul(worth, rate), wide(RATE_SCALE)))
+    return mul_div_ceil(worth, rate, RATE_SCALE)
 
 
 # An isolated position and its wallet, to try fills on: what the ledger would make of them.

@@ -56,7 +56,7 @@ cdef class Views(Auctions):
         wallet = self.accounts[owner].first_wallet
         while wallet >= 0:
             status = max(status, self.pool_status(wallet))
-            reserve = self.orders_reserve(wallet, False)
+            reserve = self.orders_reserve(wallet, False, NIL, 0)
             has_orders = False
             row = self.accounts[owner].first_position
             while row >= 0:
@@ -79,7 +79,7 @@ cdef class Views(Auctions):
                     "initial_margin": initial,
                     "order_margin": reserve,
                     "maintenance_margin": maintenance,
-                    "available_margin": max(0, self.free_margin(wallet)),
+                    "available_margin": max(0, self.free_margin(wallet, NIL, 0)),
                     "is_open": int(self.pools[wallet].first_open >= 0),
                 })
             wallet = self.pools[wallet].next_in_account
