@@ -27,7 +27,7 @@ class Protected(Linked):
             return
         if protection.start == NONE or self.ts - protection.start >= protection.window:
             protection.start, protection.lots, protection.trades = self.ts, 0, 0
-        protection.lots += lots
+        protection.lots = min(MONEY_MAX, protection.lots + lots)  # no limit is higher
         protection.trades += 1
         is_reached = protection.quantity != NONE and protection.lots >= protection.quantity
         is_reached |= protection.count != NONE and protection.trades >= protection.count

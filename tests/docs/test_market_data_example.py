@@ -35,7 +35,7 @@ def test_the_example(desk: Desk) -> None:
 
 
 def test_the_table_of_packed_rows() -> None:
-    table = PAGE.split("### Packed rows")[1]
+    table = PAGE.split("### Packed rows")[1].split("\n## ")[0]
     names = [name for cell in re.findall(r"^\| (`.*?`) \|", table, re.M)
              for name in re.findall(r"`(\w+)`", cell)]
     assert tuple(names) == MARKET_FIELDS == packed.MESSAGE.names

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from support.market import Desk
 
-from engine.messages import Command
+from engine.messages import Command, RejectReason
 
 BTC = {"account": 1, "symbol": "BTC"}
 ORDER = BTC | {"order_id": 50, "side": "buy", "type": "limit", "quantity": "1", "price": "90"}
@@ -15,6 +15,7 @@ TERMS = {"symbol": "X", "kind": "linear", "base": "X", "quote": "USDT", "settle"
          "tick_size": "1", "lot_size": "1"}
 TIER = {"min_notional": "0", "max_notional": None, "maintenance_margin_rate": "0.01",
         "max_leverage": "10"}
+CALL = {"account": 1, "symbol": "CALL", "order_id": 6}
 BACK = {"ts": 4}  # the market below is at 5
 
 #: command -> refusals as (reason, fields).
@@ -68,11 +69,23 @@ REFUSALS: dict[str, list[tuple[str, dict[str, Any]]]] = {
               ("unknown_symbol", ORDER | {"symbol": "Z"}),
               ("unknown_account", ORDER | {"account": 8}),
               ("duplicate_order_id", ORDER | {"order_id": 5}),
+              ("duplicate_order_id", ORDER | {"take_profit": {"order_id": 5,
+                                                              "trigger_price": "120"}}),
+              ("oco_group", ORDER | {"symbol": "OPEN", "side": "sell", "oco": 1}),
+              ("oco_group", ORDER | {"symbol": "OPEN", "oco": 1, "reduce_only": True}),
               ("no_mark_price", ORDER | {"symbol": "NEW"}),
               ("halted", ORDER | {"symbol": "OFF"}),
+              ("auction", ORDER | {"symbol": "CALL", "time_in_force": "ioc"}),
+              ("auction", ORDER | {"symbol": "CALL", "post_only": True}),
+              ("protection", ORDER | {"account": 2, "symbol": "OPEN"}),
               ("account_liquidating", ORDER | {"account": 3}),
               ("off_tick", ORDER | {"price": "90.5"}), ("off_lot", ORDER | {"quantity": "1.5"}),
               ("quantity_limit", ORDER | {"quantity": "100001"}),
+              ("quantity_limit", ORDER | {"symbol": "CALL", "quantity": "1"}),
+              ("quantity_limit", ORDER | {"symbol": "OPEN", "quantity": "101",
+                                          "display_quantity": "1"}),
+              ("notional_limit", ORDER | {"symbol": "CALL", "quantity": "5"}),
+              ("notional_limit", ORDER | {"symbol": "CALL", "quantity": "1000"}),
               ("price_band", ORDER | {"price": "151"}),
               ("order_limit", ORDER | {"account": 2}),
               ("leverage", ORDER | {"quantity": "3000"}),
@@ -92,6 +105,9 @@ REFUSALS: dict[str, list[tuple[str, dict[str, Any]]]] = {
               ("off_tick", BTC | {"order_id": 5, "price": "1.5"}),
               ("off_lot", BTC | {"order_id": 5, "quantity": "1.5"}),
               ("quantity_limit", BTC | {"order_id": 5, "quantity": "100001"}),
+              ("malformed", CALL | {"trigger_price": "1"}),
+              ("auction", CALL | {"order_id": 7, "price": "91"}),
+              ("notional_limit", CALL | {"quantity": "1000"}),
               ("price_band", BTC | {"order_id": 5, "price": "151"}),
               ("leverage", BTC | {"order_id": 5, "quantity": "3000"})],
     "cancel": [("unknown_symbol", BTC | {"order_id": 5, "symbol": "Z"}),
@@ -149,7 +165,10 @@ REFUSALS: dict[str, list[tuple[str, dict[str, Any]]]] = {
 
 @pytest.fixture
 def busy(desk: Desk) -> Desk:
-    """A market in which every refusal can happen; 3 is in liquidation, 4 has nothing free."""
+    """A market in which every refusal can happen.
+
+    3 is in liquidation, 4 has nothing free; CALL is in an auction, and 2 is frozen on OPEN.
+    """
     tiers = [
         {"min_notional": "0", "max_notional": "200000", "maintenance_margin_rate": "0.005",
          "max_leverage": "20"},
@@ -174,6 +193,14 @@ def busy(desk: Desk) -> Desk:
     desk.buy(2, 1, 60)
     desk.buy(2, 1, 61)
     desk.buy(1, 1, 80, order_id=5)
+    desk.buy(1, 1, 80, "OPEN", oco=1)
+    desk.must("protection", account=2, symbol="OPEN", window=1, count=1)
+    desk.trade(9, 2, 1, 100, "OPEN")
+    desk.symbol("CALL", min_order_quantity="2", min_order_notional="1000",
+                max_order_notional="50000")
+    desk.buy(1, 20, 90, "CALL", order_id=6)
+    desk.buy(1, 20, 89, "CALL", order_id=7, post_only=True)
+    desk.must("halt", symbol="CALL", mode="auction")
     desk.must("halt", symbol="OFF", mode="cancel_only")
     desk.must("time", ts=5)
     return desk
@@ -183,12 +210,17 @@ def test_every_command_is_here() -> None:
     assert list(REFUSALS) == [member.name.lower() for member in Command]
 
 
+def test_every_reason_is_here() -> None:
+    shown = {reason for refusals in REFUSALS.values() for reason, _ in refusals}
+    assert shown == {reason.name.lower() for reason in RejectReason}
+
+
 @pytest.mark.parametrize("cmd", REFUSALS)
 def test_a_refused_command_leaves_no_trace(busy: Desk, cmd: str) -> None:
-    books = [busy.book(symbol, l3=True) for symbol in ("BTC", "OFF", "OPEN")]
+    books = [busy.book(symbol, l3=True) for symbol in ("BTC", "OFF", "OPEN", "CALL")]
     for reason, fields in REFUSALS[cmd]:
         seq = busy.exchange.seq
         assert busy.refusal(cmd, **fields) == reason, fields
         assert busy.exchange.seq == seq + 1
         assert busy.exchange.ts == 5
-    assert [busy.book(symbol, l3=True) for symbol in ("BTC", "OFF", "OPEN")] == books
+    assert [busy.book(symbol, l3=True) for symbol in ("BTC", "OFF", "OPEN", "CALL")] == books

@@ -7,7 +7,14 @@ from engine.core.ledger cimport position_t
 from engine.core.views cimport Views
 
 cdef class Audit(Views):
+    cdef int require(self, bint condition, str what) except -1
+    cdef int require_row(self, bint condition, str what, int32_t row) except -1
     cdef int check_account(self, int32_t account) except -1
     cdef int check_book(self, int32_t symbol) except -1
     cdef int check_order(self, int32_t order) except -1
+    cdef int check_wait(self, int32_t order) except -1
+    cdef int check_group(self, int32_t order) except -1
+    cdef int check_bracket(self, int32_t order) except -1
+    cdef int32_t check_stops(self, int32_t symbol, int by) except -1
+    cdef int32_t count_waiting(self) noexcept
     cdef bint is_protected(self, const position_t *position) noexcept

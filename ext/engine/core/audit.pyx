@@ -4,12 +4,15 @@ import hashlib
 
 from engine.errors import InvariantViolation
 
-from engine.core.book cimport ORDER_PENDING, order_t, ticket_t
+from engine.core.book cimport ORDER_PENDING, ORDER_UNARMED, order_t, ticket_t
+from engine.core.conditional cimport REFERENCES
 from engine.core.ledger cimport asset_t, instrument_t, pool_t, position_t
-from engine.core.linked cimport bracket_t, special_t
+from engine.core.levels cimport book_t
+from engine.core.linked cimport bracket_t, group_t, special_t
 from engine.core.protection cimport protection_t
+from engine.core.tables cimport table_get
 from engine.core.types cimport (
-    MODE_ISOLATED, MONEY_MAX, NIL, NONE, TYPE_TRAILING_STOP_MARKET,
+    BY_INDEX, MODE_ISOLATED, MONEY_MAX, NIL, NONE, SIDE_SELL, TYPE_TRAILING_STOP_MARKET,
 )
 from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport free, realloc
@@ -91,27 +94,41 @@ cdef class Audit(Views):
         Recomputes every pool from scratch: one that has reached a threshold which the
         trigger index has not reported is a failure.
         """
-        cdef int32_t i
+        cdef int32_t i, filed = 0
+        cdef int by
         for i in range(self.asset_count):
-            self.require(self.totals_view(i)["drift"] == 0, f"drift: {self.totals_view(i)}")
+            self.require_row(self.totals_view(i)["drift"] == 0, "drift of asset", i)
         for i in range(self.instrument_count):
-            self.require(sum(self.position_totals(i)) == 0, f"positions of symbol {i}")
+            self.require_row(sum(self.position_totals(i)) == 0, "positions of symbol", i)
             self.check_book(i)
+            for by in range(BY_INDEX + 1):
+                filed += self.check_stops(i, by)
+        self.require(filed == self.count_waiting(), "filed orders are those that wait")
         for i in range(self.account_count):
+            self.require_row(
+                self.accounts[i].dead_man == NONE or self.accounts[i].dead_man > self.ts,
+                "overdue: timer of account row", i)
             self.check_account(i)
         self.require(
             not (self.pending_count or self.queue_count or self.turn_count or self.noted_count
                  or self.tripped_count), "work left undone")
 
-    def require(self, bint condition, str what):
-        """Raise `InvariantViolation` unless the condition holds."""
+    cdef int require(self, bint condition, str what) except -1:
         if not condition:
             raise InvariantViolation(what)
+        return 0
+
+    # The same, with the number of a row; it is put into words only where it has to be.
+    cdef int require_row(self, bint condition, str what, int32_t row) except -1:
+        if not condition:
+            raise InvariantViolation(f"{what} {row}")
+        return 0
 
     cdef int check_account(self, int32_t account) except -1:
         cdef int32_t row = self.accounts[account].first_position
         cdef int32_t pool = self.accounts[account].first_wallet
         cdef int64_t value[2]
+        cdef int64_t arrival
         cdef int32_t order
         cdef int side
         while pool >= 0:
@@ -121,21 +138,28 @@ cdef class Audit(Views):
             if self.positions[row].isolated >= 0:
                 pool = self.positions[row].isolated
                 check_pool(self, pool)
-                self.require(
+                self.require_row(
                     self.positions[row].margin_mode == MODE_ISOLATED
-                    or self.pools[pool].balance == 0, f"isolated margin of cross position {row}")
-                self.require(
+                    or self.pools[pool].balance == 0, "isolated margin of cross position", row)
+                self.require_row(
                     self.positions[row].quantity or self.pools[pool].balance <= 0,
-                    f"isolated margin without a position {row}")
-            self.require(
+                    "isolated margin without a position", row)
+            self.require_row(
+                self.positions[row].sign_seen
+                == (self.positions[row].quantity > 0) - (self.positions[row].quantity < 0),
+                "reduce-only orders not looked at: position row", row)
+            self.require_row(
                 self.positions[row].quantity or not self.positions[row].entry_value,
-                f"entry value without a position {row}")
-            value[0] = value[1] = 0
+                "entry value without a position", row)
+            value[0] = value[1] = arrival = 0
             order = self.positions[row].first_order
             while order >= 0:
-                self.require(
+                self.require_row(
+                    arrival < self.tickets[order].arrival, "arrival of order row", order)
+                arrival = self.tickets[order].arrival
+                self.require_row(
                     0 < self.orders[order].leaves <= self.tickets[order].quantity,
-                    f"leaves of order row {order}")
+                    "leaves of order row", order)
                 self.check_order(order)
                 if self.orders[order].is_resting and not self.orders[order].is_reduce_only:
                     value[self.orders[order].side] += self.value_at_tick(
@@ -143,27 +167,140 @@ cdef class Audit(Views):
                         self.orders[order].price)
                 order = self.tickets[order].own_next
             for side in range(2):
-                self.require(
+                self.require_row(
                     value[side] == self.positions[row].side_value[side],
-                    f"order value of position row {row}")
+                    "order value of position row", row)
             row = self.positions[row].next_in_account
         return 0
 
-    # An order that waits for a price waits for it; one in the book shows something.
+    # One in the book shows something, and has something to reduce if it is for that; one that
+    # does not rest waits for its price.
     cdef int check_order(self, int32_t order) except -1:
-        cdef int32_t symbol = self.orders[order].symbol
-        cdef int64_t price
+        cdef int32_t special = self.tickets[order].special
+        if special >= 0:
+            self.require_row(
+                self.specials[special].expire_ts == NONE
+                or self.specials[special].expire_ts > self.ts, "overdue: order row", order)
+            self.check_group(order)
+            self.check_bracket(order)
         if self.orders[order].is_resting:
-            self.require(
-                self.orders[order].hidden < self.orders[order].leaves, f"hidden order {order}")
+            self.require_row(
+                0 <= self.orders[order].hidden < self.orders[order].leaves,
+                "hidden lots of order row", order)
+            self.require_row(
+                not self.orders[order].is_reduce_only or self.reducible(order) > 0,
+                "nothing to reduce: order row", order)
             return 0
-        self.require(self.tickets[order].state == ORDER_PENDING, f"state of order row {order}")
-        price = self.reference(
-            symbol, self.specials[self.tickets[order].special].trigger_by)
-        if (price != NONE and not self.is_asleep(symbol)
-                and self.tickets[order].kind != TYPE_TRAILING_STOP_MARKET):
-            self.require(not self.is_satisfied(order, price), f"missed trigger: order {order}")
+        self.require_row(self.tickets[order].state == ORDER_PENDING, "state of order row", order)
+        self.require_row(
+            not self.is_bound(order) or self.reducible(order) > 0,
+            "bound to nothing: order row", order)
+        return self.check_wait(order)
+
+    # Filed under what it waits for, and not there yet.
+    cdef int check_wait(self, int32_t order) except -1:
+        cdef special_t *special = &self.specials[self.tickets[order].special]
+        cdef int32_t symbol = self.orders[order].symbol
+        cdef int32_t book = symbol * REFERENCES + special.trigger_by
+        cdef int64_t price = self.reference(symbol, special.trigger_by)
+        if self.tickets[order].kind == TYPE_TRAILING_STOP_MARKET:
+            return self.require_row(
+                0 <= special.slot < self.trails[book].count
+                and self.trails[book].rows[special.slot] == order,
+                "slot of trailing stop, order row", order)
+        self.require_row(
+            self.orders[order].level >= 0 and special.trigger_price
+            == self.stops[book].levels[self.orders[order].level].price,
+            "level of waiting order row", order)
+        return self.require_row(
+            price == NONE or self.is_asleep(symbol) or not self.is_satisfied(order, price),
+            "missed trigger: order row", order)
+
+    # A member is linked to its neighbours, in order of arrival, and its group can be found.
+    cdef int check_group(self, int32_t order) except -1:
+        cdef special_t *special = &self.specials[self.tickets[order].special]
+        cdef group_t *group
+        if special.group < 0:
+            return 0
+        group = &self.groups[special.group]
+        self.require_row(
+            group.position == self.tickets[order].position, "group of order row", order)
+        self.require_row(
+            group.oco == NONE
+            or table_get(&self.group_table, group.position, group.oco) == special.group,
+            "number of the group of order row", order)
+        if special.group_next < 0:
+            self.require_row(group.last == order, "last of a group, order row", order)
+        if special.group_prev < 0:
+            return self.require_row(group.first == order, "first of a group, order row", order)
+        return self.require_row(
+            self.group_of(special.group_prev) == special.group
+            and self.specials[self.tickets[special.group_prev].special].group_next == order
+            and self.tickets[special.group_prev].arrival < self.tickets[order].arrival
+            and self.orders[special.group_prev].side == self.orders[order].side,
+            "neighbours in a group, order row", order)
+
+    # Entry and children know each other; children wait, or have not come into being.
+    cdef int check_bracket(self, int32_t order) except -1:
+        cdef int32_t at = self.specials[self.tickets[order].special].bracket
+        cdef bracket_t *bracket
+        cdef int32_t child
+        cdef int which
+        if at < 0:
+            return 0
+        bracket = &self.brackets[at]
+        self.require_row(not (bracket.is_over or bracket.is_noted), "left over: bracket row", at)
+        self.require_row(
+            order == bracket.entry or order == bracket.child[0] or order == bracket.child[1],
+            "not of its bracket: order row", order)
+        self.require_row(
+            bracket.entry >= 0 and bracket.filled == bracket.armed, "fills of bracket row", at)
+        for which in range(2):
+            child = bracket.child[which]
+            if child < 0:
+                continue
+            self.require_row(
+                self.specials[self.tickets[child].special].bracket == at
+                and self.tickets[child].state == (
+                    ORDER_PENDING if bracket.armed else ORDER_UNARMED)
+                and self.is_listed(child), "child of bracket row", at)
         return 0
+
+    # What is filed waits for this price of this symbol, on its side; returns how many.
+    cdef int32_t check_stops(self, int32_t symbol, int by) except -1:
+        cdef book_t *book = &self.stops[symbol * REFERENCES + by]
+        cdef int32_t filed = self.trails[symbol * REFERENCES + by].count
+        cdef int32_t level, order, count
+        cdef int side
+        for side in range(2):
+            level = book.sides[side].best
+            while level >= 0:
+                count = 0
+                order = book.levels[level].head
+                while order >= 0:
+                    self.require_row(
+                        self.tickets[order].state == ORDER_PENDING
+                        and self.orders[order].symbol == symbol
+                        and self.orders[order].level == level
+                        and self.is_rising(order) == (side == SIDE_SELL),
+                        "filed order row", order)
+                    count += 1
+                    order = self.orders[order].next
+                self.require_row(
+                    count > 0 and count == book.levels[level].count,
+                    "count of trigger level row", level)
+                filed += count
+                level = book.levels[level].worse
+        return filed
+
+    cdef int32_t count_waiting(self) noexcept:
+        cdef int32_t i, order, count = 0
+        for i in range(self.position_count):
+            order = self.positions[i].first_order
+            while order >= 0:
+                count += self.tickets[order].state == ORDER_PENDING
+                order = self.tickets[order].own_next
+        return count
 
     cdef bint is_protected(self, const position_t *position) noexcept:
         return position.protection >= 0 and self.protections[position.protection].is_on
@@ -172,6 +309,7 @@ cdef class Audit(Views):
         cdef int side
         cdef int32_t level, order, last
         cdef int64_t lots, hidden, count, long_lots
+        cdef int64_t resting = 0
         cdef int32_t best[2]
         for side in range(2):
             level = self.books[symbol].sides[side].best
@@ -184,29 +322,33 @@ cdef class Audit(Views):
                     lots += self.orders[order].leaves - self.orders[order].hidden
                     hidden += self.orders[order].hidden
                     count += 1
-                    self.require(
-                        self.orders[order].level == level, f"level of order row {order}")
+                    if not self.orders[order].is_reduce_only:
+                        resting += self.orders[order].leaves
+                    self.require_row(
+                        self.orders[order].level == level, "level of order row", order)
                     order = self.orders[order].next
-                self.require(
+                self.require_row(
                     count == self.books[symbol].levels[level].count
                     and lots == self.books[symbol].levels[level].quantity
                     and hidden == self.books[symbol].levels[level].hidden,
-                    f"totals of level row {level}")
-                self.require(
-                    self.books[symbol].levels[level].better == last, f"link of level {level}")
+                    "totals of level row", level)
+                self.require_row(
+                    self.books[symbol].levels[level].better == last, "link of level", level)
                 last = level
                 level = self.books[symbol].levels[level].worse
-        self.require(
+        self.require_row(
+            resting == self.instruments[symbol].resting_lots, "resting lots of", symbol)
+        self.require_row(
             best[0] < 0 or best[1] < 0 or self.is_asleep(symbol)
             or self.books[symbol].levels[best[0]].price < self.books[symbol].levels[best[1]].price,
-            f"crossed book of symbol {symbol}")
+            "crossed book of symbol", symbol)
         long_lots = max(0, self.instruments[symbol].fund.quantity) + max(
             0, self.instruments[symbol].external.quantity)
         for order in range(self.instruments[symbol].holder_count):
             long_lots += max(
                 0, self.positions[self.instruments[symbol].holders[order]].quantity)
-        self.require(
-            long_lots == self.instruments[symbol].long_lots, f"open interest of {symbol}")
+        self.require_row(
+            long_lots == self.instruments[symbol].long_lots, "open interest of", symbol)
         return 0
 
 
@@ -219,19 +361,19 @@ cdef int check_pool(Audit core, int32_t pool) except -1:
         return 0
     core.measure(pool, &equity, &maintenance)
     if core.pools[pool].in_queue:
-        core.require(equity <= maintenance, f"missed release: pool row {pool}")
+        core.require_row(equity <= maintenance, "missed release: pool row", pool)
     else:
         core.require(
             equity > maintenance,
             f"missed breach: pool row {pool}, equity {equity}, maintenance {maintenance}")
-        core.require(
+        core.require_row(
             core.level_of(&core.pools[pool], equity, maintenance)
-            == core.pools[pool].call_level, f"missed margin call: pool row {pool}")
+            == core.pools[pool].call_level, "missed margin call: pool row", pool)
     while row >= 0:
         mark = core.instruments[core.positions[row].symbol].mark
-        core.require(
+        core.require_row(
             core.positions[row].trigger[0] < mark < core.positions[row].trigger[1],
-            f"trigger of position row {row} passed unseen")
+            "trigger passed unseen: position row", row)
         row = core.positions[row].next_open
     return 0
 

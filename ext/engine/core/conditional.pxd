@@ -11,6 +11,9 @@ from libc.stdint cimport int32_t, int64_t
 from engine.core.levels cimport book_t
 from engine.core.linked cimport Linked, special_t
 
+cdef enum:
+    REFERENCES = 3               # mark, last, index
+
 cdef struct trail_t:
     int32_t *rows                # orders
     int32_t count, capacity

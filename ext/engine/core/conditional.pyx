@@ -12,9 +12,6 @@ from engine.core.types cimport (
     SIDE_BUY, SIDE_SELL, TYPE_STOP_LIMIT, TYPE_STOP_MARKET, TYPE_TRAILING_STOP_MARKET,
 )
 
-cdef enum:
-    REFERENCES = 3               # mark, last, index
-
 
 cdef int compare_turns(const void *a, const void *b) noexcept nogil:
     cdef int64_t x = (<const turn_t *>a).arrival

@@ -5,7 +5,7 @@
 # positions of its asset, or the isolated margin of one position. All rows are numbered;
 # lists are sorted (by asset, by symbol), so that a walk is in canonical order.
 
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t
 
 from engine.core.book cimport Desk
 from engine.core.events cimport Records
@@ -104,6 +104,7 @@ cdef struct position_t:
     int32_t protection           # its row of market-maker protection, NIL: none
     uint8_t margin_mode
     uint8_t is_changed
+    int8_t sign_seen             # of its quantity, when its reduce-only orders were looked at
 
 # A position or a wallet to report, by what sorts it.
 cdef struct changed_t:

@@ -163,11 +163,18 @@ cdef class Matching(Ledger):
         return self.reducible_by(self.tickets[row].position, self.orders[row].side)
 
     # Cancel resting reduce-only orders that have nothing left to reduce, and those bound to
-    # the position that wait for their trigger. Later ones may fall with earlier ones.
+    # the position that wait for their trigger. Later ones may fall with earlier ones. All of
+    # them had something to reduce when they came in, and it is gone only when the position
+    # has lost its sign; so trades that leave it cost O(1), however many orders there are.
     @cython.final
     cdef int drop_reduce_only(self, int32_t position) except -1:
+        cdef int64_t quantity = self.positions[position].quantity
+        cdef int sign = (quantity > 0) - (quantity < 0)
         cdef int32_t order
         cdef list idle = []
+        if sign == self.positions[position].sign_seen:
+            return 0
+        self.positions[position].sign_seen = sign
         if self.positions[position].reduce_only_count == 0:
             return 0
         order = self.positions[position].first_order
@@ -340,7 +347,7 @@ cdef class Matching(Ledger):
         cdef int32_t row = book.levels[level].head
         cdef int32_t group
         cdef int64_t shown, left, fill, own
-        cdef size_t turn = 0
+        cdef Py_ssize_t turn = 0
         cdef list turns = []
         while row >= 0:
             turns.append((row, 0))
@@ -354,9 +361,9 @@ cdef class Matching(Ledger):
             shown = self.display_of(row)
             if own == 0:
                 shown = self.orders[row].leaves - self.orders[row].hidden
-            fill = self.rehearse_maker(
-                row, min64(shown, left), left, trial, fills)
-            if 0 < fill < left:
+            shown = min64(shown, left)
+            fill = self.rehearse_maker(row, shown, left, trial, fills)
+            if fill == shown and fill < left:
                 turns.append((row, own + fill))
         return 0
 

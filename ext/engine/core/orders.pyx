@@ -394,7 +394,8 @@ cdef class Orders(Timers):
             return REJECT_UNKNOWN_ACCOUNT
         if timeout:
             due = self.ts + timeout
-            self.schedule(TIMER_DEAD_MAN, due, account, owner)
+            if due != self.accounts[owner].dead_man:
+                self.schedule(TIMER_DEAD_MAN, due, account, owner)
         self.accounts[owner].dead_man = due
         out = self.emit(EVENT_CANCEL_ALL_AFTER)
         out[0] = account

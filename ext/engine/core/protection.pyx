@@ -46,7 +46,7 @@ cdef class Protection(Conditional):
         if row.start == NONE or self.ts - row.start >= row.window:
             row.start = self.ts
             row.lots = row.trades = 0
-        row.lots = min64(MONEY_MAX, row.lots + lots)
+        row.lots += min64(lots, MONEY_MAX - row.lots)  # no limit is higher
         row.trades += 1
         if row.is_tripped or self.is_frozen(position):
             return 0
