@@ -369,6 +369,20 @@ def stub_names(tree: ast.Module) -> set[str]:
     return {name for name in names if not name.startswith("_")}
 
 
+def test_final_methods_are_overridden_by_nobody() -> None:
+    # A call in the defining module goes straight to its own body; the compiler does not notice
+    # an override in another module, which such a call would then miss.
+    methods: dict[str, list[tuple[Path, bool]]] = {}
+    for path in sorted((ROOT / "ext" / "engine" / "core").glob("*.pyx")):
+        for found in re.finditer(
+                r"^    (@cython\.final\n    )?cdef [\w ]*?\*?(\w+)\(", read(path), re.M):
+            methods.setdefault(found[2], []).append((path, found[1] is not None))
+    complain("A final method has a namesake; rename one, or let it be overridden:", [
+        f"{name}: " + ", ".join(path.name for path, _ in places)
+        for name, places in methods.items()
+        if len(places) > 1 and any(is_final for _, is_final in places)])
+
+
 def test_core_offers_what_its_stub_declares() -> None:
     stub = ROOT / "engine" / "core" / "__init__.pyi"
     if not stub.exists():
