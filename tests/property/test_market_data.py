@@ -214,7 +214,8 @@ def test_what_is_lost_doubled_or_reordered_is_noticed(
     assert book.duplicates >= len(messages)
     whole = kind(getattr(data, f"{channel}_snapshot")(symbol))
     assert (book.bids, book.asks) == (whole.bids, whole.asks)
-    for at in chance.sample(range(len(messages) - 1), min(20, len(messages) - 1)):
+    places = range(len(messages) - 1)
+    for at in chance.sample(places, min(20, len(places))):
         book = kind(snapshot)
         for message in messages[:at]:
             book.apply(message)
@@ -260,7 +261,7 @@ def test_packed_messages_say_the_same(seed: int) -> None:
                 assert book.side(side) == [
                     (price, sum(lots for _, lots in orders), len(orders))
                     for price, orders in arrays.core.market_levels(book.symbol, side, 10**6)]
-    gap = np.delete(messages, 0)
-    gap["market_seq"] += 10**6
+    gap = np.zeros(1, packed.MESSAGE)
+    gap["market_seq"] = books[0].market_seq + 2
     with pytest.raises(ValueError, match="expected market_seq"):
-        books[messages[-1]["symbol"]].apply(gap)
+        books[0].apply(gap)

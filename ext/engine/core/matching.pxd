@@ -70,6 +70,7 @@ cdef class Matching(Ledger):
     cdef i128 side_total(
         self, int32_t position, int side, const terms_t *extra, int32_t without) except? -1
     cdef int64_t side_loss(self, int32_t position, int side, int32_t without) except? -1
+    cdef bint has_losses(self, int32_t position, int side) noexcept
     cdef int sum_losses(self, int32_t position, int side) except -1
     cdef int weigh(self, int32_t position, stake_t *stake) except -1
     cdef int64_t side_margin(

@@ -70,7 +70,7 @@ cdef class Matching(Ledger):
             return 0
         worth = self.value_at_tick(row.symbol, change, row.price)
         position.side_value[row.side] += worth
-        if position.loss_mark[row.side] != self.instruments[row.symbol].mark:
+        if not self.has_losses(ticket.position, row.side):
             position.loss_mark[row.side] = 0
         elif self.is_losing(row.symbol, row.side, row.price):
             position.loss_lots[row.side] += change
@@ -447,7 +447,7 @@ cdef class Matching(Ledger):
         cdef int64_t lots, value
         if not self.is_losing(row.symbol, side, row.extreme_price[side]):
             return 0
-        if row.loss_mark[side] != mark:
+        if not self.has_losses(position, side):
             self.sum_losses(position, side)
         lots, value = row.loss_lots[side], row.loss_value[side]
         if without >= 0 and self.orders[without].side == side and self.is_losing(
@@ -457,6 +457,20 @@ cdef class Matching(Ledger):
                 row.symbol, self.tickets[without].reserved, self.orders[without].price)
         value = sub_checked(value, self.value(row.symbol, lots, mark))
         return value if side == SIDE_BUY else -value
+
+    # Whether the sums of a side's losing orders are those at the mark. Where no order can be
+    # among them they are zero, and are from then on kept in step.
+    @cython.final
+    cdef bint has_losses(self, int32_t position, int side) noexcept:
+        cdef position_t *row = &self.positions[position]
+        cdef int64_t mark = self.instruments[row.symbol].mark
+        if row.loss_mark[side] == mark:
+            return True
+        if self.is_losing(row.symbol, side, row.extreme_price[side]):
+            return False
+        row.loss_mark[side] = mark
+        row.loss_lots[side] = row.loss_value[side] = 0
+        return True
 
     # Sum up the orders on the losing side of the mark, and tighten the extreme.
     cdef int sum_losses(self, int32_t position, int side) except -1:
