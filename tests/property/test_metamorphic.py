@@ -30,20 +30,22 @@ def trading(seed: int, count: int = 250) -> list[Command]:
     """Orders of all sorts, amends, cancels and marks around the centre."""
     draw = random.Random(seed)
     commands: list[Command] = []
+    placed: list[Command] = []
     for number in range(1, count + 1):
-        account, what = draw.choice(ACCOUNTS), draw.random()
-        base: Command = {"account": account, "symbol": "BTC"}
-        price = str(draw.randint(94, 106))
+        base: Command = {"account": draw.choice(ACCOUNTS), "symbol": "BTC"}
+        what, price = draw.random(), str(draw.randint(94, 106))
+        older = draw.choice(placed[-12:]) if placed else base | {"order_id": 1}
         if what < 0.7:
+            placed.append(base | {"order_id": number})
             command = base | an_order(draw, number, price)
         elif what < 0.82:
-            command = base | {"cmd": "amend", "order_id": draw.randint(1, number), "price": price}
+            command = older | {"cmd": "amend", "price": price}
             if draw.random() < 0.5:
                 command["leaves"] = str(draw.randint(1, 6))
             if draw.random() < 0.2:
                 command["trigger_price"] = command.pop("price")
         elif what < 0.9:
-            command = base | {"cmd": "cancel", "order_id": draw.randint(1, number)}
+            command = older | {"cmd": "cancel"}
         elif what < 0.92:
             command = base | {"cmd": "protection", "window": 9, "count": 3, "freeze": 2}
         else:
