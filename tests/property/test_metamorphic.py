@@ -30,33 +30,57 @@ def trading(seed: int, count: int = 250) -> list[Command]:
     """Orders of all sorts, amends, cancels and marks around the centre."""
     draw = random.Random(seed)
     commands: list[Command] = []
+    placed: list[Command] = []
     for number in range(1, count + 1):
-        account, what = draw.choice(ACCOUNTS), draw.random()
-        base: Command = {"account": account, "symbol": "BTC"}
-        price = str(draw.randint(94, 106))
+        base: Command = {"account": draw.choice(ACCOUNTS), "symbol": "BTC"}
+        what, price = draw.random(), str(draw.randint(94, 106))
+        older = draw.choice(placed[-12:]) if placed else base | {"order_id": 1}
         if what < 0.7:
-            command = base | {
-                "cmd": "order", "order_id": number, "side": draw.choice(("buy", "sell")),
-                "type": draw.choice(("limit", "limit", "limit", "market")),
-                "quantity": str(draw.randint(1, 6)),
-                "stp": draw.choice(("none", "cancel_taker", "cancel_maker", "cancel_both",
-                                    "decrement")),
-                "reduce_only": draw.random() < 0.2}
-            if command["type"] == "limit":
-                command |= {"price": price, "time_in_force": draw.choice(("gtc", "gtc", "ioc",
-                                                                          "fok"))}
-                command["post_only"] = (
-                    command["time_in_force"] == "gtc" and draw.random() < 0.15)
+            placed.append(base | {"order_id": number})
+            command = base | an_order(draw, number, price)
         elif what < 0.82:
-            command = base | {"cmd": "amend", "order_id": draw.randint(1, number), "price": price}
+            command = older | {"cmd": "amend", "price": price}
             if draw.random() < 0.5:
                 command["leaves"] = str(draw.randint(1, 6))
+            if draw.random() < 0.2:
+                command["trigger_price"] = command.pop("price")
         elif what < 0.9:
-            command = base | {"cmd": "cancel", "order_id": draw.randint(1, number)}
+            command = older | {"cmd": "cancel"}
+        elif what < 0.92:
+            command = base | {"cmd": "protection", "window": 9, "count": 3, "freeze": 2}
         else:
-            command = {"cmd": "mark", "symbol": "BTC", "mark_price": price}
+            command = {"cmd": "mark", "symbol": "BTC", "mark_price": price, "ts": number}
         commands.append(command)
     return commands
+
+
+def an_order(draw: random.Random, number: int, price: str) -> Command:
+    """An order of any kind but a trailing stop, whose rate knows up from down."""
+    command: Command = {
+        "cmd": "order", "order_id": number, "side": draw.choice(("buy", "sell")),
+        "type": draw.choice(("limit",) * 6 + ("market", "market", "stop_market", "stop_limit",
+                                              "take_profit_market", "take_profit_limit")),
+        "quantity": str(draw.randint(1, 6)),
+        "stp": draw.choice(("none", "cancel_taker", "cancel_maker", "cancel_both", "decrement")),
+        "reduce_only": draw.random() < 0.2}
+    if command["type"].endswith("limit"):
+        command |= {"price": price, "time_in_force": draw.choice(("gtc", "gtc", "ioc", "fok"))}
+        command["post_only"] = command["time_in_force"] == "gtc" and draw.random() < 0.15
+        if command["time_in_force"] == "gtc" and draw.random() < 0.2:
+            command["display_quantity"] = "1"
+    if command["type"] not in ("limit", "market"):
+        command |= {"trigger_price": str(draw.randint(94, 106)),
+                    "trigger_by": draw.choice(("mark", "last"))}
+    if command["type"] != "market" and draw.random() < 0.2:
+        command["oco"] = draw.randint(1, 2)
+    if command["type"] != "market" and draw.random() < 0.15:
+        command |= {"time_in_force": "gtd", "expire_ts": number + draw.randint(1, 40)}
+    for place, name in enumerate(("take_profit", "stop_loss")):
+        if not command["reduce_only"] and draw.random() < 0.2:
+            command[name] = {
+                "order_id": 1000 + 2 * number + place, "trigger_price": str(draw.randint(94, 106)),
+                "price": price if draw.random() < 0.3 else None}
+    return command
 
 
 def reflect(fields: Command) -> Command:
@@ -65,20 +89,24 @@ def reflect(fields: Command) -> Command:
     for name in ("side", "taker_side"):
         if name in fields:
             swapped[name] = {"buy": "sell", "sell": "buy"}[fields[name]]
-    for name in ("price", "mark_price"):
+    for name in ("price", "mark_price", "trigger_price", "reference_price"):
         if fields.get(name) is not None:
             swapped[name] = str(CENTRE - int(fields[name]))
+    for name in ("take_profit", "stop_loss"):
+        if fields.get(name) is not None:
+            swapped[name] = reflect(fields[name])
     return swapped
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_a_mirrored_market_trades_the_mirror_image(core_name: str, seed: int) -> None:
-    """Matching, self-trade prevention and reduce-only know no side; profits are mirrored too.
+    """Matching, triggers and whatever ties orders know no side; profits are mirrored too.
 
     Linear margins are not symmetric in the price, so no margin may bind here.
     """
     one, other = rich_market(core_name), rich_market(core_name)
-    about = ("trade", "order_accepted", "order_update", "order_canceled", "order_amended",
+    about = ("trade", "order_accepted", "order_terms", "order_update", "order_canceled",
+             "order_amended", "order_triggered", "order_expired", "protection_triggered",
              "rejected")
     for command in trading(seed):
         left = [event for event in one.exchange.apply(command) if event["event"] in about]
@@ -112,6 +140,8 @@ def test_one_order_or_many_small_ones(core_name: str, seed: int) -> None:
         fields = {"account": account, "symbol": "BTC", "side": side, "type": "limit",
                   "price": price}
         if draw.random() < 0.5:
+            if draw.random() < 0.3:
+                fields["display_quantity"] = str(draw.randint(1, quantity))
             for desk in (one, other):
                 desk.must("order", order_id=number, quantity=str(quantity), **fields)
             continue

@@ -117,6 +117,21 @@ def test_a_cascade_does_not_look_at_the_stops_that_still_wait() -> None:
     assert reducing < 8 * plain  # it was twenty times as long
 
 
+def test_an_iceberg_in_a_long_queue_costs_those_who_trade_ahead_of_it_nothing() -> None:
+    """A dry run that looks at a whole level because one order of it hides something."""
+    seconds = []
+    for shown in (None, "1"):
+        desk = rich("compiled")
+        for number in range(20_000):
+            place(desk.exchange, account=1, order_id=1 + number, side="sell", price="100")
+        desk.sell(3, 2, 100, order_id=1, display_quantity=shown)
+        start = time.perf_counter()
+        for number in range(500):
+            place(desk.exchange, account=9, order_id=1 + number, side="buy", type="market")
+        seconds.append(time.perf_counter() - start)
+    assert seconds[1] < 5 * seconds[0]
+
+
 # --- order ------------------------------------------------------------------------------
 
 

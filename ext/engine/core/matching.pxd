@@ -60,6 +60,8 @@ cdef class Matching(Ledger):
         self, int32_t taker, int64_t limit, int stp, terms_t *terms, list fills=*) except -1
     cdef int rehearse_level(self, int32_t level, trial_t *trial, list fills) except -1
     cdef int rehearse_icebergs(self, int32_t level, trial_t *trial, list fills) except -1
+    cdef int rehearse_part(
+        self, int32_t row, int64_t own, trial_t *trial, list turns, list fills) except -1
     cdef int64_t rehearse_maker(
         self, int32_t row, int64_t shown, int64_t left, trial_t *trial, list fills) except? -1
     cdef bint rehearse_own(self, int32_t row, int64_t left, trial_t *trial) except *

@@ -339,32 +339,40 @@ cdef class Matching(Ledger):
             row = self.orders[row].next
         return 0
 
-    # A level with icebergs: their parts come round in turn, as in the sweep itself.
+    # A level with icebergs: their parts come round in turn, as in the sweep itself. Only as
+    # much of the level is looked at as would trade.
     cdef int rehearse_icebergs(
         self, int32_t level, trial_t *trial, list fills
     ) except -1:
-        cdef book_t *book = &self.books[self.orders[trial.taker].symbol]
-        cdef int32_t row = book.levels[level].head
-        cdef int32_t group
-        cdef int64_t shown, left, fill, own
+        cdef int32_t row = self.books[self.orders[trial.taker].symbol].levels[level].head
+        cdef int64_t own
         cdef Py_ssize_t turn = 0
         cdef list turns = []
-        while row >= 0:
-            turns.append((row, 0))
+        while row >= 0 and trial.wanted > 0 and not trial.is_over:
+            self.rehearse_part(row, 0, trial, turns, fills)
             row = self.orders[row].next
         while turn < len(turns) and trial.wanted > 0 and not trial.is_over:
             row, own = turns[turn]
             turn += 1
-            group = self.group_of(row)
-            left = self.orders[row].leaves - (
-                self.linked.get(group, 0) if group >= 0 else own)
-            shown = self.display_of(row)
-            if own == 0:
-                shown = self.orders[row].leaves - self.orders[row].hidden
-            shown = min64(shown, left)
-            fill = self.rehearse_maker(row, shown, left, trial, fills)
-            if fill == shown and fill < left:
-                turns.append((row, own + fill))
+            self.rehearse_part(row, own, trial, turns, fills)
+        return 0
+
+    # One part of a maker of which `own` lots were traded before. With the part used up and
+    # more behind it, the maker gets another turn.
+    cdef int rehearse_part(
+        self, int32_t row, int64_t own, trial_t *trial, list turns, list fills
+    ) except -1:
+        cdef int32_t group = self.group_of(row)
+        cdef int64_t left = self.orders[row].leaves - (
+            self.linked.get(group, 0) if group >= 0 else own)
+        cdef int64_t shown = self.display_of(row)
+        cdef int64_t fill
+        if own == 0:
+            shown = self.orders[row].leaves - self.orders[row].hidden
+        shown = min64(shown, left)
+        fill = self.rehearse_maker(row, shown, left, trial, fills)
+        if fill == shown and fill < left:
+            turns.append((row, own + fill))
         return 0
 
     # A maker of which `shown` lots can be traded now and `left` in all: the lots traded.
