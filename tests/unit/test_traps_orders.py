@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from fractions import Fraction
@@ -18,6 +19,9 @@ from engine.messages import MONEY_MAX, EventKind
 SECONDS = {"compiled": 2.0, "reference": 30.0}
 #: Ten times the work may take so many times as long: quadratic work takes a hundred times.
 LINEAR = 45
+#: A debug build looks at everything after every command, which is quadratic by itself.
+IS_DEBUG = os.environ.get("ENGINE_DEBUG", "0") not in ("", "0")
+release_only = pytest.mark.skipif(IS_DEBUG, reason="times of a debug build mean nothing")
 LEVERAGE_100 = [{"min_notional": "0", "max_notional": None, "maintenance_margin_rate": "0",
                  "max_leverage": "100"}]
 
@@ -53,16 +57,18 @@ def sweep(desk: Desk, count: int) -> tuple[float, list[tuple[int, ...]]]:
 
 def test_one_order_takes_five_thousand_one_by_one(core_name: str) -> None:
     """A sweep that is cut short, merges makers, or takes them out of their order."""
+    count = 200 if IS_DEBUG else 5000
     desk = rich(core_name)
     first = desk.exchange.seq + 1
-    seconds, records = sweep(desk, 5000)
+    seconds, records = sweep(desk, count)
     trades = [record for record in records if record[0] == EventKind.TRADE]
-    assert [record[8] for record in trades] == list(range(first, first + 5000))
+    assert [record[8] for record in trades] == list(range(first, first + count))
     assert {record[7] for record in trades} == {1}
     assert desk.book() == ([], [])
     assert seconds < SECONDS[core_name]
 
 
+@release_only
 def test_ten_times_the_orders_take_ten_times_as_long() -> None:
     """A sweep that looks at the rest of the level for each order it takes."""
     desk = rich("compiled")
@@ -96,6 +102,7 @@ def test_a_cascade_of_stops_runs_to_its_end_in_order(core_name: str, stop: dict[
     """Stops set off by stops: recursion that ends in an error, or an order that is a matter of
     luck."""
     depth = 10_000 if core_name == "compiled" else 1000
+    depth = 200 if IS_DEBUG else depth
     desk = rich(core_name)
     seconds, records = cascade(desk, depth, **stop)
     order = [10**6 + away for away in range(1, depth + 1)]
@@ -109,6 +116,7 @@ def test_a_cascade_of_stops_runs_to_its_end_in_order(core_name: str, stop: dict[
     desk.exchange.check()
 
 
+@release_only
 def test_a_cascade_does_not_look_at_the_stops_that_still_wait() -> None:
     """Reduce-only orders that are all looked at again after every trade of their owner."""
     plain, reducing = (
@@ -117,6 +125,7 @@ def test_a_cascade_does_not_look_at_the_stops_that_still_wait() -> None:
     assert reducing < 8 * plain  # it was twenty times as long
 
 
+@release_only
 def test_an_iceberg_in_a_long_queue_costs_those_who_trade_ahead_of_it_nothing() -> None:
     """A dry run that looks at a whole level because one order of it hides something."""
     seconds = []
