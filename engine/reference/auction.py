@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from engine.messages import MONEY_MAX, NONE, CancelReason, EventKind, MarketKind, Side
+from engine.messages import NONE, CancelReason, EventKind, MarketKind, Side
 from engine.reference.liquidation import Liquidation
 from engine.reference.state import Instrument, Order
 
@@ -56,12 +56,10 @@ class Auction(Liquidation):
             bought -= bids.get(start - 1, 0)
             sold += asks.get(start, 0)
             price = max(start, min(end, reference))
-            lots, imbalance = min(bought, sold), bought - sold
-            rank = (-lots, abs(imbalance), abs(price - reference), price)
+            found = Equilibrium(price, min(bought, sold), bought - sold)
+            rank = (-found.lots, abs(found.imbalance), abs(price - reference), price)
             if best is None or rank < best[0]:
-                # Reduce-only orders may add up to anything; more than the range is not told.
-                best = rank, Equilibrium(
-                    price, min(MONEY_MAX, lots), max(-MONEY_MAX, min(MONEY_MAX, imbalance)))
+                best = rank, found
         assert best is not None
         return best[1]
 

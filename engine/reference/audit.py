@@ -24,6 +24,9 @@ class Audit(Digest):
             assert instrument.reserved_lots == sum(
                 order.leaves for side in Side for order in instrument.book.orders(side)
                 if not order.reduce_only)
+            assert instrument.reduce_only_lots == sum(
+                order.leaves for side in Side for order in instrument.book.orders(side)
+                if order.reduce_only)
             assert instrument.halt in ASLEEP or not instrument.book.is_crossed(), instrument.index
         for pool in self.all_pools():
             if self.positions_of(pool) and not pool.in_queue:

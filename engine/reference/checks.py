@@ -163,8 +163,12 @@ class OrderChecks(Auction):
         )
         price = max(instrument.mark, order.price * instrument.marks_per_tick)
         if order.reduce_only:
+            # Such orders are not limited by what there is to reduce, all together.
             self.require(
-                instrument.value(order.leaves, price) <= MONEY_MAX, RejectReason.OVERFLOW)
+                instrument.value(order.leaves, price) <= MONEY_MAX and (
+                    not order.may_rest
+                    or instrument.reduce_only_lots + order.leaves <= MONEY_MAX),
+                RejectReason.OVERFLOW)
         else:
             self.require(self.fits(instrument, order.leaves, price), RejectReason.OVERFLOW)
 

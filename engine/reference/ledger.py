@@ -151,6 +151,8 @@ class Ledger(Publishing):
         if not order.reduce_only:
             self.position_of(order).reserves[order.side].add(order.price, lots)
             self.instruments[order.symbol].reserved_lots += lots
+        else:
+            self.instruments[order.symbol].reduce_only_lots += lots
 
     @staticmethod
     def show_next_part(order: Order) -> None:

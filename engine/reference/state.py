@@ -95,6 +95,7 @@ class Instrument:
     halt: HaltMode = HaltMode.NONE
     book: Book = field(default_factory=Book)
     reserved_lots: int = 0  # open lots on the book but for reduce-only orders
+    reduce_only_lots: int = 0  # open lots on the book of reduce-only orders
     is_published: bool = False  # market data is on; no part of the state
     market_seq: int = 0  # market-data messages so far
     triggers: dict[TriggerBy, TriggerFile] = field(

@@ -299,23 +299,26 @@ def test_what_protection_counts_stays_in_range(core_name: str) -> None:
         desk.exchange.state_hash()  # all that is counted fits its place
 
 
-def test_an_auction_of_more_lots_than_fit_64_bits(core_name: str) -> None:
-    """Reduce-only orders add up to more than there is to reduce, and to more than 2^63."""
+def test_reduce_only_orders_of_more_lots_than_fit_64_bits(core_name: str) -> None:
+    """Together they may be more than there is to reduce; levels and auctions add them up."""
     desk = edge_of_the_range(core_name, "BTC")
     fund(desk, "BTC", account1=50, account2=50)
     lots = MONEY_MAX // 4
     desk.trade(1, 2, lots, 1)
     desk.must("halt", symbol="BTC", mode="auction")
-    for _ in range(9):
-        assert not only(desk.sell(1, lots, 2, reduce_only=True), "rejected")
+    reasons = [event.get("reason") for _ in range(9)
+               for event in desk.sell(1, lots, 2, reduce_only=True)[:1]]
+    assert reasons == [None] * 4 + ["overflow"] * 5
     desk.buy(2, 5, 3)
     told = desk.ask("auction", symbol="BTC")
     assert (told["indicative_price"], told["indicative_quantity"]) == ("2", "5")
-    assert told["imbalance"] == str(-MONEY_MAX)  # more is not told
+    assert told["imbalance"] == str(5 - 4 * lots)
     uncrossed = only(desk.must("resume", symbol="BTC"), "auction_uncrossed")
     assert [(event["quantity"], event["imbalance"]) for event in uncrossed] == [
-        ("5", str(-MONEY_MAX))]
+        ("5", str(5 - 4 * lots))]
     assert desk.quantity(1) == str(lots - 5)
+    # What does not rest does not count.
+    assert not only(desk.sell(1, lots, 1, reduce_only=True, time_in_force="ioc"), "rejected")
 
 
 def test_an_auction_of_more_money_than_fits_64_bits(core_name: str) -> None:

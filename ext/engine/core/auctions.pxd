@@ -3,7 +3,6 @@
 
 from libc.stdint cimport int32_t, int64_t
 
-from engine.core.levels cimport book_t
 from engine.core.orders cimport Orders
 
 # The price at which a crossed book trades most.
@@ -16,7 +15,6 @@ cdef class Auctions(Orders):
     cdef int do_halt(self, int64_t symbol, int mode) except -2
     cdef int64_t auction_reference(self, int32_t symbol) except? -1
     cdef bint find_equilibrium(self, int32_t symbol, equilibrium_t *best) except -1
-    cdef object level_lots(self, const book_t *book, int32_t level)
     cdef int uncross(self, int32_t symbol) except -1
     cdef int64_t trade_pair(self, int32_t bid, int32_t ask, int64_t price) except -1
     cdef int take_uncrossed(

@@ -5,8 +5,8 @@ from engine.core.fixed cimport max64, min64
 from engine.core.levels cimport book_t, level_t
 from engine.core.types cimport (
     ACCEPTED, CANCEL_REDUCE_ONLY, EVENT_AUCTION_UNCROSSED, EVENT_HALTED, EVENT_RESUMED,
-    FLAG_AUCTION, FLAG_REPEATED, HALT_AUCTION, HALT_NONE, MONEY_MAX, NONE,
-    REJECT_MALFORMED, REJECT_UNKNOWN_SYMBOL, SIDE_BUY, SIDE_SELL,
+    FLAG_AUCTION, FLAG_REPEATED, HALT_AUCTION, HALT_NONE, NONE, REJECT_MALFORMED,
+    REJECT_UNKNOWN_SYMBOL, SIDE_BUY, SIDE_SELL,
 )
 
 
@@ -50,7 +50,7 @@ cdef class Auctions(Orders):
     # The price that trades most; then least imbalance, nearest to the reference, lower.
     # False where the book is not crossed. Any tick may win: between two neighbouring
     # prices at which something changes only the tick nearest to the reference is looked
-    # at. O(orders at levels that cross), and the levels sorted.
+    # at. O(levels that cross, sorted).
     cdef bint find_equilibrium(self, int32_t symbol, equilibrium_t *best) except -1:
         cdef book_t *book = &self.books[symbol]
         cdef int32_t bid = book.sides[<int>SIDE_BUY].best
@@ -62,10 +62,10 @@ cdef class Auctions(Orders):
             return False
         highest, lowest = book.levels[bid].price, book.levels[ask].price
         while bid >= 0 and book.levels[bid].price >= lowest:
-            bids[book.levels[bid].price] = self.level_lots(book, bid)
+            bids[book.levels[bid].price] = book.levels[bid].quantity + book.levels[bid].hidden
             bid = book.levels[bid].worse
         while ask >= 0 and book.levels[ask].price <= highest:
-            asks[book.levels[ask].price] = self.level_lots(book, ask)
+            asks[book.levels[ask].price] = book.levels[ask].quantity + book.levels[ask].hidden
             ask = book.levels[ask].worse
         # Bids fall away just above their price, asks come in at theirs.
         starts = sorted({price + 1 for price in bids if price < highest} | set(asks))
@@ -82,23 +82,8 @@ cdef class Auctions(Orders):
             if found is None or rank < found[0]:
                 found = rank, bought - sold
         rank, imbalance = found
-        best.price, best.lots = rank[3], min(MONEY_MAX, -rank[0])
-        best.imbalance = max(-MONEY_MAX, min(MONEY_MAX, imbalance))
+        best.price, best.lots, best.imbalance = rank[3], -rank[0], imbalance
         return True
-
-    # All lots of a level, as a Python int: nothing bounds the sum of reduce-only orders, so
-    # it may not fit 64 bits (nor do the level's own totals then).
-    cdef object level_lots(self, const book_t *book, int32_t level):
-        cdef int32_t order = book.levels[level].head
-        cdef int64_t part = 0
-        lots = 0
-        while order >= 0:
-            if part > MONEY_MAX - self.orders[order].leaves:
-                lots += part
-                part = 0
-            part += self.orders[order].leaves
-            order = self.orders[order].next
-        return lots + part
 
     # Trade a crossed book at one price; again where reduce-only orders fell out.
     cdef int uncross(self, int32_t symbol) except -1:

@@ -309,7 +309,7 @@ cdef class Audit(Views):
         cdef int side
         cdef int32_t level, order, last
         cdef int64_t lots, hidden, count, long_lots
-        cdef int64_t resting = 0
+        cdef int64_t resting = 0, reduce_only = 0
         cdef int32_t best[2]
         for side in range(2):
             level = self.books[symbol].sides[side].best
@@ -322,7 +322,9 @@ cdef class Audit(Views):
                     lots += self.orders[order].leaves - self.orders[order].hidden
                     hidden += self.orders[order].hidden
                     count += 1
-                    if not self.orders[order].is_reduce_only:
+                    if self.orders[order].is_reduce_only:
+                        reduce_only += self.orders[order].leaves
+                    else:
                         resting += self.orders[order].leaves
                     self.require_row(
                         self.orders[order].level == level, "level of order row", order)
@@ -337,7 +339,8 @@ cdef class Audit(Views):
                 last = level
                 level = self.books[symbol].levels[level].worse
         self.require_row(
-            resting == self.instruments[symbol].resting_lots, "resting lots of", symbol)
+            resting == self.instruments[symbol].resting_lots
+            and reduce_only == self.instruments[symbol].reduce_only_lots, "resting lots of", symbol)
         self.require_row(
             best[0] < 0 or best[1] < 0 or self.is_asleep(symbol)
             or self.books[symbol].levels[best[0]].price < self.books[symbol].levels[best[1]].price,

@@ -28,7 +28,7 @@ cdef struct order_t:
 # What else its owner's side of the house knows of an order; same row number.
 cdef struct ticket_t:
     int64_t quantity             # lots, total
-    int64_t reserved             # lots that count in its owner's order margin
+    int64_t reserved             # lots that count in its owner's order margin, or reduce-only
     int64_t arrival              # number of its acceptance
     int32_t position             # position row of (account, symbol)
     int32_t own_prev, own_next   # neighbours among the owner's orders of this symbol

@@ -191,6 +191,10 @@ cdef class Entry(Liquidation):
                 return REJECT_OVERFLOW
             mark = max64(mark, order.price * instrument.marks_per_tick)
         if order.is_reduce_only:
+            # Such orders are not limited by what there is to reduce, all together.
+            if may_rest(ticket.kind, ticket.time_in_force) and (
+                    order.leaves > MONEY_MAX - instrument.reduce_only_lots):
+                return REJECT_OVERFLOW
             if mul(order.leaves, mark) > wide(MONEY_MAX):
                 return REJECT_OVERFLOW
             if mul_wide(mul(order.leaves, mark), instrument.unit_value) > wide(MONEY_MAX):

@@ -52,6 +52,7 @@ cdef struct instrument_t:
     house_t fund, external
     int64_t long_lots            # open interest: sum of all long positions, house included
     int64_t resting_lots         # of orders in the book that are not reduce-only
+    int64_t reduce_only_lots     # of those that are
     int32_t *holders             # position rows with a position open, in no order
     int32_t holder_count, holder_capacity
 

@@ -66,7 +66,11 @@ cdef class Matching(Ledger):
         cdef position_t *position = &self.positions[ticket.position]
         cdef int64_t change = lots - ticket.reserved
         cdef int64_t worth
-        if row.is_reduce_only or change == 0:
+        if change == 0:
+            return 0
+        if row.is_reduce_only:  # it reserves nothing, and is only counted
+            self.instruments[row.symbol].reduce_only_lots += change
+            ticket.reserved = lots
             return 0
         worth = self.value_at_tick(row.symbol, change, row.price)
         position.side_value[row.side] += worth
@@ -490,7 +494,8 @@ cdef class Matching(Ledger):
         row.loss_lots[side] = row.loss_value[side] = 0
         while order >= 0:
             reserved = self.tickets[order].reserved
-            if reserved and self.orders[order].side == side:
+            if reserved and self.orders[order].side == side and (
+                    not self.orders[order].is_reduce_only):
                 price = self.orders[order].price
                 extreme = max64(extreme, price) if side == SIDE_BUY else min64(extreme, price)
                 if self.is_losing(row.symbol, side, price):
