@@ -6,6 +6,7 @@ inside it. A further way is a function from `Prepared` to `Sent` and a line in `
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -151,7 +152,7 @@ def _exchange_calls(commands: Ints) -> list[Call]:
 # --- what is called -------------------------------------------------------------------
 
 
-class Host:
+class Host(ABC):
     """Something that takes calls.
 
     Parameters
@@ -173,24 +174,25 @@ class Host:
     run: Callable[[Ints], int]
     fetch: Callable[[], bytes]
 
+    @abstractmethod
     def __init__(self, prepared: Prepared) -> None:
-        raise NotImplementedError
+        """Fill the book."""
 
+    @abstractmethod
     def calls(self, prepared: Prepared) -> list[Call]:
         """What to send."""
-        raise NotImplementedError
 
+    @abstractmethod
     def rows(self, prepared: Prepared) -> Ints:
         """What to send packed."""
-        raise NotImplementedError
 
+    @abstractmethod
     def take(self, fetched: list[bytes]) -> None:
         """Keep what was fetched, for `sent`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def sent(self, ns: int) -> Sent:
         """Everything that came of it."""
-        raise NotImplementedError
 
 
 class BookHost(Host):

@@ -6,6 +6,7 @@ be copied or translated. Prices and quantities stay the decimal strings that cam
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
@@ -68,7 +69,7 @@ class _Side:
         return iter(reversed(values) if self._is_bid else values)
 
 
-class _Follower:
+class _Follower(ABC):
     """The sequence of one symbol."""
 
     channel = ""
@@ -100,8 +101,27 @@ class _Follower:
         self._load_sides(snapshot)
         self.is_synced = True
 
+    @property
+    def bids(self) -> list[list[Any]]:
+        """Levels, best first.
+
+        L2: ``[price, quantity, orders]``; L3: ``[price, [[ref, quantity], ...]]``, orders in their
+        turn. Prices and quantities are decimal text.
+        """
+        return self._rows("buy")
+
+    @property
+    def asks(self) -> list[list[Any]]:
+        """Levels, best first, as `bids`."""
+        return self._rows("sell")
+
+    @abstractmethod
     def _load_sides(self, snapshot: Message) -> None:
-        raise NotImplementedError
+        """Take over a snapshot's levels; the sides are empty."""
+
+    @abstractmethod
+    def _rows(self, side: str) -> list[list[Any]]:
+        """Levels of a side, best first."""
 
     def _is_new(self, first: int, last: int) -> bool:
         """Whether a message that covers these sequences is to be applied."""
@@ -162,16 +182,6 @@ class L2Book(_Follower):
         if snapshot is not None:
             self.load(snapshot)
 
-    @property
-    def bids(self) -> list[list[Any]]:
-        """Levels as ``[price, quantity, orders]``, best first."""
-        return self._rows("buy")
-
-    @property
-    def asks(self) -> list[list[Any]]:
-        """Levels as ``[price, quantity, orders]``, best first."""
-        return self._rows("sell")
-
     def apply(self, message: Message) -> bool:
         """Apply one message.
 
@@ -231,16 +241,6 @@ class L3Book(_Follower):
         self._orders: dict[int, tuple[str, str]] = {}  # ref -> side, price
         if snapshot is not None:
             self.load(snapshot)
-
-    @property
-    def bids(self) -> list[list[Any]]:
-        """Levels as ``[price, [[ref, quantity], ...]]``, best first, orders in their turn."""
-        return self._rows("buy")
-
-    @property
-    def asks(self) -> list[list[Any]]:
-        """Levels as ``[price, [[ref, quantity], ...]]``, best first, orders in their turn."""
-        return self._rows("sell")
 
     def apply(self, message: Message) -> bool:
         """Apply one message; results and errors as of `L2Book.apply`.

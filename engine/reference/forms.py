@@ -16,7 +16,7 @@ from engine.messages import (
     TimeInForce,
     TriggerBy,
 )
-from engine.reference.state import MARKET_TYPES, Attached, Order, Rejected
+from engine.reference.state import Attached, Order, OrderKind, Rejected
 
 #: An attached order as it comes: (order_id, trigger_price, trigger_by, price).
 AttachedRow = tuple[int, int, int, int]
@@ -33,7 +33,7 @@ def is_positive(value: int) -> bool:
 
 
 @dataclass
-class OrderForm:
+class OrderForm(OrderKind):
     """An order as it was sent, in plain ints."""
 
     account: int
@@ -56,18 +56,6 @@ class OrderForm:
     oco: int
     take_profit: AttachedRow | None
     stop_loss: AttachedRow | None
-
-    @property
-    def is_market(self) -> bool:
-        return self.type in MARKET_TYPES
-
-    @property
-    def is_conditional(self) -> bool:
-        return self.type not in (OrderType.LIMIT, OrderType.MARKET)
-
-    @property
-    def may_rest(self) -> bool:
-        return not self.is_market and self.time_in_force in (TimeInForce.GTC, TimeInForce.GTD)
 
     @property
     def attached(self) -> list[AttachedRow]:

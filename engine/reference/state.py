@@ -130,8 +130,27 @@ class Attached(NamedTuple):
     price: int  # ticks, NONE: a market order
 
 
+class OrderKind:
+    """What follows from an order's type and time in force, asked for or taken."""
+
+    type: int
+    time_in_force: int
+
+    @property
+    def is_market(self) -> bool:
+        return self.type in MARKET_TYPES
+
+    @property
+    def is_conditional(self) -> bool:
+        return self.type not in (OrderType.LIMIT, OrderType.MARKET)
+
+    @property
+    def may_rest(self) -> bool:
+        return not self.is_market and self.time_in_force in (TimeInForce.GTC, TimeInForce.GTD)
+
+
 @dataclass(eq=False)
-class Order:
+class Order(OrderKind):
     account: int
     symbol: int
     order_id: int
@@ -173,18 +192,6 @@ class Order:
     @property
     def hidden(self) -> int:
         return self.leaves - self.displayed if self.stage is Stage.RESTING else 0
-
-    @property
-    def is_market(self) -> bool:
-        return self.type in MARKET_TYPES
-
-    @property
-    def is_conditional(self) -> bool:
-        return self.type not in (OrderType.LIMIT, OrderType.MARKET)
-
-    @property
-    def may_rest(self) -> bool:
-        return not self.is_market and self.time_in_force in (TimeInForce.GTC, TimeInForce.GTD)
 
     @property
     def is_waiting(self) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+from abc import ABC, abstractmethod
 from typing import Any
 
 Command = dict[str, Any]
 
 
-class SpecialOrders:
+class SpecialOrders(ABC):
     """Makers of such commands; what they draw from is the universe's."""
 
     random: random.Random
@@ -18,23 +19,29 @@ class SpecialOrders:
     ts: int
     next_id: int
 
+    @abstractmethod
     def make_order(self) -> Command:
-        raise NotImplementedError
+        """A plain order."""
 
+    @abstractmethod
     def account(self) -> int:
-        raise NotImplementedError
+        """Somebody's number."""
 
+    @abstractmethod
     def symbol(self) -> str:
-        raise NotImplementedError
+        """A symbol, seldom an unknown one."""
 
+    @abstractmethod
     def price(self, symbol: str, spread: int = 6) -> str:
-        raise NotImplementedError
+        """A price near the mark, seldom a senseless one."""
 
+    @abstractmethod
     def quantity(self, symbol: str, most: int = 5) -> str:
-        raise NotImplementedError
+        """A small quantity, seldom a senseless one."""
 
+    @abstractmethod
     def is_rare(self, chance: float) -> bool:
-        raise NotImplementedError
+        """True with this chance."""
 
     def trigger(self, symbol: str) -> str:
         """A price near the mark, sometimes between ticks."""
