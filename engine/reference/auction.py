@@ -88,6 +88,8 @@ class Auction(Liquidation):
     def trade_pair(self, instrument: Instrument, bid: Order, ask: Order, price: int) -> int:
         """Let a bid and an ask trade, or cancel one that may not; return the lots traded."""
         lots = min(bid.leaves, ask.leaves)
+        if self.would_reduce_nothing(bid, ask):
+            lots = 0
         for order in (bid, ask):
             if order.reduce_only:
                 lots = min(lots, self.reducible_by(order))

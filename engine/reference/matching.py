@@ -44,6 +44,12 @@ class Matching(Protected):
                 if self.prevent_self_trade(taker, maker):
                     continue
                 break
+            if not liquidation and self.would_reduce_nothing(taker, maker):
+                if taker.reduce_only:
+                    self.cancel_order(taker, CancelReason.REDUCE_ONLY)
+                    break
+                self.cancel_order(maker, CancelReason.REDUCE_ONLY)
+                continue
             lots = min(taker.leaves, maker.displayed)
             if taker.reduce_only and not liquidation:
                 lots = min(lots, self.reducible_by(taker))
@@ -56,6 +62,15 @@ class Matching(Protected):
 
     def reducible_by(self, order: Order) -> int:
         return reducible(self.position_of(order).quantity, order.side)
+
+    @staticmethod
+    def would_reduce_nothing(one: Order, other: Order) -> bool:
+        """Whether two orders on one position meet, one of them reduce-only.
+
+        Their trade would leave the position as it is, and the reduce-only order with as
+        much to do as before: it is cancelled instead.
+        """
+        return one.account == other.account and (one.reduce_only or other.reduce_only)
 
     # --- self-trade prevention --------------------------------------------------------
 

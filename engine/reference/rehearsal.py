@@ -55,7 +55,7 @@ class Rehearsals(Matching):
         Own orders are stepped over under `cancel_maker`, taken off the quantity under
         `decrement`, end the sweep under `cancel_taker` and `cancel_both`, and count like
         any other under `none`, unless `skip_own` has those of the same account stepped
-        over. Reduce-only makers count for what their positions, as they would be by then,
+        over, or one of the two is reduce-only. Reduce-only makers count for what their positions, as they would be by then,
         let them trade; members of a group for what its fills have left of them. `fills`
         gets the trades one by one.
         """
@@ -63,7 +63,6 @@ class Rehearsals(Matching):
         if instrument.halt is HaltMode.AUCTION:
             return 0, 0, 0
         course = Course(taker.leaves)
-        course.held[taker.account] = self.position_of(taker).quantity
         for price, makers in instrument.book.level_orders(opposite(taker.side)):
             if course.wanted == 0 or not within_limit(taker.side, price, limit):
                 break
@@ -81,6 +80,10 @@ class Rehearsals(Matching):
         while queue and course.wanted:
             maker, shown = queue.popleft()
             left = course.left(maker)
+            if taker.stp is StpMode.NONE and self.would_reduce_nothing(taker, maker):
+                if taker.reduce_only:  # cancelled there
+                    course.wanted = 0
+                continue
             if skip_own and maker.account == taker.account:
                 continue
             if taker.stp is not StpMode.NONE and self.is_one_owner(taker, maker):
@@ -114,7 +117,6 @@ class Rehearsals(Matching):
         self, instrument: Instrument, taker: Order, course: Course, maker: Order, lots: int
     ) -> None:
         course.held[maker.account] += signed(maker.side, lots)
-        course.held[taker.account] += signed(taker.side, lots)
         value = instrument.value_at_tick(lots, maker.price)
         worse = value - instrument.value(lots, instrument.mark)
         course.fills.append((maker, lots))

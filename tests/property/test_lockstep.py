@@ -398,5 +398,6 @@ def test_cores_agree_on_whatever_is_thought_of() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)  # ten to fifteen minutes on a free core
 def test_cores_agree_on_whatever_is_thought_of_for_long() -> None:
     run(2000, 80, derandomize=False)

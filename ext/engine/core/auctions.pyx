@@ -124,6 +124,8 @@ cdef class Auctions(Orders):
         cdef int i
         cdef bint is_moved = self.books[symbol].last_price != price
         pair[0], pair[1] = bid, ask
+        if self.would_reduce_nothing(bid, ask):
+            lots = 0
         for i in range(2):
             if self.orders[pair[i]].is_reduce_only:
                 lots = min64(lots, self.reducible(pair[i]))

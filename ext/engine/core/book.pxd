@@ -93,3 +93,9 @@ cdef class Desk:
     cdef int on_execution(
         self, int32_t row, int64_t before, int64_t after, int64_t lots, int64_t price,
         int detail) except -1
+
+    # Whether two orders on one position meet, one of them reduce-only: their trade would
+    # leave the position as it is, and the reduce-only order with as much to do as before.
+    cdef inline bint would_reduce_nothing(self, int32_t one, int32_t other) noexcept:
+        return (self.orders[one].is_reduce_only or self.orders[other].is_reduce_only) and (
+            self.tickets[one].position == self.tickets[other].position)

@@ -163,6 +163,13 @@ cdef class Desk:
                 if self.prevent_self_trade(taker, maker):
                     return 1
                 continue
+            if self.would_reduce_nothing(taker, maker) and not self.tickets[taker].is_liquidation:
+                if self.orders[taker].is_reduce_only:
+                    self.on_cancel(taker, CANCEL_REDUCE_ONLY)
+                    return 1
+                self.unrest(maker)
+                self.on_cancel(maker, CANCEL_REDUCE_ONLY)
+                continue
             if self.orders[maker].is_reduce_only:
                 lots = min64(lots, self.reducible(maker))
                 if lots == 0:

@@ -297,9 +297,10 @@ cdef class Matching(Ledger):
 
     # What a sweep of this order would do now; nothing changes. Own orders are stepped over
     # under cancel_maker, taken off the quantity under decrement, end the sweep under
-    # cancel_taker and cancel_both, and count like any other under none. Reduce-only makers
-    # count for what their positions, as they would be by then, let them trade; members of a
-    # group for what the group's fills would leave of them. `fills` gets (maker row, lots).
+    # cancel_taker and cancel_both, and count like any other under none, unless one of the
+    # two is reduce-only. Reduce-only makers count for what their positions, as they would be
+    # by then, let them trade; members of a group for what the group's fills would leave of
+    # them. `fills` gets (maker row, lots).
     cdef int rehearse(
         self, int32_t taker, int64_t limit, int stp, terms_t *terms, list fills=None
     ) except -1:
@@ -391,6 +392,9 @@ cdef class Matching(Ledger):
         cdef i128 worth, over
         if left <= 0 or (trial.stp != STP_NONE and self.rehearse_own(row, left, trial)):
             return 0
+        if self.would_reduce_nothing(trial.taker, row):
+            trial.is_over = self.orders[trial.taker].is_reduce_only  # cancelled there
+            return 0
         if self.positions[self.tickets[row].position].reduce_only_count:
             fill = self.rehearse_reduce_only(row, fill, trial)
         if fill == 0:
@@ -420,7 +424,10 @@ cdef class Matching(Ledger):
         cdef int32_t own = self.orders[trial.taker].account
         cdef int64_t lots
         if trial.stp == STP_OWN_ACCOUNT:
-            return self.orders[row].account == own
+            if self.orders[row].account != own:
+                return False
+            trial.is_over = self.orders[trial.taker].is_reduce_only
+            return True
         if not self.is_same_owner(own, self.orders[row].account):
             return False
         if trial.stp == STP_CANCEL_TAKER or trial.stp == STP_CANCEL_BOTH:
@@ -441,8 +448,6 @@ cdef class Matching(Ledger):
         cdef int64_t change = self.held.get(position, 0)
         cdef int64_t quantity = self.positions[position].quantity + change
         cdef int sign = 1 if maker.side == SIDE_BUY else -1
-        if maker.account == self.orders[trial.taker].account:
-            quantity -= sign * trial.lots  # what the taker's own side has traded until here
         if maker.is_reduce_only:
             fill = min64(fill, max64(0, -sign * quantity))
         self.held[position] = change + sign * fill
