@@ -55,9 +55,9 @@ class Rehearsals(Matching):
         Own orders are stepped over under `cancel_maker`, taken off the quantity under
         `decrement`, end the sweep under `cancel_taker` and `cancel_both`, and count like
         any other under `none`, unless `skip_own` has those of the same account stepped
-        over, or one of the two is reduce-only. Reduce-only makers count for what their positions, as they would be by then,
-        let them trade; members of a group for what its fills have left of them. `fills`
-        gets the trades one by one.
+        over, or one of the two is reduce-only. Reduce-only makers count for what their
+        positions, as they would be by then, let them trade; members of a group for what its
+        fills have left of them. `fills` gets the trades one by one.
         """
         instrument = self.instruments[taker.symbol]
         if instrument.halt is HaltMode.AUCTION:
