@@ -80,6 +80,12 @@ def _rows(required: bool = True) -> Field:
         and all(isinstance(row, Mapping) for row in value), "a list of objects", required)
 
 
+def _decimals(*, required: bool = True) -> Field:
+    return Field(
+        lambda value: isinstance(value, (list, tuple)) and all(map(is_decimal, value)),
+        "a list of decimal strings (never floats)", required)
+
+
 def _object() -> Field:
     return Field(
         lambda value: value is None or isinstance(value, Mapping), "an object or null", False)
@@ -143,6 +149,8 @@ COMMANDS: dict[str, dict[str, Field]] = {
         "account": _int(), "position_mode": _choice("one_way", "hedge", required=False),
         "margin_mode": _members(MarginMode, required=False),
         "stp_group": _or_null(_int(required=False)),
+        "margin_call_levels": _or_null(_decimals(required=False)),
+        "margin_call_hysteresis": _or_null(_decimal(required=False)),
     },
     "deposit": {"account": _int(), "asset": _name(), "amount": _decimal()},
     "withdraw": {"account": _int(), "asset": _name(), "amount": _decimal()},
@@ -199,6 +207,10 @@ COMMANDS: dict[str, dict[str, Field]] = {
         "account": _int(), "symbol": _name(), "window": _or_null(_int(required=False)),
         "quantity": _or_null(_decimal(required=False)),
         "count": _or_null(_int(required=False)), "freeze": _or_null(_int(required=False)),
+    },
+    "margin_call_levels": {
+        "account": _int(), "levels": _decimals(),
+        "hysteresis": _or_null(_decimal(required=False)),
     },
 }
 

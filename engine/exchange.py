@@ -382,7 +382,15 @@ class Exchange:
             return
         mode = MarginMode[line.get("margin_mode", "cross").upper()]
         group = line.get("stp_group")
-        self.core.open_account(account, int(mode), ts, NONE if group is None else group)
+        levels = line.get("margin_call_levels")
+        self.core.open_account(
+            account, int(mode), ts, NONE if group is None else group,
+            None if levels is None else _levels(levels),
+            _rate_or_none(line.get("margin_call_hysteresis")))
+
+    def _do_margin_call_levels(self, line: Mapping[str, Any], ts: int) -> None:
+        self.core.set_margin_call_levels(
+            line["account"], _levels(line["levels"]), _rate_or_none(line.get("hysteresis")), ts)
 
     def _amount(self, asset: str, amount: DecimalLike) -> int:
         """Minor units of an amount; of an unknown asset only the sign is of interest."""
@@ -592,6 +600,14 @@ class Exchange:
 
 def _int_or_none(value: int | None) -> int:
     return NONE if value is None else value
+
+
+def _rate_or_none(value: DecimalLike | None) -> int:
+    return NONE if value is None else RATE.units(value)
+
+
+def _levels(values: Iterable[DecimalLike]) -> list[int]:
+    return [RATE.units(value) for value in values]
 
 
 def _trigger_by(name: str | None) -> int:

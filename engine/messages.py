@@ -127,6 +127,7 @@ class Command(IntEnum):
     TIME = 22
     CANCEL_ALL_AFTER = 23
     PROTECTION = 24
+    MARGIN_CALL_LEVELS = 25
 
 
 class RejectReason(IntEnum):
@@ -236,6 +237,7 @@ class EventKind(IntEnum):
     PROTECTION_SET = 31
     PROTECTION_TRIGGERED = 32
     AUCTION_UNCROSSED = 33
+    MARGIN_CALL_LEVELS_SET = 34
 
 
 class MarketKind(IntEnum):
@@ -314,9 +316,12 @@ EVENT_LAYOUTS: dict[EventKind, tuple[tuple[str, str], ...]] = {
         ("account", "int"), ("symbol", "symbol"), ("amount", "money"), ("rate", "rate"),
         ("mark_price", "mark"),
     ),
+    # What would end the call: a deposit, or closing so much of one position at mark.
     EventKind.MARGIN_CALL: (
         ("account", "int"), ("asset", "asset"), ("symbol", "symbol"), ("level", "rate"),
         ("equity", "amount"), ("maintenance_margin", "amount"),
+        ("collateral_needed", "amount"), ("symbol_to_close", "symbol"),
+        ("quantity_to_close", "lots"),
     ),
     EventKind.MARGIN_CALL_CLEARED: (
         ("account", "int"), ("asset", "asset"), ("symbol", "symbol"), ("level", "rate"),
@@ -387,6 +392,10 @@ EVENT_LAYOUTS: dict[EventKind, tuple[tuple[str, str], ...]] = {
     ),
     EventKind.AUCTION_UNCROSSED: (
         ("symbol", "symbol"), ("price", "price"), ("quantity", "lots"), ("imbalance", "lots"),
+    ),
+    EventKind.MARGIN_CALL_LEVELS_SET: (
+        ("account", "int"), ("level_1", "rate"), ("level_2", "rate"), ("level_3", "rate"),
+        ("level_4", "rate"), ("hysteresis", "rate"),
     ),
 }
 

@@ -62,8 +62,10 @@ def render_event(record: tuple[int, ...], directory: Directory) -> dict[str, Any
     if kind is EventKind.REJECTED:
         _render_rejection(event, payload, instrument, asset, directory)
     else:
+        to_close = _at(directory.instruments_by_index, payload.get("symbol_to_close", NONE))
         for name, unit in EVENT_LAYOUTS[kind]:
-            event[name] = render_value(payload[name], unit, instrument, asset)
+            named = to_close if name.endswith("_to_close") else instrument
+            event[name] = render_value(payload[name], unit, named, asset)
         _add_derived(kind, event, payload, instrument, directory)
     event["cause"] = record[3]
     return event
@@ -131,6 +133,9 @@ def _add_derived(
     if kind is EventKind.POSITION and instrument is not None:
         event["entry_price"] = entry_price(
             instrument, payload["quantity"], payload["entry_value"])
+    if kind is EventKind.MARGIN_CALL_LEVELS_SET:
+        levels = [event.pop(f"level_{number}") for number in range(1, 5)]
+        event["levels"] = [level for level in levels if level is not None]
     if "order_id" in payload:
         client_id = directory.client_order_id(
             payload["account"], payload["order_id"], event["seq"])

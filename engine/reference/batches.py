@@ -15,13 +15,13 @@ from engine.messages import (
     Command,
     RejectReason,
 )
-from engine.reference.core import Commands
+from engine.reference.settings import Settings
 from engine.reference.state import Rejected
 
 Row = dict[str, int]
 
 
-class ReferenceCore(Commands):
+class ReferenceCore(Settings):
     """The whole engine behind the seam, in plain Python.
 
     Every command takes ints (`engine.messages` has the sentinels), advances `seq` by

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 from engine.messages import (
     MONEY_MAX,
@@ -27,8 +28,11 @@ from engine.reference.margin import Schedule, ceil_div
 from engine.reference.sides import signed
 from engine.reference.state import (
     ASLEEP,
+    CALL_LEVELS_MAX,
+    DEFAULT_CALL_LEVELS,
     Account,
     Asset,
+    CallLevels,
     Instrument,
     Position,
     Protection,
@@ -120,16 +124,37 @@ class Commands(Timers, Audit):
         self.execute(Command.TIERS, ts, run, symbol=symbol)
 
     def open_account(
-        self, account: int, margin_mode: int, ts: int = NONE, stp_group: int = NONE
+        self, account: int, margin_mode: int, ts: int = NONE, stp_group: int = NONE,
+        levels: list[int] | None = None, hysteresis: int = NONE,
     ) -> None:
         def run() -> None:
             self.require(
                 account > 0 and (stp_group == NONE or stp_group > 0), RejectReason.MALFORMED)
+            call_levels = self.check_call_levels(levels, hysteresis)
             self.require(account not in self.accounts, RejectReason.ALREADY_EXISTS)
-            self.accounts[account] = Account(account, MarginMode(margin_mode), stp_group)
+            self.accounts[account] = Account(
+                account, MarginMode(margin_mode), stp_group, call_levels=call_levels)
             self.emit(EventKind.ACCOUNT_OPENED, account, margin_mode, stp_group)
+            if levels is not None or hysteresis != NONE:
+                self.emit_call_levels(account, call_levels)
 
         self.execute(Command.ACCOUNT, ts, run, account)
+
+    def check_call_levels(self, levels: list[int] | None, hysteresis: int) -> CallLevels:
+        """Margin-call levels as asked for (None, NONE: the default), if they make sense."""
+        default = DEFAULT_CALL_LEVELS
+        chosen = default.levels if levels is None else tuple(levels)
+        width = default.hysteresis if hysteresis == NONE else hysteresis
+        self.require(
+            len(chosen) <= CALL_LEVELS_MAX and width >= 0
+            and all(0 < level < RATE_SCALE for level in chosen)
+            and all(low < high for low, high in pairwise(chosen))
+            and all(width < level for level in chosen), RejectReason.MALFORMED)
+        return CallLevels(chosen, width if chosen else 0)
+
+    def emit_call_levels(self, account: int, chosen: CallLevels) -> None:
+        padded = [*chosen.levels, *[NONE] * CALL_LEVELS_MAX][:CALL_LEVELS_MAX]
+        self.emit(EventKind.MARGIN_CALL_LEVELS_SET, account, *padded, chosen.hysteresis)
 
     # --- money ------------------------------------------------------------------------
 

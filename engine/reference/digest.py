@@ -5,8 +5,19 @@ from __future__ import annotations
 import hashlib
 
 from engine.messages import NONE, Side
-from engine.reference.state import Account, Instrument, Order, Pool, Protection, Stage
+from engine.reference.state import (
+    DEFAULT_CALL_LEVELS,
+    Account,
+    Instrument,
+    Order,
+    Pool,
+    Protection,
+    Stage,
+)
 from engine.reference.views import Views
+
+#: What stands before settings that are digested only where they are not the default.
+TAG_CALL_LEVELS = -1
 
 
 class Digest(Views):
@@ -57,6 +68,9 @@ class Digest(Views):
 
     def digest_account(self, account: Account, out: list[int]) -> None:
         out += [account.id, account.margin_mode, account.stp_group, account.dead_man_due]
+        if account.call_levels != DEFAULT_CALL_LEVELS:
+            levels, hysteresis = account.call_levels
+            out += [TAG_CALL_LEVELS, len(levels), *levels, hysteresis]
         for asset in sorted(account.wallets):
             pool = account.wallets[asset]
             if pool.balance or pool.call_level or pool.in_queue:

@@ -24,12 +24,10 @@ from engine.reference.margin import (
     floor_div,
     urgency,
 )
-from engine.reference.rehearsal import Rehearsals
+from engine.reference.margin_calls import MarginCalls
 from engine.reference.sides import signed
 from engine.reference.state import (
     EXIT_BUFFER,
-    MARGIN_CALL_HYSTERESIS,
-    MARGIN_CALL_LEVELS,
     NO_LIQUIDATION,
     RETRIES_PER_COMMAND,
     Instrument,
@@ -49,12 +47,7 @@ def is_healthy(equity: int, maintenance: int) -> bool:
     return maintenance * RATE_SCALE < (RATE_SCALE - EXIT_BUFFER) * equity
 
 
-def level_reached(equity: int, maintenance: int, level: int) -> bool:
-    """Whether margin_ratio >= level (1e-8 units)."""
-    return equity <= 0 or maintenance * RATE_SCALE >= level * equity
-
-
-class Liquidation(Rehearsals):
+class Liquidation(MarginCalls):
     """Matching with the risk rules on top: what happens to pools that have lost their margin."""
 
     def work_off_queue(self) -> None:
@@ -104,15 +97,7 @@ class Liquidation(Rehearsals):
                 break
 
     def evaluate(self, pool: Pool, equity: int, maintenance: int) -> None:
-        level = pool.call_level
-        while level < len(MARGIN_CALL_LEVELS) and level_reached(
-            equity, maintenance, MARGIN_CALL_LEVELS[level]
-        ):
-            level += 1
-        while level > 0 and not level_reached(
-            equity, maintenance, MARGIN_CALL_LEVELS[level - 1] - MARGIN_CALL_HYSTERESIS
-        ):
-            level -= 1
+        level = self.level_of(pool, equity, maintenance)
         self.set_call_level(pool, level, equity, maintenance)
         if is_due(equity, maintenance):
             pool.in_queue = True
@@ -122,17 +107,6 @@ class Liquidation(Rehearsals):
                 maintenance,
             )
             self.cancel_pool_orders(pool)
-
-    def set_call_level(self, pool: Pool, level: int, equity: int, maintenance: int) -> None:
-        """Move to a margin-call level, one event for each level passed."""
-        while pool.call_level != level:
-            is_up = pool.call_level < level
-            passed = pool.call_level if is_up else pool.call_level - 1
-            pool.call_level += 1 if is_up else -1
-            self.emit(
-                EventKind.MARGIN_CALL if is_up else EventKind.MARGIN_CALL_CLEARED, pool.account,
-                pool.asset, pool.symbol, MARGIN_CALL_LEVELS[passed], equity, maintenance,
-            )
 
     def cancel_pool_orders(self, pool: Pool) -> None:
         """Cancel the orders of a pool, and for a wallet those that would draw on it."""

@@ -22,9 +22,8 @@ from engine.reference.margin import Schedule
 from engine.reference.reserve import Reserve
 from engine.reference.trigger_file import TriggerFile
 
-#: Margin-call levels (margin_ratio, 1e-8 units) and the hysteresis under which they clear.
-MARGIN_CALL_LEVELS = (80_000_000,)
-MARGIN_CALL_HYSTERESIS = 5_000_000
+#: How many margin-call levels an account may have.
+CALL_LEVELS_MAX = 4
 #: A pool leaves liquidation when margin_ratio is under 1 by this much (1e-8 units).
 EXIT_BUFFER = 0
 #: How many waiting pools an ordinary command looks at again, those that waited longest first.
@@ -42,6 +41,17 @@ MARKET_TYPES = (
 ASLEEP = (HaltMode.CANCEL_ONLY, HaltMode.ALL, HaltMode.AUCTION)
 #: Halts under which nothing is liquidated.
 NO_LIQUIDATION = (HaltMode.NO_LIQUIDATION, HaltMode.ALL, HaltMode.AUCTION)
+
+
+class CallLevels(NamedTuple):
+    """At which margin ratios (1e-8 units) an account is called, and under which it is over."""
+
+    levels: tuple[int, ...] = (80_000_000,)  # ascending
+    hysteresis: int = 5_000_000  # a call is over under its level less this
+
+
+#: Of an account that never set any.
+DEFAULT_CALL_LEVELS = CallLevels()
 
 
 class Rejected(Exception):
@@ -285,6 +295,7 @@ class Account:
     margin_mode: MarginMode
     stp_group: int = NONE
     dead_man_due: int = NONE  # when all its orders are cancelled
+    call_levels: CallLevels = DEFAULT_CALL_LEVELS
     wallets: dict[int, Pool] = field(default_factory=dict)  # by asset
     positions: dict[int, Position] = field(default_factory=dict)  # by symbol
     orders: dict[int, Order] = field(default_factory=dict)  # live, of all symbols

@@ -18,6 +18,7 @@ DERIVED = {
     EventKind.REJECTED: ["cmd", "reason", "detail", "account", "order_id", "symbol"],
     EventKind.POSITION: [
         "account", "symbol", "quantity", "entry_value", "isolated_margin", "entry_price"],
+    EventKind.MARGIN_CALL_LEVELS_SET: ["account", "hysteresis", "levels"],
 }
 
 

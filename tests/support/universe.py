@@ -10,6 +10,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
+from support.margin_settings import MarginSettings
 from support.special_orders import SpecialOrders
 
 Command = dict[str, Any]
@@ -40,7 +41,7 @@ def tier_rows(schedule: tuple[tuple[str | None, str, str], ...]) -> list[Command
     return rows
 
 
-class Universe(SpecialOrders):
+class Universe(SpecialOrders, MarginSettings):
     """One market's terms, and a source of commands that fit it (more or less).
 
     Parameters
@@ -88,7 +89,7 @@ class Universe(SpecialOrders):
                        "margin_mode": pick(("cross", "cross", "isolated"))}
             if self.random.random() < 0.3:
                 opening["stp_group"] = pick((1, 2))
-            yield opening
+            yield opening | self.account_settings(account)
             for asset in self.assets:
                 amount = wealth if account in TRADERS else pick((2000, 100000))
                 yield {"cmd": "deposit", "account": account, "asset": asset,

@@ -41,7 +41,7 @@ CIMPORTS = {
 for _upper in (
     "forms", "ledger", "matching", "linked", "conditional", "protection", "triggers", "risk",
     "deleveraging", "liquidation", "entry", "timers", "orders", "auctions", "views", "audit",
-    "publishing", "commands", "exchange",
+    "publishing", "commands", "settings", "exchange",
 ):
     CIMPORTS[_upper] = " ".join(
         name for name in CIMPORTS if name not in ("resting", "solo", "orderbook")

@@ -46,6 +46,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "time": {},
     "cancel_all_after": {"account": 1, "timeout": 0},
     "protection": {"account": 1, "symbol": "BTC"},
+    "margin_call_levels": {"account": 1, "levels": ["0.8"]},
 }
 
 
@@ -101,6 +102,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "a string of 1 to 36": ("", "x" * 37, 5, True, []),
     "true or false": ("true", 1, 0, []),
     "one of": ("BUY", "Buy", " buy", "", "gtx", 0, 1, True, []),
+    "a list of decimal strings": ("0.8", {}, 1, [0.5], ["a"], [None], [["1"]]),
     "a list of objects": ({}, "[]", 1, [1], [[]], [None]),
     "an object": ([], "{}", 1, True, [{}]),
     "a profile's name": (1, [], True),

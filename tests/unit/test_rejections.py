@@ -160,6 +160,10 @@ REFUSALS: dict[str, list[tuple[str, dict[str, Any]]]] = {
                    ("unknown_account", BTC | {"account": 8, "window": 1, "count": 1}),
                    ("off_lot", BTC | {"window": 1, "quantity": "0.5"}),
                    ("overflow", BTC | {"window": 1, "quantity": "9" * 30})],
+    "margin_call_levels": [("malformed", {"account": 1, "levels": ["0.5", "0.5"]}),
+                           ("malformed", {"account": 1, "levels": ["0.5", "1"]}),
+                           ("malformed", {"account": 1, "levels": ["0.5"], "hysteresis": "0.5"}),
+                           ("unknown_account", {"account": 8, "levels": []})],
 }
 
 

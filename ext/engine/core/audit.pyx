@@ -10,6 +10,7 @@ from engine.core.ledger cimport asset_t, instrument_t, pool_t, position_t
 from engine.core.levels cimport book_t
 from engine.core.linked cimport bracket_t, group_t, special_t
 from engine.core.protection cimport protection_t
+from engine.core.risk cimport call_set_t
 from engine.core.tables cimport table_get
 from engine.core.types cimport (
     BY_INDEX, MODE_ISOLATED, MONEY_MAX, NIL, NONE, SIDE_SELL, TYPE_TRAILING_STOP_MARKET,
@@ -17,6 +18,10 @@ from engine.core.types cimport (
 from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memset
+
+# What stands before settings that are digested only where they are not the default.
+cdef enum:
+    TAG_CALL_LEVELS = -1
 
 
 cdef class Words:
@@ -370,7 +375,7 @@ cdef int check_pool(Audit core, int32_t pool) except -1:
             equity > maintenance,
             f"missed breach: pool row {pool}, equity {equity}, maintenance {maintenance}")
         core.require_row(
-            core.level_of(&core.pools[pool], equity, maintenance)
+            core.level_of(pool, equity, maintenance)
             == core.pools[pool].call_level, "missed margin call: pool row", pool)
     while row >= 0:
         mark = core.instruments[core.positions[row].symbol].mark
@@ -451,6 +456,8 @@ cdef int digest_account(Audit core, int32_t account, Words words) except -1:
     words.put(core.accounts[account].margin_mode)
     words.put(core.accounts[account].stp_group)
     words.put(core.accounts[account].dead_man)
+    if core.accounts[account].call_set:
+        digest_call_set(&core.call_sets[core.accounts[account].call_set], words)
     while pool >= 0:
         if (core.pools[pool].balance or core.pools[pool].call_level
                 or core.pools[pool].in_queue):
@@ -482,6 +489,15 @@ cdef int digest_account(Audit core, int32_t account, Words words) except -1:
             digest_order(core, order, words)
             order = core.tickets[order].own_next
     return 0
+
+
+cdef int digest_call_set(const call_set_t *calls, Words words) except -1:
+    cdef int i
+    words.put(TAG_CALL_LEVELS)
+    words.put(calls.count)
+    for i in range(calls.count):
+        words.put(calls.levels[i])
+    return words.put(calls.hysteresis)
 
 
 cdef int digest_protection(Audit core, const position_t *position, Words words) except -1:

@@ -10,6 +10,7 @@ from engine.core.fixed cimport (
 )
 from engine.core.forms cimport request_t
 from engine.core.ledger cimport asset_t, instrument_t, position_t
+from engine.core.risk cimport CALL_LEVELS_MAX, call_set_t
 from engine.core.tiers cimport schedule_load, schedule_t, tier_index
 from engine.core.types cimport (
     ACCEPTED, BY_INDEX, BY_MARK, CMD_ACCOUNT, CMD_AMEND, CMD_ASSET, CMD_CANCEL, CMD_CANCEL_ALL,
@@ -17,8 +18,9 @@ from engine.core.types cimport (
     CMD_INSURANCE, CMD_ISOLATED_MARGIN, CMD_LEVERAGE, CMD_MARGIN_MODE, CMD_MARK, CMD_MARKS,
     CMD_ORDER, CMD_PROTECTION, CMD_RESUME, CMD_TIERS, CMD_TIME, CMD_WITHDRAW, EVENT_ACCOUNT_OPENED,
     EVENT_ASSET_ADDED, EVENT_FUNDING_PAYMENT, EVENT_INSTRUMENT_ADDED, EVENT_LEVERAGE_CHANGED,
-    EVENT_MARGIN_MODE_CHANGED, EVENT_MARK, EVENT_TIERS_CHANGED, HALT_NONE, INSURANCE_COMMAND,
-    INSURANCE_FUNDING, MODE_ISOLATED, MONEY_MAX, NIL, NONE, OFF_GRID, RATE_SCALE,
+    EVENT_MARGIN_CALL_LEVELS_SET, EVENT_MARGIN_MODE_CHANGED, EVENT_MARK, EVENT_TIERS_CHANGED,
+    HALT_NONE, INSURANCE_COMMAND, INSURANCE_FUNDING, MODE_ISOLATED, MONEY_MAX, NIL, NONE,
+    OFF_GRID, RATE_SCALE,
     REJECT_ACCOUNT_LIQUIDATING, REJECT_ALREADY_EXISTS, REJECT_INSUFFICIENT_BALANCE,
     REJECT_INSUFFICIENT_MARGIN, REJECT_LEVERAGE, REJECT_MALFORMED, REJECT_NO_MARK_PRICE,
     REJECT_NO_POSITION, REJECT_OFF_LOT, REJECT_OFF_TICK, REJECT_OVERFLOW, REJECT_POSITION_OPEN,
@@ -124,31 +126,66 @@ cdef class Commands(Publishing):
         return ACCEPTED
 
     def open_account(
-        self, int64_t account, int margin_mode, int64_t ts=NONE, int64_t stp_group=NONE
+        self, int64_t account, int margin_mode, int64_t ts=NONE, int64_t stp_group=NONE,
+        list levels=None, int64_t hysteresis=NONE,
     ):
         """Open an account; `margin_mode` is the default of its symbols."""
         self.end(
             CMD_ACCOUNT,
-            self.do_open_account(account, margin_mode, stp_group)
+            self.do_open_account(account, margin_mode, stp_group, levels, hysteresis)
             if self.begin(ts) else REJECT_MALFORMED,
             account, NONE, NONE, NONE)
 
     cdef int do_open_account(
-        self, int64_t account, int margin_mode, int64_t stp_group
+        self, int64_t account, int margin_mode, int64_t stp_group, list levels,
+        int64_t hysteresis
     ) except -2:
+        cdef int32_t call_set
+        cdef tuple calls
         cdef int64_t *out
         if account <= 0 or not 0 <= margin_mode <= MODE_ISOLATED:
             return REJECT_MALFORMED
         if stp_group <= 0 and stp_group != NONE:
             return REJECT_MALFORMED
+        calls = self.chosen_calls(levels, hysteresis)
+        if calls is None:
+            return REJECT_MALFORMED
         if self.find_account(account) >= 0:
             return REJECT_ALREADY_EXISTS
-        self.new_account(account, margin_mode, stp_group)
+        call_set = self.call_set_row(calls)
+        self.accounts[self.new_account(account, margin_mode, stp_group)].call_set = call_set
         out = self.emit(EVENT_ACCOUNT_OPENED)
         out[0] = account
         out[1] = margin_mode
         out[2] = stp_group
+        if levels is not None or hysteresis != NONE:
+            self.emit_call_set(account, call_set)
         return ACCEPTED
+
+    # The margin-call levels that were asked for (None, NONE: the default), as (hysteresis,
+    # levels ...), or nothing where they make no sense.
+    cdef tuple chosen_calls(self, list levels, int64_t hysteresis):
+        cdef tuple default = next(iter(self.call_set_rows))
+        cdef tuple chosen = default[1:] if levels is None else tuple(levels)
+        cdef int64_t width = default[0] if hysteresis == NONE else hysteresis
+        cdef int64_t before = 0, level
+        if len(chosen) > CALL_LEVELS_MAX or width < 0:
+            return None
+        for level in chosen:
+            if level <= before or level >= RATE_SCALE or width >= level:
+                return None
+            before = level
+        return (width if chosen else 0, *chosen)
+
+    cdef int emit_call_set(self, int64_t account, int32_t call_set) except -1:
+        cdef const call_set_t *row = &self.call_sets[call_set]
+        cdef int64_t *out = self.emit(EVENT_MARGIN_CALL_LEVELS_SET)
+        cdef int i
+        out[0] = account
+        for i in range(CALL_LEVELS_MAX):
+            out[1 + i] = row.levels[i] if i < row.count else NONE
+        out[1 + CALL_LEVELS_MAX] = row.hysteresis
+        return 0
 
     # --- money ------------------------------------------------------------------------
 

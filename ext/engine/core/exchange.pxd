@@ -2,9 +2,9 @@
 
 from libc.stdint cimport int64_t
 
-from engine.core.commands cimport Commands
+from engine.core.settings cimport Settings
 
-cdef class ExchangeCore(Commands):
+cdef class ExchangeCore(Settings):
     cdef void fetch_account(self, const int64_t *row) noexcept
     cdef void fetch_order(self, const int64_t *row) noexcept
     cdef void fetch_rows(self, const int64_t *row) noexcept

@@ -4,12 +4,12 @@ cimport cython
 
 from engine.messages import COMMAND_COLUMNS, SPECIAL_COLUMNS
 
-from engine.core.commands cimport Commands
 from engine.core.forms cimport request_t
+from engine.core.settings cimport Settings
 from engine.core.tables cimport table_get, table_home, table_t
 from engine.core.types cimport (
     ACCEPTED, CMD_AMEND, CMD_CANCEL, CMD_CANCEL_ALL, CMD_CANCEL_ALL_AFTER, CMD_DEPOSIT,
-    CMD_LEVERAGE, CMD_MARK, CMD_ORDER, CMD_PROTECTION, CMD_TIME, CMD_WITHDRAW, NONE,
+    CMD_LEVERAGE, CMD_MARGIN_CALL_LEVELS, CMD_MARK, CMD_ORDER, CMD_TIME, CMD_WITHDRAW, NONE,
     REJECT_MALFORMED, REJECT_UNSUPPORTED,
 )
 from libc.stdint cimport int32_t, int64_t
@@ -41,7 +41,7 @@ cdef inline const void *table_slot(const table_t *table, int32_t scope, int64_t 
     return &table.slots[table_home(table, scope, key)]
 
 
-cdef class ExchangeCore(Commands):
+cdef class ExchangeCore(Settings):
     """The whole engine behind the seam, compiled.
 
     Every command takes ints (`engine.messages` has the sentinels), advances `seq` by one
@@ -252,5 +252,5 @@ cdef class ExchangeCore(Commands):
                 CMD_TIME, ACCEPTED if is_timely else REJECT_MALFORMED, NONE, NONE, NONE, NONE)
         # Known commands that do not come packed, and codes of none.
         return self.end(
-            op if 0 <= op <= CMD_PROTECTION else NONE,
+            op if 0 <= op <= CMD_MARGIN_CALL_LEVELS else NONE,
             REJECT_UNSUPPORTED if is_timely else REJECT_MALFORMED, NONE, NONE, NONE, NONE)

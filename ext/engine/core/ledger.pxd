@@ -62,6 +62,7 @@ cdef struct account_t:
     int64_t dead_man             # time at which its orders are cancelled, NONE: never
     int32_t first_wallet         # pool rows, by asset
     int32_t first_position       # position rows, by symbol
+    int32_t call_set             # its row of margin-call levels; 0: the default
     uint8_t margin_mode          # default of its positions
 
 cdef struct pool_t:

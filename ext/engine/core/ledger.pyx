@@ -105,6 +105,7 @@ cdef class Ledger(Desk):
         self.accounts[row].stp_group = stp_group
         self.accounts[row].dead_man = NONE
         self.accounts[row].first_wallet = self.accounts[row].first_position = NIL
+        self.accounts[row].call_set = 0
         self.accounts[row].margin_mode = margin_mode
         self.account_count += 1
         return row

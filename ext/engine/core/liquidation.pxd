@@ -42,6 +42,8 @@ cdef class Liquidation(Deleveraging):
     cdef int requeue(self, int32_t pool) except -1
     cdef int evaluate(self, const measured_t *row) except -1
     cdef int set_call_level(self, const measured_t *row, int level) except -1
+    cdef int64_t *emit_call(self, int kind, const measured_t *row, int64_t level) except NULL
+    cdef int replace_call_levels(self, int32_t account, int32_t call_set) except -1
     cdef int enqueue(self, const measured_t *row) except -1
     cdef int finish(self, int32_t pool, int outcome, const measured_t *row) except -1
     cdef int cancel_pool_orders(self, int32_t pool) except -1

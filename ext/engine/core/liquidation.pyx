@@ -13,6 +13,7 @@ from engine.core.fixed cimport (
 )
 from engine.core.ledger cimport instrument_t, pool_t
 from engine.core.memory cimport larger
+from engine.core.risk cimport call_set_t, remedy_t
 from engine.core.tiers cimport maintenance_margin, tier_index, tier_t
 from engine.core.types cimport (
     CANCEL_LIQUIDATION, EVENT_LIQUIDATION_FINISHED, EVENT_LIQUIDATION_STARTED,
@@ -207,27 +208,70 @@ cdef class Liquidation(Deleveraging):
     @cython.final
     cdef int evaluate(self, const measured_t *row) except -1:
         self.set_call_level(
-            row, self.level_of(&self.pools[row.pool], row.equity, row.maintenance))
+            row, self.level_of(row.pool, row.equity, row.maintenance))
         if row.equity <= row.maintenance:
             self.enqueue(row)
         return 0
 
     # Move to a margin-call level, one event for each level passed.
-    @cython.final
     cdef int set_call_level(self, const measured_t *row, int level) except -1:
         cdef pool_t *pool = &self.pools[row.pool]
-        cdef bint is_up
+        cdef const call_set_t *calls
+        cdef remedy_t remedy
         cdef int64_t *out
-        while pool.call_level != level:
-            is_up = pool.call_level < level
-            out = self.emit(EVENT_MARGIN_CALL if is_up else EVENT_MARGIN_CALL_CLEARED)
-            out[0] = row.account
-            out[1] = row.asset
-            out[2] = row.symbol if row.symbol >= 0 else NONE
-            out[3] = self.call_level_rate(pool.call_level if is_up else pool.call_level - 1)
-            out[4] = row.equity
-            out[5] = row.maintenance
-            pool.call_level += 1 if is_up else -1
+        if pool.call_level == level:
+            return 0
+        calls = self.call_set_of(row.pool)
+        while pool.call_level < level:
+            self.find_remedy(
+                row.pool, row.equity, row.maintenance,
+                calls.levels[pool.call_level] - calls.hysteresis, &remedy)
+            out = self.emit_call(EVENT_MARGIN_CALL, row, calls.levels[pool.call_level])
+            out[6] = remedy.collateral
+            out[7] = remedy.symbol
+            out[8] = remedy.lots
+            pool.call_level += 1
+        while pool.call_level > level:
+            pool.call_level -= 1
+            self.emit_call(EVENT_MARGIN_CALL_CLEARED, row, calls.levels[pool.call_level])
+        return 0
+
+    cdef int64_t *emit_call(self, int kind, const measured_t *row, int64_t level) except NULL:
+        cdef int64_t *out = self.emit(kind)
+        out[0] = row.account
+        out[1] = row.asset
+        out[2] = row.symbol if row.symbol >= 0 else NONE
+        out[3] = level
+        out[4] = row.equity
+        out[5] = row.maintenance
+        return out
+
+    # End the calls by an account's old levels, then call by the new ones. Wallets by asset,
+    # then isolated positions by symbol.
+    cdef int replace_call_levels(self, int32_t account, int32_t call_set) except -1:
+        cdef int32_t pool = self.accounts[account].first_wallet
+        cdef int32_t row = self.accounts[account].first_position
+        cdef measured_t measured
+        cdef list pools = []
+        if self.accounts[account].call_set == call_set:
+            return 0
+        while pool >= 0:
+            pools.append(pool)
+            pool = self.pools[pool].next_in_account
+        while row >= 0:
+            if self.positions[row].isolated >= 0:
+                pools.append(self.positions[row].isolated)
+            row = self.positions[row].next_in_account
+        for pool in pools:
+            measured = self.measured(pool)
+            self.set_call_level(&measured, 0)
+        self.accounts[account].call_set = call_set
+        for pool in pools:
+            if self.pools[pool].first_open >= 0:
+                measured = self.measured(pool)
+                self.set_call_level(&measured, self.level_of(
+                    pool, measured.equity, measured.maintenance))
+                self.note_pending(pool)
         return 0
 
     # Breach: into the queue, orders cancelled, triggers withdrawn.

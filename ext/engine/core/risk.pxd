@@ -23,12 +23,30 @@ cdef struct bound_t:
     i128 limit                   # in minor units x rate units
     int32_t sense                # +1: at least the limit, -1: at most
 
+cdef enum:
+    CALL_LEVELS_MAX = 4
+
+# Margin-call levels (margin ratios, ascending); a call is over under its level less the
+# hysteresis. Sets are kept once and shared by all accounts that have the same.
+cdef struct call_set_t:
+    int64_t levels[CALL_LEVELS_MAX]
+    int64_t hysteresis
+    int32_t count
+
+# What would end a margin call; NONE where nothing of the kind would.
+cdef struct remedy_t:
+    int64_t collateral           # minor units to add
+    int64_t symbol
+    int64_t lots                 # of the symbol, to close at mark
+
 cdef class Risk(Protection):
     cdef trigger_side_t *trigger_sides       # two a symbol: falling, rising
     cdef int32_t trigger_symbols
     cdef int32_t *crossed
     cdef int32_t crossed_count, crossed_capacity
     cdef public int64_t evaluation_count     # pools measured, ever: what the index saved
+    cdef call_set_t *call_sets               # the default first
+    cdef dict call_set_rows                  # (hysteresis, levels ...) -> row
 
     cdef int add_triggers(self) except -1
     cdef int collect_crossed(self, int32_t symbol) except -1
@@ -43,6 +61,11 @@ cdef class Risk(Protection):
     cdef int64_t walk(
         self, position_t *position, const bound_t *bound, int step
     ) except? -1
-    cdef int64_t call_level_rate(self, int level) noexcept
-    cdef int level_of(self, pool_t *pool, int64_t equity, int64_t maintenance) noexcept
+    cdef int32_t call_set_row(self, tuple key) except -1
+    cdef const call_set_t *call_set_of(self, int32_t pool) noexcept
+    cdef int level_of(self, int32_t pool, int64_t equity, int64_t maintenance) noexcept
+    cdef int find_remedy(
+        self, int32_t pool, int64_t equity, int64_t maintenance, int64_t target,
+        remedy_t *remedy) except -1
+    cdef int64_t lots_within(self, int32_t position, i128 allowed) except? -1
     cdef bint level_reached(self, int64_t equity, int64_t maintenance, int64_t level) noexcept

@@ -13,20 +13,22 @@ from engine.core.tiers cimport maintenance_margin, schedule_t, tier_index
 from engine.core.triggers cimport (
     trigger_crossed, trigger_free, trigger_init, trigger_insert, trigger_remove,
 )
-from engine.core.types cimport MONEY_MAX, RATE_SCALE
+from engine.core.types cimport MONEY_MAX, NONE, RATE_SCALE
 
-# Margin-call levels (margin_ratio, ascending) and the hysteresis under which they clear.
-cdef enum:
-    LEVELS = 1
-cdef int64_t[LEVELS] CALL_LEVELS
-CALL_LEVELS[0] = 80_000_000
-cdef int64_t CALL_HYSTERESIS = 5_000_000
+
+cdef inline i128 smaller(i128 a, i128 b) noexcept nogil:
+    return a if a < b else b
 
 
 cdef class Risk(Protection):
     """The ledger and matching, with the trigger index kept in step."""
 
+    def __cinit__(self):
+        self.call_set_rows = {}
+        self.call_set_row((5_000_000, 80_000_000))
+
     def __dealloc__(self):
+        free(self.call_sets)
         cdef int32_t i
         for i in range(2 * self.trigger_symbols):
             trigger_free(&self.trigger_sides[i])
@@ -64,32 +66,106 @@ cdef class Risk(Protection):
 
     # --- margin-call levels -----------------------------------------------------------
 
-    # Margin ratio of a margin-call level, counted from 0.
-    cdef int64_t call_level_rate(self, int level) noexcept:
-        return CALL_LEVELS[level]
+    # The row of a set of levels (hysteresis, then levels), made when first asked for.
+    cdef int32_t call_set_row(self, tuple key) except -1:
+        cdef int32_t row = <int32_t>len(self.call_set_rows)
+        cdef int i
+        cdef call_set_t *sets
+        if key in self.call_set_rows:
+            return self.call_set_rows[key]
+        sets = <call_set_t *>realloc(self.call_sets, (row + 1) * sizeof(call_set_t))
+        if sets == NULL:
+            raise MemoryError("margin-call levels")
+        self.call_sets = sets
+        sets[row].hysteresis = key[0]
+        sets[row].count = <int32_t>len(key) - 1
+        for i in range(sets[row].count):
+            sets[row].levels[i] = key[1 + i]
+        self.call_set_rows[key] = row
+        return row
+
+    cdef const call_set_t *call_set_of(self, int32_t pool) noexcept:
+        return &self.call_sets[self.accounts[self.pools[pool].account].call_set]
 
     # Whether margin_ratio >= level; spent equity counts as beyond every level.
     @cython.final
     cdef bint level_reached(self, int64_t equity, int64_t maintenance, int64_t level) noexcept:
         return equity <= 0 or mul(maintenance, RATE_SCALE) >= mul(level, equity)
 
-    # The margin-call level that a pool belongs on now, with hysteresis on the way down.
-    cdef int level_of(self, pool_t *pool, int64_t equity, int64_t maintenance) noexcept:
-        cdef int level = pool.call_level
-        while level < LEVELS and self.level_reached(equity, maintenance, CALL_LEVELS[level]):
+    # How many levels count as reached now: those of before, with hysteresis, and new ones.
+    cdef int level_of(self, int32_t pool, int64_t equity, int64_t maintenance) noexcept:
+        cdef const call_set_t *calls = self.call_set_of(pool)
+        cdef int level = self.pools[pool].call_level
+        while level < calls.count and self.level_reached(equity, maintenance, calls.levels[level]):
             level += 1
         while level > 0 and not self.level_reached(
-            equity, maintenance, CALL_LEVELS[level - 1] - CALL_HYSTERESIS
+            equity, maintenance, calls.levels[level - 1] - calls.hysteresis
         ):
             level -= 1
         return level
+
+    # The least deposit, and the least close at mark of the position with the largest
+    # maintenance margin, that bring margin_ratio under a target. Of an isolated position only
+    # the whole: a part would take its margin along.
+    cdef int find_remedy(
+        self, int32_t pool, int64_t equity, int64_t maintenance, int64_t target,
+        remedy_t *remedy
+    ) except -1:
+        cdef i128 enough = sub(add(floor_div(mul(maintenance, RATE_SCALE), wide(target)), wide(1)),
+                               wide(equity))
+        cdef int32_t row = self.pools[pool].first_open
+        cdef int32_t chosen = row
+        cdef int64_t most = -1, margin, held
+        cdef i128 allowed
+        remedy.collateral = NONE if enough > wide(MONEY_MAX) else narrow(enough)
+        while row >= 0:
+            margin = self.maintenance(row)
+            if margin > most:
+                most, chosen = margin, row
+            row = self.positions[row].next_open
+        held = abs64(self.positions[chosen].quantity)
+        remedy.symbol = self.positions[chosen].symbol
+        remedy.lots = held
+        if self.pools[pool].symbol >= 0:
+            return 0
+        # What the position may ask for: the most that keeps the ratio under the target.
+        allowed = sub(floor_div(sub(mul(target, equity), wide(1)), wide(RATE_SCALE)),
+                      wide(maintenance - most))
+        if equity > 0 and allowed >= wide(0):
+            remedy.lots = held - min64(held, self.lots_within(chosen, allowed))
+        elif self.positions[self.pools[pool].first_open].next_open >= 0:
+            remedy.lots = NONE  # else it is the only position, and without it there is no call
+        return 0
+
+    # Most lots of a position's symbol whose maintenance margin at mark is within a limit.
+    cdef int64_t lots_within(self, int32_t position, i128 allowed) except? -1:
+        cdef instrument_t *instrument = &self.instruments[self.positions[position].symbol]
+        cdef schedule_t *schedule = &instrument.schedule
+        cdef i128 limit = mul_wide(allowed, RATE_SCALE)
+        cdef i128 bound
+        cdef int64_t notional = 0
+        cdef int k
+        for k in range(schedule.count):
+            bound = wide(MONEY_MAX)
+            if k < schedule.count - 1:
+                bound = wide(schedule.tiers[k].max_notional)
+            if schedule.tiers[k].rate > 0:
+                bound = smaller(bound, floor_div(
+                    add(limit, schedule.tiers[k].deduction), wide(schedule.tiers[k].rate)))
+            if bound <= wide(schedule.tiers[k].min_notional):
+                break
+            notional = narrow(bound)
+            if k == schedule.count - 1 or notional < schedule.tiers[k].max_notional:
+                break
+        return narrow(floor_div(wide(notional), mul(instrument.mark, instrument.unit_value)))
 
     # --- filing -----------------------------------------------------------------------
 
     # File triggers for all positions of a pool, given its measure at the current marks.
     cdef int file_pool(self, int32_t pool, int64_t equity, int64_t maintenance) except -1:
         cdef pool_t *owner = &self.pools[pool]
-        cdef bint is_calling = owner.call_level < LEVELS
+        cdef const call_set_t *calls = self.call_set_of(pool)
+        cdef bint is_calling = owner.call_level < calls.count
         cdef bint may_clear = owner.call_level > 0
         cdef bound_t down, up
         cdef i128 slack, clear_slack = wide(0), share, contribution
@@ -106,13 +182,13 @@ cdef class Risk(Protection):
             parts = self.split(pool, &shift)
         down.sense, up.sense = 1, -1
         if is_calling:
-            down.weight = CALL_LEVELS[owner.call_level]
+            down.weight = calls.levels[owner.call_level]
             slack = sub(sub(mul(down.weight, equity), mul(RATE_SCALE, maintenance)), wide(1))
         else:
             down.weight = RATE_SCALE
             slack = sub(sub(wide(equity), wide(maintenance)), wide(1))
         if may_clear:
-            up.weight = CALL_LEVELS[owner.call_level - 1] - CALL_HYSTERESIS
+            up.weight = calls.levels[owner.call_level - 1] - calls.hysteresis
             clear_slack = sub(mul(RATE_SCALE, maintenance), mul(up.weight, equity))
         row = owner.first_open
         while row >= 0:

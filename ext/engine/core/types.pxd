@@ -108,6 +108,7 @@ cdef enum Command:
     CMD_TIME = 22
     CMD_CANCEL_ALL_AFTER = 23
     CMD_PROTECTION = 24
+    CMD_MARGIN_CALL_LEVELS = 25
 
 cdef enum RejectReason:
     ACCEPTED = -1
@@ -210,6 +211,7 @@ cdef enum EventKind:
     EVENT_PROTECTION_SET = 31
     EVENT_PROTECTION_TRIGGERED = 32
     EVENT_AUCTION_UNCROSSED = 33
+    EVENT_MARGIN_CALL_LEVELS_SET = 34
 
 cdef enum MarketKind:
     MARKET_RESET = 0

@@ -1,0 +1,9 @@
+# Commands that set how an account is margined and warned. As in `commands`, each `do_` method
+# returns ACCEPTED or the reason of the refusal.
+
+from libc.stdint cimport int64_t
+
+from engine.core.commands cimport Commands
+
+cdef class Settings(Commands):
+    cdef int do_set_call_levels(self, int64_t account, list levels, int64_t hysteresis) except -2
