@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engine.messages import COMMAND_COLUMNS, NONE, SPECIAL_COLUMNS
+from engine.messages import COMMAND_COLUMNS, NONE, SPECIAL_COLUMNS, Command, MarginMode, Side
 
 Packed = npt.NDArray[Any]
+Ids = npt.NDArray[np.int64]
+Column = int | Ids
 
 #: One packed command; every field an int64.
 COMMAND_DTYPE = np.dtype([(name, np.int64) for name in COMMAND_COLUMNS])
@@ -40,6 +42,62 @@ def empty_commands(count: int) -> Packed:
 def empty_specials(count: int) -> Packed:
     """Return an array of special terms in which everything is absent."""
     return np.full(count, NONE, np.int64).repeat(len(SPECIAL_COLUMNS)).view(SPECIAL_DTYPE)
+
+
+def _commands(command: Command, count: int, **columns: Column) -> Packed:
+    rows = empty_commands(count)
+    rows["cmd"] = command
+    for name, column in columns.items():
+        rows[name] = column
+    return rows
+
+
+def account_commands(
+    accounts: Ids, margin_mode: Column = MarginMode.CROSS, stp_group: Column = NONE
+) -> Packed:
+    """Return packed `account` commands, one for each id.
+
+    Examples
+    --------
+    >>> account_commands(np.arange(1, 4))["account"].tolist()
+    [1, 2, 3]
+    """
+    return _commands(
+        Command.ACCOUNT, len(accounts), account=accounts, type=margin_mode, order_id=stp_group)
+
+
+def deposit_commands(accounts: Ids, asset: Column, amounts: Column) -> Packed:
+    """Return packed `deposit` commands; `amounts` in minor units of the asset (an index)."""
+    return _commands(
+        Command.DEPOSIT, len(accounts), account=accounts, symbol=asset, quantity=amounts)
+
+
+def leverage_commands(accounts: Ids, symbols: Column, leverages: Column) -> Packed:
+    """Return packed `leverage` commands; `leverages` in 1e-8 units."""
+    return _commands(
+        Command.LEVERAGE, len(accounts), account=accounts, symbol=symbols, quantity=leverages)
+
+
+def fill_commands(
+    accounts: Ids, symbols: Column, quantities: Ids, values: Ids, fees: Column = 0
+) -> Packed:
+    """Return packed `fill` commands.
+
+    Parameters
+    ----------
+    accounts : array of int64
+    symbols : int or array of int64
+        Indices.
+    quantities : array of int64, lots
+        Positive to buy, negative to sell.
+    values : array of int64, minor units
+        What all the lots cost; the sign does not matter.
+    fees : int or array of int64, minor units
+    """
+    return _commands(
+        Command.FILL, len(accounts), account=accounts, symbol=symbols,
+        side=np.where(quantities > 0, Side.BUY, Side.SELL), quantity=np.abs(quantities),
+        price=np.abs(values), order_id=fees)
 
 
 def as_rows(array: Packed, dtype: np.dtype[Any], name: str) -> npt.NDArray[np.int64]:

@@ -9,7 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
 
 from engine.batches import COMMAND_DTYPE, SPECIAL_DTYPE, Packed, as_rows, empty_specials
 from engine.commands import check_shape
@@ -227,7 +230,78 @@ class Exchange:
                 else:
                     del self._client_ids[key]
 
+    def discard_events(self) -> int:
+        """Forget the events since the last `drain` or `apply`, unread (for loading in bulk).
+
+        Returns
+        -------
+        int
+            How many.
+        """
+        if self._client_ids:
+            return len(self.drain_records())
+        count = len(self._undrained) + int(self.core.discard())
+        self._undrained = []
+        self._details.clear()
+        return count
+
+    def reserve(self, accounts: int, positions: int) -> None:
+        """Make room for so many more accounts and positions; a hint that changes nothing.
+
+        Raises
+        ------
+        ValueError
+            A number below zero, or beyond 2^30.
+        """
+        self.core.reserve(accounts, positions)
+
     # --- reads ------------------------------------------------------------------------
+
+    def accounts_array(self) -> npt.NDArray[np.void]:
+        """Return the figures of all cross pools as one structured array.
+
+        Returns
+        -------
+        array, fields as `engine.messages.ACCOUNT_FIELDS`
+            One row for each account and settle asset in use, by account, then asset. The
+            figures of the `account` query, in minor units; `margin_ratio` in 1e-8 units,
+            `RATIO_WORST` where the query says null; `asset` an index into `assets`.
+
+        Notes
+        -----
+        At the current marks, exact. Complexity: O(accounts + positions), nothing is made in
+        Python for each.
+        """
+        return cast(npt.NDArray[np.void], self.core.accounts_array())
+
+    def positions_array(
+        self, symbol: str | None = None, *, with_prices: bool = True
+    ) -> npt.NDArray[np.void]:
+        """Return all open positions, or those of one symbol, as one structured array.
+
+        Parameters
+        ----------
+        symbol : str, optional
+        with_prices : bool, default True
+            Without them `liquidation_price` and `bankruptcy_price` stay 0, and it is faster.
+
+        Returns
+        -------
+        array, fields as `engine.messages.POSITION_FIELDS`
+            By account, then symbol. The figures of the `position` query in the core's units
+            (lots, minor units, mark ticks; 0 for a price that there is none of).
+
+        Raises
+        ------
+        KeyError
+            No such symbol.
+
+        Notes
+        -----
+        Complexity: O(accounts + positions); of one symbol O(holders x log holders).
+        """
+        index = NONE if symbol is None else self._instruments[symbol].index
+        return cast(npt.NDArray[np.void], self.core.positions_array(index, with_prices))
 
     @property
     def seq(self) -> int:

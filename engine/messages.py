@@ -408,8 +408,13 @@ RECORD_WIDTH = 4 + max(len(layout) for layout in EVENT_LAYOUTS.values())
 #: `account`, `symbol`, `side`; `mark` `symbol`, `price` (mark ticks), `quantity` (index price,
 #: mark ticks), `order_id` (feed_seq); `deposit` and `withdraw` `account`, `symbol` (the asset),
 #: `quantity` (minor units); `leverage` `account`, `symbol`, `quantity` (1e-8 units);
-#: `cancel_all_after` `account`, `quantity` (ns); `time` none. `cmd` is a `Command`, other codes
-#: are enumerations of this module too; `flags` is 1 post_only + 2 reduce_only + 4
+#: `cancel_all_after` `account`, `quantity` (ns); `account` `account`, `type` (MarginMode, cross
+#: where absent), `order_id` (stp_group); `margin_mode` `account`, `symbol`, `type`;
+#: `isolated_margin` `account`, `symbol`, `quantity` (minor units, signed); `fill` `account`,
+#: `symbol`, `side`, `quantity` (lots), `price` (value of all of it, minor units), `order_id`
+#: (fee, minor units, 0 where absent); `funding` `symbol`, `quantity` (1e-8 units); `insurance`
+#: `symbol` (the asset), `quantity` (minor units, signed); `time` none. `cmd` is a `Command`,
+#: other codes are enumerations of this module too; `flags` is 1 post_only + 2 reduce_only + 4
 #: close_position + 16 x StpMode; `special` a row of the second array.
 COMMAND_COLUMNS: tuple[str, ...] = (
     "cmd", "ts", "account", "symbol", "order_id", "side", "type", "quantity", "price",
@@ -426,3 +431,23 @@ FLAG_POST_ONLY = 1
 FLAG_REDUCE_ONLY = 2
 FLAG_CLOSE_POSITION = 4
 FLAG_STP_SHIFT = 4
+
+#: A margin ratio where equity is spent with a position open (null elsewhere), or too large.
+RATIO_WORST = 2**63 - 1
+#: Fields of a row of `accounts_array`, all amounts in minor units: one row for each account
+#: and settle asset in use, in that order. `status` is an `AccountStatus` of the whole account.
+ACCOUNT_FIELDS: tuple[tuple[str, str], ...] = (
+    ("account", "i8"), ("wallet", "i8"), ("equity", "i8"), ("unrealized_pnl", "i8"),
+    ("initial_margin", "i8"), ("order_margin", "i8"), ("maintenance_margin", "i8"),
+    ("available_margin", "i8"), ("margin_ratio", "i8"), ("asset", "i4"), ("status", "i4"),
+)
+#: Fields of a row of `positions_array`: one row for each open position, by account, then
+#: symbol. Marks and prices are in mark ticks, 0 where there is none; `position_side` is 0 both,
+#: 1 long, 2 short; `tier` counts from 1.
+POSITION_FIELDS: tuple[tuple[str, str], ...] = (
+    ("account", "i8"), ("quantity", "i8"), ("entry_value", "i8"), ("mark", "i8"),
+    ("notional", "i8"), ("unrealized_pnl", "i8"), ("leverage", "i8"),
+    ("isolated_margin", "i8"), ("initial_margin", "i8"), ("maintenance_margin", "i8"),
+    ("liquidation_price", "i8"), ("bankruptcy_price", "i8"), ("symbol", "i4"), ("tier", "i2"),
+    ("position_side", "i1"), ("margin_mode", "i1"),
+)

@@ -13,15 +13,17 @@ from engine.messages import (
     NONE,
     SPECIAL_COLUMNS,
     Command,
+    MarginMode,
     RejectReason,
+    Side,
 )
-from engine.reference.settings import Settings
+from engine.reference.bulk import Bulk
 from engine.reference.state import Rejected
 
 Row = dict[str, int]
 
 
-class ReferenceCore(Settings):
+class ReferenceCore(Bulk):
     """The whole engine behind the seam, in plain Python.
 
     Every command takes ints (`engine.messages` has the sentinels), advances `seq` by
@@ -59,6 +61,9 @@ class ReferenceCore(Settings):
             Command.MARK: self.run_mark, Command.DEPOSIT: self.run_deposit,
             Command.WITHDRAW: self.run_withdraw, Command.LEVERAGE: self.run_leverage,
             Command.CANCEL_ALL_AFTER: self.run_cancel_all_after, Command.TIME: self.run_time,
+            Command.ACCOUNT: self.run_account, Command.MARGIN_MODE: self.run_margin_mode,
+            Command.ISOLATED_MARGIN: self.run_isolated_margin, Command.FILL: self.run_fill,
+            Command.FUNDING: self.run_funding, Command.INSURANCE: self.run_insurance,
         }
         run = runs.get(row["cmd"])
         if run is None:
@@ -93,6 +98,12 @@ class ReferenceCore(Settings):
             Command.WITHDRAW: (account, symbol, NONE, NONE),
             Command.LEVERAGE: (account, NONE, symbol, NONE),
             Command.CANCEL_ALL_AFTER: (account, NONE, NONE, NONE),
+            Command.ACCOUNT: (account, NONE, NONE, NONE),
+            Command.MARGIN_MODE: (account, NONE, symbol, NONE),
+            Command.ISOLATED_MARGIN: (account, NONE, symbol, NONE),
+            Command.FILL: (account, NONE, symbol, NONE),
+            Command.FUNDING: (NONE, NONE, symbol, NONE),
+            Command.INSURANCE: (NONE, symbol, NONE, NONE),
         }.get(Command(row["cmd"]), (NONE, NONE, NONE, NONE))
 
     def run_order(self, row: Row, special: Row) -> None:
@@ -139,3 +150,39 @@ class ReferenceCore(Settings):
 
     def run_time(self, row: Row, special: Row) -> None:
         self.advance(row["ts"])
+
+    def run_account(self, row: Row, special: Row) -> None:
+        mode = or_else(row["type"], MarginMode.CROSS)
+        if mode in tuple(MarginMode):
+            self.open_account(row["account"], mode, row["ts"], row["order_id"])
+        else:
+            self.refuse(row["cmd"], RejectReason.MALFORMED, row["ts"], *self.named(row))
+
+    def run_margin_mode(self, row: Row, special: Row) -> None:
+        if row["type"] in tuple(MarginMode):
+            self.set_margin_mode(row["account"], row["symbol"], row["type"], row["ts"])
+        else:
+            self.refuse(row["cmd"], RejectReason.MALFORMED, row["ts"], *self.named(row))
+
+    def run_isolated_margin(self, row: Row, special: Row) -> None:
+        self.adjust_isolated_margin(
+            row["account"], row["symbol"], or_else(row["quantity"], 0), row["ts"])
+
+    def run_fill(self, row: Row, special: Row) -> None:
+        if row["side"] in tuple(Side):
+            self.fill(
+                row["account"], row["symbol"], row["side"], row["quantity"], row["price"],
+                or_else(row["order_id"], 0), row["ts"])
+        else:
+            self.refuse(row["cmd"], RejectReason.MALFORMED, row["ts"], *self.named(row))
+
+    def run_funding(self, row: Row, special: Row) -> None:
+        self.funding(row["symbol"], row["quantity"], row["ts"])
+
+    def run_insurance(self, row: Row, special: Row) -> None:
+        self.fund_insurance(row["symbol"], or_else(row["quantity"], 0), row["ts"])
+
+
+def or_else(value: int, default: int) -> int:
+    """A column, or what stands for it where it is absent."""
+    return default if value == NONE else value

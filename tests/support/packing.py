@@ -39,7 +39,8 @@ class PackingCore:
         pack = getattr(self, f"pack_{name}", None)
 
         def call(*args: Any) -> Any:
-            self.log.append(pack(*args) if pack else lambda core: getattr(core, name)(*args))
+            row = pack(*args) if pack else None
+            self.log.append(row or (lambda core: getattr(core, name)(*args)))
             return value(*args)
 
         return call
@@ -110,3 +111,33 @@ class PackingCore:
 
     def pack_advance(self, ts: int) -> Row:
         return self.row(Command.TIME, ts)
+
+    def pack_open_account(
+        self, account: int, mode: int, ts: int = NONE, stp_group: int = NONE,
+        levels: list[int] | None = None, hysteresis: int = NONE,
+    ) -> Row | None:
+        if levels is not None or hysteresis != NONE:
+            return None  # these do not come packed
+        return self.row(Command.ACCOUNT, ts, account=account, type=mode, order_id=stp_group)
+
+    def pack_set_margin_mode(self, account: int, symbol: int, mode: int, ts: int) -> Row:
+        return self.row(Command.MARGIN_MODE, ts, account=account, symbol=symbol, type=mode)
+
+    def pack_adjust_isolated_margin(
+        self, account: int, symbol: int, amount: int, ts: int
+    ) -> Row:
+        return self.row(
+            Command.ISOLATED_MARGIN, ts, account=account, symbol=symbol, quantity=amount)
+
+    def pack_fill(
+        self, account: int, symbol: int, side: int, quantity: int, value: int, fee: int, ts: int
+    ) -> Row:
+        return self.row(
+            Command.FILL, ts, account=account, symbol=symbol, side=side, quantity=quantity,
+            price=value, order_id=fee)
+
+    def pack_funding(self, symbol: int, rate: int, ts: int) -> Row:
+        return self.row(Command.FUNDING, ts, symbol=symbol, quantity=rate)
+
+    def pack_fund_insurance(self, asset: int, amount: int, ts: int) -> Row:
+        return self.row(Command.INSURANCE, ts, symbol=asset, quantity=amount)

@@ -41,7 +41,7 @@ CIMPORTS = {
 for _upper in (
     "forms", "ledger", "matching", "linked", "conditional", "protection", "triggers", "risk",
     "deleveraging", "liquidation", "entry", "timers", "orders", "auctions", "views", "audit",
-    "publishing", "commands", "settings", "exchange",
+    "publishing", "commands", "settings", "bulk", "exchange",
 ):
     CIMPORTS[_upper] = " ".join(
         name for name in CIMPORTS if name not in ("resting", "solo", "orderbook")
@@ -51,6 +51,7 @@ for _upper in (
 CORE_IMPORTS = {"engine.messages", "engine.errors"}
 # What the reference may import beyond itself and the standard library.
 REFERENCE_IMPORTS = {"engine.messages", "engine.errors", "sortedcontainers"}
+REFERENCE_IMPORTS |= {"numpy", "numpy.typing"}  # for tables handed out
 # What neither may import: whatever would make state depend on more than the commands.
 NONDETERMINISTIC = {"asyncio", "datetime", "io", "multiprocessing", "os", "pathlib", "random"}
 NONDETERMINISTIC |= {"secrets", "socket", "sys", "threading", "time", "uuid"}

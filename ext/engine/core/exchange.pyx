@@ -4,13 +4,14 @@ cimport cython
 
 from engine.messages import COMMAND_COLUMNS, SPECIAL_COLUMNS
 
+from engine.core.bulk cimport Bulk
 from engine.core.forms cimport request_t
-from engine.core.settings cimport Settings
 from engine.core.tables cimport table_get, table_home, table_t
 from engine.core.types cimport (
-    ACCEPTED, CMD_AMEND, CMD_CANCEL, CMD_CANCEL_ALL, CMD_CANCEL_ALL_AFTER, CMD_DEPOSIT,
-    CMD_LEVERAGE, CMD_MARGIN_CALL_LEVELS, CMD_MARK, CMD_ORDER, CMD_TIME, CMD_WITHDRAW, NONE,
-    REJECT_MALFORMED, REJECT_UNSUPPORTED,
+    ACCEPTED, CMD_ACCOUNT, CMD_AMEND, CMD_CANCEL, CMD_CANCEL_ALL, CMD_CANCEL_ALL_AFTER,
+    CMD_DEPOSIT, CMD_FILL, CMD_FUNDING, CMD_INSURANCE, CMD_ISOLATED_MARGIN, CMD_LEVERAGE,
+    CMD_MARGIN_CALL_LEVELS, CMD_MARGIN_MODE, CMD_MARK, CMD_ORDER, CMD_TIME, CMD_WITHDRAW,
+    MODE_CROSS, MODE_ISOLATED, NONE, REJECT_MALFORMED, REJECT_UNSUPPORTED, SIDE_BUY, SIDE_SELL,
 )
 from libc.stdint cimport int32_t, int64_t
 
@@ -37,11 +38,16 @@ cdef extern from *:
     void prefetch "engine_prefetch"(const void *at) noexcept nogil
 
 
+# A column, or what stands for it where it is absent.
+cdef inline int64_t or_else(int64_t value, int64_t otherwise) noexcept nogil:
+    return otherwise if value == NONE else value
+
+
 cdef inline const void *table_slot(const table_t *table, int32_t scope, int64_t key) noexcept:
     return &table.slots[table_home(table, scope, key)]
 
 
-cdef class ExchangeCore(Settings):
+cdef class ExchangeCore(Bulk):
     """The whole engine behind the seam, compiled.
 
     Every command takes ints (`engine.messages` has the sentinels), advances `seq` by one
@@ -57,6 +63,12 @@ cdef class ExchangeCore(Settings):
     def drain(self):
         """Return the records since the last drain and forget them."""
         return self.records.drain()
+
+    def discard(self):
+        """Forget the records since the last drain; return how many there were."""
+        cdef Py_ssize_t count = self.records.count
+        self.records.count = 0
+        return count
 
     def drain_bytes(self):
         """Return the same as rows of native int64 (`engine.messages.RECORD_WIDTH` each)."""
@@ -250,6 +262,38 @@ cdef class ExchangeCore(Settings):
         if op == CMD_TIME:
             return self.end(
                 CMD_TIME, ACCEPTED if is_timely else REJECT_MALFORMED, NONE, NONE, NONE, NONE)
+        return self.run_loading(row, is_timely)
+
+    cdef int run_loading(self, const int64_t *row, bint is_timely) except -1:
+        cdef int64_t op = row[0]
+        cdef int64_t mode = or_else(row[6], MODE_CROSS) if op == CMD_ACCOUNT else row[6]
+        cdef bint has_mode = MODE_CROSS <= mode <= MODE_ISOLATED
+        cdef int reason = REJECT_MALFORMED
+        if op == CMD_FILL:
+            if is_timely and SIDE_BUY <= row[5] <= SIDE_SELL:
+                reason = self.do_fill(
+                    row[2], row[3], <int>row[5], row[7], row[8], or_else(row[4], 0))
+            return self.end(CMD_FILL, reason, row[2], NONE, row[3], NONE)
+        if op == CMD_ACCOUNT:
+            if is_timely and has_mode:
+                reason = self.do_open_account(row[2], <int>mode, row[4], None, NONE)
+            return self.end(CMD_ACCOUNT, reason, row[2], NONE, NONE, NONE)
+        if op == CMD_MARGIN_MODE:
+            if is_timely and has_mode:
+                reason = self.do_set_margin_mode(row[2], row[3], <int>mode)
+            return self.end(CMD_MARGIN_MODE, reason, row[2], NONE, row[3], NONE)
+        if op == CMD_ISOLATED_MARGIN:
+            if is_timely:
+                reason = self.do_isolated_margin(row[2], row[3], or_else(row[7], 0))
+            return self.end(CMD_ISOLATED_MARGIN, reason, row[2], NONE, row[3], NONE)
+        if op == CMD_FUNDING:
+            if is_timely:
+                reason = self.do_funding(row[3], row[7])
+            return self.end(CMD_FUNDING, reason, NONE, NONE, row[3], NONE)
+        if op == CMD_INSURANCE:
+            if is_timely:
+                reason = self.do_fund_insurance(row[3], or_else(row[7], 0))
+            return self.end(CMD_INSURANCE, reason, NONE, row[3], NONE, NONE)
         # Known commands that do not come packed, and codes of none.
         return self.end(
             op if 0 <= op <= CMD_MARGIN_CALL_LEVELS else NONE,

@@ -15,6 +15,7 @@ cdef struct table_t:
 
 cdef int table_init(table_t *table, uint64_t capacity) except -1
 cdef void table_free(table_t *table) noexcept nogil
+cdef int table_reserve(table_t *table, int64_t wanted) except -1
 cdef int table_put(table_t *table, int32_t scope, int64_t key, int32_t row) except -1
 cdef void table_remove(table_t *table, int32_t scope, int64_t key) noexcept nogil
 

@@ -27,10 +27,10 @@ cdef void table_place(table_t *table, slot_t slot) noexcept nogil:
     table.slots[i] = slot
 
 
-cdef int table_grow(table_t *table) except -1:
+cdef int table_grow(table_t *table, uint64_t capacity) except -1:
     cdef table_t larger
     cdef uint64_t i
-    table_init(&larger, 2 * (table.mask + 1))
+    table_init(&larger, capacity)
     for i in range(table.mask + 1):
         if table.slots[i].row >= 0:
             table_place(&larger, table.slots[i])
@@ -40,11 +40,19 @@ cdef int table_grow(table_t *table) except -1:
     return 0
 
 
+# Room for so many keys in all.
+cdef int table_reserve(table_t *table, int64_t wanted) except -1:
+    cdef uint64_t capacity = table.mask + 1
+    while capacity < 2 * <uint64_t>wanted:
+        capacity *= 2
+    return table_grow(table, capacity) if capacity > table.mask + 1 else 0
+
+
 # Insert a key that is not there yet.
 cdef int table_put(table_t *table, int32_t scope, int64_t key, int32_t row) except -1:
     cdef slot_t slot
     if 2 * (<uint64_t>table.count + 1) > table.mask + 1:
-        table_grow(table)
+        table_grow(table, 2 * (table.mask + 1))
     slot.key = key
     slot.scope = scope
     slot.row = row

@@ -8,8 +8,11 @@ cdef class Views(Auctions):
     cdef int pool_status(self, int32_t pool) except -1
     cdef dict position_view(self, int32_t position)
     cdef int64_t liquidation_price(self, int32_t position) except? -1
+    cdef int64_t due_price(
+        self, int32_t position, int64_t equity, int64_t maintenance) except? -1
     cdef int64_t walk_due(self, int32_t position, int64_t most, int step) except? -1
     cdef int64_t bankruptcy_price(self, int32_t position) except? -1
+    cdef int64_t spent_price(self, int32_t position, int64_t equity) except? -1
     cdef int64_t adl_rank(self, int32_t position) except? -1
     cdef dict order_view(self, int32_t order)
     cdef dict special_view(self, int32_t order)

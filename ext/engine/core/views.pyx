@@ -1,5 +1,7 @@
 """Queries: everything computed from the current marks when asked for."""
 
+cimport cython
+
 from engine.messages import RejectReason
 
 from engine.core.auctions cimport equilibrium_t
@@ -141,12 +143,20 @@ cdef class Views(Auctions):
     # First mark from the safe side at which the pool is due, all else equal, NONE where
     # there is none. The trigger solver with the whole slack given to this position.
     cdef int64_t liquidation_price(self, int32_t position) except? -1:
+        cdef int64_t equity, maintenance
+        self.measure(self.pool_of(position), &equity, &maintenance)
+        return self.due_price(position, equity, maintenance)
+
+    # The same, given the measure of the pool.
+    @cython.final
+    cdef int64_t due_price(
+        self, int32_t position, int64_t equity, int64_t maintenance
+    ) except? -1:
         cdef position_t *row = &self.positions[position]
-        cdef int64_t equity, maintenance, price
+        cdef int64_t price
         cdef int step = -1 if row.quantity > 0 else 1
         cdef bound_t bound
         cdef i128 own
-        self.measure(self.pool_of(position), &equity, &maintenance)
         own = sub(wide(self.unrealized(position)), wide(self.maintenance(position)))
         # Due while the position contributes at most own - (equity - maintenance).
         own = sub(own, sub(wide(equity), wide(maintenance)))
@@ -179,12 +189,17 @@ cdef class Views(Auctions):
     # Mark at which the pool's equity is spent, the others at theirs: up for a long, down for
     # a short; NONE where there is none above zero.
     cdef int64_t bankruptcy_price(self, int32_t position) except? -1:
+        cdef int64_t equity, maintenance
+        self.measure(self.pool_of(position), &equity, &maintenance)
+        return self.spent_price(position, equity)
+
+    # The same, given the pool's equity.
+    @cython.final
+    cdef int64_t spent_price(self, int32_t position, int64_t equity) except? -1:
         cdef position_t *row = &self.positions[position]
         cdef instrument_t *instrument = &self.instruments[row.symbol]
-        cdef int64_t equity, maintenance
         cdef i128 per_mark = mul(abs64(row.quantity), instrument.unit_value)
         cdef i128 spent, price
-        self.measure(self.pool_of(position), &equity, &maintenance)
         spent = sub(wide(self.value(row.symbol, row.quantity, instrument.mark)), wide(equity))
         if row.quantity > 0:
             price = ceil_div(spent, per_mark)
