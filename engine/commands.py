@@ -212,6 +212,10 @@ COMMANDS: dict[str, dict[str, Field]] = {
         "account": _int(), "levels": _decimals(),
         "hysteresis": _or_null(_decimal(required=False)),
     },
+    "margin_multiplier": {
+        "symbol": _name(), "maintenance": _decimal(), "initial": _decimal(),
+        "effective_ts": _or_null(_int(required=False)),
+    },
 }
 
 QUERIES: dict[str, dict[str, Field]] = {

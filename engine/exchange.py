@@ -466,6 +466,11 @@ class Exchange:
         self.core.set_margin_call_levels(
             line["account"], _levels(line["levels"]), _rate_or_none(line.get("hysteresis")), ts)
 
+    def _do_margin_multiplier(self, line: Mapping[str, Any], ts: int) -> None:
+        self.core.set_margin_multiplier(
+            self.symbol_index(line["symbol"]), RATE.units(line["maintenance"]),
+            RATE.units(line["initial"]), _int_or_none(line.get("effective_ts")), ts)
+
     def _amount(self, asset: str, amount: DecimalLike) -> int:
         """Minor units of an amount; of an unknown asset only the sign is of interest."""
         known = self._assets.get(asset)

@@ -128,6 +128,7 @@ class Command(IntEnum):
     CANCEL_ALL_AFTER = 23
     PROTECTION = 24
     MARGIN_CALL_LEVELS = 25
+    MARGIN_MULTIPLIER = 26
 
 
 class RejectReason(IntEnum):
@@ -238,6 +239,8 @@ class EventKind(IntEnum):
     PROTECTION_TRIGGERED = 32
     AUCTION_UNCROSSED = 33
     MARGIN_CALL_LEVELS_SET = 34
+    MULTIPLIER_ANNOUNCED = 35
+    MULTIPLIER_CHANGED = 36
 
 
 class MarketKind(IntEnum):
@@ -396,6 +399,13 @@ EVENT_LAYOUTS: dict[EventKind, tuple[tuple[str, str], ...]] = {
     EventKind.MARGIN_CALL_LEVELS_SET: (
         ("account", "int"), ("level_1", "rate"), ("level_2", "rate"), ("level_3", "rate"),
         ("level_4", "rate"), ("hysteresis", "rate"),
+    ),
+    EventKind.MULTIPLIER_ANNOUNCED: (
+        ("symbol", "symbol"), ("maintenance", "rate"), ("initial", "rate"),
+        ("effective_ts", "int"),
+    ),
+    EventKind.MULTIPLIER_CHANGED: (
+        ("symbol", "symbol"), ("maintenance", "rate"), ("initial", "rate"),
     ),
 }
 

@@ -63,6 +63,22 @@ def _special_terms(instrument: Instrument, view: Mapping[str, int]) -> dict[str,
     return terms
 
 
+def _multipliers(view: Mapping[str, int]) -> dict[str, Any]:
+    """What a symbol's requirements are scaled by, and what was announced."""
+    announced = None
+    if view["announced_ts"] != NONE:
+        announced = {
+            "maintenance": RATE.text(view["announced_maintenance"]),
+            "initial": RATE.text(view["announced_initial"]),
+            "effective_ts": view["announced_ts"],
+        }
+    return {
+        "maintenance_multiplier": RATE.text(view["maintenance_multiplier"]),
+        "initial_multiplier": RATE.text(view["initial_multiplier"]),
+        "announced_multiplier": announced,
+    }
+
+
 class Queries:
     """Answers queries for one exchange; reads the core, changes nothing."""
 
@@ -243,8 +259,8 @@ class Queries:
         instrument = self._find(query["symbol"])
         money = instrument.settle.minor
         rows = []
-        for low, high, rate, leverage, deduction in self._exchange.core.tier_views(
-                instrument.index):
+        for low, high, rate, leverage, deduction, base_rate, base_leverage in (
+                self._exchange.core.tier_views(instrument.index)):
             scaled = Fraction(deduction) * money.step
             rows.append({
                 "min_notional": money.text(low),
@@ -254,8 +270,11 @@ class Queries:
                 "maintenance_amount": decimal_text(
                     scaled.numerator * 10**money.decimals // scaled.denominator,
                     money.decimals + 8),
+                "base_maintenance_margin_rate": RATE.text(base_rate),
+                "base_max_leverage": RATE.text(base_leverage),
             })
-        return {"symbol": instrument.symbol, "tiers": rows}
+        view = self._exchange.core.instrument_view(instrument.index)
+        return {"symbol": instrument.symbol, "tiers": rows, **_multipliers(view)}
 
     def _instrument(self, query: Mapping[str, Any]) -> dict[str, Any]:
         instrument = self._find(query["symbol"])
@@ -288,6 +307,7 @@ class Queries:
             "halt": None if view["halt"] == HaltMode.NONE
             else HaltMode(view["halt"]).name.lower(),
             "feed_seq": None if view["feed_seq"] == NONE else view["feed_seq"],
+            **_multipliers(view),
         }
 
     def _queue(self, query: Mapping[str, Any]) -> dict[str, Any]:

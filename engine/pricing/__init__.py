@@ -3,7 +3,8 @@
 `PriceEngine` takes source prices, snapshots of the own book, trades and time, and returns
 `mark`, `marks` and `funding` commands for an exchange. It has no clock and no chance in it:
 the same inputs give the same commands. `SymbolConfig` says how a symbol's prices are made;
-`preset` has the rules of known venues. Formulas and rounding: `docs/pricing.md`.
+`preset` has the rules of known venues. `MarginMultipliers` returns `margin_multiplier`
+commands in the same way. Formulas and rounding: `docs/pricing.md`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,12 @@ from engine.pricing.inputs import (
     decode,
     encode,
     read_journal,
+)
+from engine.pricing.multipliers import (
+    MarginMultipliers,
+    OpenInterestRules,
+    Patience,
+    VolatilityRules,
 )
 from engine.pricing.presets import PRESETS, Preset, preset
 from engine.pricing.rules import (
@@ -51,4 +58,8 @@ __all__ = [
     "PRESETS",
     "Preset",
     "preset",
+    "MarginMultipliers",
+    "VolatilityRules",
+    "OpenInterestRules",
+    "Patience",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.messages import NONE, MarginMode, Side, TriggerBy
+from engine.messages import NONE, RATE_SCALE, MarginMode, Side, TriggerBy
 from engine.reference.digest import Digest
 from engine.reference.liquidation import is_due
 from engine.reference.reserve import Reserve
@@ -20,6 +20,9 @@ class Audit(Digest):
         for asset in range(len(self.assets)):
             assert self.totals_view(asset)["drift"] == 0, self.totals_view(asset)
         for instrument in self.instruments:
+            assert instrument.announced is None or instrument.announced.effective_ts > self.ts
+            for tier in instrument.schedule.tiers:
+                assert tier.maintenance_rate * tier.max_leverage <= RATE_SCALE**2, tier
             assert sum(self.position_totals(instrument.index)) == 0
             assert instrument.reserved_lots == sum(
                 order.leaves for side in Side for order in instrument.book.orders(side)

@@ -17,7 +17,7 @@ from engine.messages import (
 from engine.reference.auction import Auction
 from engine.reference.book import within_limit
 from engine.reference.forms import is_proper
-from engine.reference.margin import IsolatedAccount, ceil_div, isolated_share, trade_fee
+from engine.reference.margin import IsolatedAccount, ceil_div, trade_fee
 from engine.reference.rehearsal import Fill
 from engine.reference.sides import reducible, signed
 from engine.reference.state import (
@@ -281,8 +281,7 @@ class OrderChecks(Auction):
         is_flip = opened < lots
         held = 0 if is_flip else abs(position.quantity)
         equity = 0 if is_flip else self.measure(position.isolated)[0]
-        equity += isolated_share(
-            value * opened // lots, self.opening_leverage(position, held + opened))
+        equity += self.isolated_share(position, value * opened // lots, held + opened)
         equity -= ceil_div(loss * opened, lots)
         needed = instrument.schedule.maintenance_margin(
             instrument.value(held + opened, instrument.mark))
@@ -305,15 +304,15 @@ class OrderChecks(Auction):
             position.quantity, position.entry_value, position.isolated.balance,
             self.wallet_of(position).balance)
 
-        def leverage(held: int) -> int:
-            return self.opening_leverage(position, held)
+        def share(value: int, held: int) -> int:
+            return self.isolated_share(position, value, held)
 
         for maker, lots in fills:
             value = instrument.value_at_tick(lots, maker.price)
             if maker.account == order.account:
-                account.fill(signed(maker.side, lots), signed(maker.side, value), leverage)
+                account.fill(signed(maker.side, lots), signed(maker.side, value), share)
                 account.pay(trade_fee(value, instrument.maker_fee))
-            account.fill(signed(order.side, lots), signed(order.side, value), leverage)
+            account.fill(signed(order.side, lots), signed(order.side, value), share)
             account.pay(trade_fee(value, instrument.taker_fee))
         equity = account.margin + instrument.value(account.quantity, instrument.mark)
         equity -= account.entry_value

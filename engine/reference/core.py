@@ -117,7 +117,12 @@ class Commands(Timers, Audit):
     ) -> None:
         def run() -> None:
             instrument = self.find_instrument(symbol)
-            instrument.schedule = Schedule.build(instrument.schedule.rule, tiers)
+            in_force = instrument.schedule.multipliers
+            self.require(
+                in_force.fit(tiers) and (
+                    instrument.announced is None or instrument.announced.multipliers.fit(tiers)),
+                RejectReason.BAD_TIERS)
+            instrument.schedule = Schedule.build(instrument.schedule.rule, tiers, in_force)
             self.emit(EventKind.TIERS_CHANGED, symbol)
             self.retry_all()
 

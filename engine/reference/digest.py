@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from engine.messages import NONE, Side
+from engine.reference.margin import UNSCALED
 from engine.reference.state import (
     DEFAULT_CALL_LEVELS,
     Account,
@@ -18,6 +19,8 @@ from engine.reference.views import Views
 
 #: What stands before settings that are digested only where they are not the default.
 TAG_CALL_LEVELS = -1
+TAG_MULTIPLIERS = -2
+TAG_ANNOUNCED = -3
 
 
 class Digest(Views):
@@ -53,9 +56,14 @@ class Digest(Views):
             instrument.max_order_notional,
             instrument.schedule.rule, len(instrument.schedule.tiers),
         ]
-        for tier in instrument.schedule.tiers:
-            out += [tier.min_notional, tier.max_notional, tier.maintenance_rate,
-                    tier.max_leverage]
+        for row in instrument.schedule.base:
+            out += row
+        multipliers = instrument.schedule.multipliers
+        if multipliers != UNSCALED:
+            out += [TAG_MULTIPLIERS, multipliers.maintenance, multipliers.initial]
+        if instrument.announced is not None:
+            effective_ts, multipliers = instrument.announced
+            out += [TAG_ANNOUNCED, effective_ts, multipliers.maintenance, multipliers.initial]
         out += [
             instrument.mark, instrument.index_price, instrument.last_price,
             instrument.feed_seq, instrument.halt, instrument.fund.quantity,

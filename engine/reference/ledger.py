@@ -18,7 +18,7 @@ from engine.messages import (
     OrderStatus,
     Side,
 )
-from engine.reference.margin import ceil_div, floor_div, isolated_share, split_entry_value
+from engine.reference.margin import ceil_div, floor_div, split_entry_value
 from engine.reference.publishing import Publishing
 from engine.reference.state import (
     DEFAULT_LEVERAGE,
@@ -233,8 +233,7 @@ class Ledger(Publishing):
         position.entry_value += value
         if position.margin_mode is MarginMode.ISOLATED:
             wallet = self.wallet_of(position)
-            needed = isolated_share(
-                abs(value), self.opening_leverage(position, abs(position.quantity)))
+            needed = self.isolated_share(position, abs(value), abs(position.quantity))
             self.move_to_isolated(position, min(needed, self.spendable(wallet)))
 
     def _close(self, position: Position, quantity: int, value: int) -> None:
@@ -295,11 +294,14 @@ class Ledger(Publishing):
         schedule = self.instruments[position.symbol].schedule
         return min(DEFAULT_LEVERAGE, schedule.tiers[0].max_leverage)
 
-    def opening_leverage(self, position: Position, lots: int) -> int:
-        """Leverage at which an isolated position of so many lots is opened: its tier caps it."""
+    def isolated_share(self, position: Position, value: int, lots: int) -> int:
+        """Margin that an opening fill moves to an isolated position, which then has `lots`.
+
+        Value / leverage x initial multiplier; the tier of the position caps the leverage.
+        """
         instrument = self.instruments[position.symbol]
-        return instrument.schedule.allowed_leverage(
-            instrument.value(lots, instrument.mark), self.leverage_of(position))
+        return instrument.schedule.scaled_margin(value, instrument.schedule.allowed_leverage(
+            instrument.value(lots, instrument.mark), self.leverage_of(position)))
 
     # --- the house: fund and external account -----------------------------------------
 

@@ -6,7 +6,7 @@ says which way it rounds: requirements up, credits down.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -35,23 +35,54 @@ class Tier:
 
 
 @dataclass(frozen=True)
+class Multipliers:
+    """What an instrument's requirements are scaled by, in 1e-8 units."""
+
+    maintenance: int = RATE_SCALE  # of the tiers' rates
+    initial: int = RATE_SCALE  # of initial margin, and of nothing else
+
+    def rate(self, base: int) -> int:
+        """Maintenance rate in force, rounded up."""
+        return ceil_div(base * self.maintenance, RATE_SCALE)
+
+    def fit(self, rows: Sequence[tuple[int, int, int, int]]) -> bool:
+        """Whether no rate would exceed 1."""
+        return all(self.rate(rate) <= RATE_SCALE for _, _, rate, _ in rows)
+
+
+#: Where nobody has set any.
+UNSCALED = Multipliers()
+
+
+@dataclass(frozen=True)
 class Schedule:
     """Maintenance tiers of an instrument, ascending and gapless."""
 
     rule: TierRule
-    tiers: tuple[Tier, ...]
+    tiers: tuple[Tier, ...]  # as they are in force
+    base: tuple[tuple[int, int, int, int], ...]  # (min, max, rate, leverage) as declared
+    multipliers: Multipliers
 
     @classmethod
-    def build(cls, rule: TierRule, rows: list[tuple[int, int, int, int]]) -> Schedule:
-        """Derive the deductions A_k that make the marginal rule continuous."""
+    def build(
+        cls, rule: TierRule, rows: Sequence[tuple[int, int, int, int]],
+        multipliers: Multipliers = UNSCALED,
+    ) -> Schedule:
+        """Scale the rates, and derive the deductions A_k that make the marginal rule continuous.
+
+        No tier allows more leverage than its rate does, 1 / rate rounded down.
+        """
         tiers: list[Tier] = []
-        for low, high, rate, leverage in rows:
+        for low, high, base_rate, base_leverage in rows:
+            rate, leverage = multipliers.rate(base_rate), base_leverage
+            if rate:
+                leverage = min(leverage, floor_div(RATE_SCALE**2, rate))
             deduction = 0
             if tiers and rule is TierRule.MARGINAL:
                 previous = tiers[-1]
                 deduction = previous.deduction + low * (rate - previous.maintenance_rate)
             tiers.append(Tier(low, high, rate, leverage, deduction))
-        return cls(rule, tuple(tiers))
+        return cls(rule, tuple(tiers), tuple(rows), multipliers)
 
     def tier_index(self, notional: int) -> int:
         """Index of the tier with min < notional <= max; the last one beyond its cap."""
@@ -70,17 +101,16 @@ class Schedule:
         return min(leverage, self.tiers[self.tier_index(notional)].max_leverage)
 
     def initial_margin(self, notional: int, leverage: int) -> int:
-        """Notional / leverage, rounded up; leverage at most what the notional's tier allows."""
-        return ceil_div(notional * RATE_SCALE, self.allowed_leverage(notional, leverage))
+        """Notional / leverage x multiplier, up; the notional's tier caps the leverage."""
+        return self.scaled_margin(notional, self.allowed_leverage(notional, leverage))
+
+    def scaled_margin(self, value: int, leverage: int) -> int:
+        """Value / leverage x initial multiplier, rounded up; within the money range."""
+        return min(MONEY_MAX, ceil_div(value * self.multipliers.initial, leverage))
 
     @property
     def is_capped(self) -> bool:
         return self.tiers[-1].max_notional < MONEY_MAX
-
-
-def isolated_share(value: int, leverage: int) -> int:
-    """Margin that an opening fill moves to an isolated position: value / leverage, up."""
-    return ceil_div(value * RATE_SCALE, leverage)
 
 
 def trade_fee(value: int, rate: int) -> int:
@@ -103,9 +133,9 @@ class IsolatedAccount:
     wallet: int
 
     def fill(
-        self, quantity: int, value: int, leverage: Callable[[int], int]
+        self, quantity: int, value: int, share: Callable[[int, int], int]
     ) -> None:
-        """Close what a signed fill closes, open the rest at the leverage of the lots then held."""
+        """Close what a signed fill closes, open the rest; `share` of value and lots then held."""
         if self.quantity * quantity < 0:
             closing = min(abs(self.quantity), abs(quantity))
             sign = 1 if quantity > 0 else -1
@@ -121,7 +151,7 @@ class IsolatedAccount:
         if quantity:
             self.quantity += quantity
             self.entry_value += value
-            needed = isolated_share(abs(value), leverage(abs(self.quantity)))
+            needed = share(abs(value), abs(self.quantity))
             self.move(min(needed, max(0, self.wallet)))
 
     def pay(self, fee: int) -> None:

@@ -18,7 +18,7 @@ from engine.messages import (
     TriggerBy,
 )
 from engine.reference.book import Book
-from engine.reference.margin import Schedule
+from engine.reference.margin import Multipliers, Schedule
 from engine.reference.reserve import Reserve
 from engine.reference.trigger_file import TriggerFile
 
@@ -98,6 +98,7 @@ class Instrument:
     min_order_notional: int  # minor units, NONE: no limit
     max_order_notional: int  # minor units, NONE: no limit
     schedule: Schedule
+    announced: Announced | None = None
     mark: int = NONE
     index_price: int = NONE
     feed_seq: int = NONE
@@ -119,6 +120,13 @@ class Instrument:
 
     def value_at_tick(self, quantity: int, price: int) -> int:
         return self.value(quantity, price * self.marks_per_tick)
+
+
+class Announced(NamedTuple):
+    """Multipliers that are to come."""
+
+    effective_ts: int
+    multipliers: Multipliers
 
 
 class Stage(Enum):

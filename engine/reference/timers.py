@@ -1,18 +1,22 @@
-"""Time: orders that expire, and the dead man's switch that cancels all of an account's."""
+"""Time: orders that expire, the dead man's switch, and multipliers that were announced."""
 
 from __future__ import annotations
 
 from engine.messages import MONEY_MAX, NONE, CancelReason, Command, EventKind, RejectReason
+from engine.reference.margin import Multipliers, Schedule
 from engine.reference.settlement import Settlement
-from engine.reference.state import Account, Order
+from engine.reference.state import Account, Instrument, Order
 
 
 class Timers(Settlement):
     """What happens by itself when time passes."""
 
     def pass_time(self, ts: int) -> None:
-        """Let what is due by `ts` happen, each at its own time; expiries first among equals."""
-        due: list[tuple[int, int, int, Order | Account]] = [
+        """Let what is due by `ts` happen, each at its own time.
+
+        Among equals expiries come first, then dead-man timers, then multipliers.
+        """
+        due: list[tuple[int, int, int, Order | Account | Instrument]] = [
             (order.expire_ts, 0, order.arrival, order)
             for order in self.timed_orders if order.expire_ts <= ts
         ]
@@ -20,14 +24,34 @@ class Timers(Settlement):
             (account.dead_man_due, 1, account.id, account)
             for account in self.accounts.values() if NONE < account.dead_man_due <= ts
         ]
+        due += [
+            (instrument.announced.effective_ts, 2, instrument.index, instrument)
+            for instrument in self.instruments
+            if instrument.announced is not None and instrument.announced.effective_ts <= ts
+        ]
         for at, _, _, what in sorted(due, key=lambda entry: entry[:3]):
-            if isinstance(what, Account):
+            if isinstance(what, Instrument):
+                assert what.announced is not None
+                self.ts = at
+                self.change_multipliers(what, what.announced.multipliers)
+                self.settle()  # whom it breaches is liquidated then, not later
+            elif isinstance(what, Account):
                 self.ts = at
                 what.dead_man_due = NONE
                 self.cancel_matching(what.id, NONE, NONE, CancelReason.DEAD_MAN)
             elif what in self.timed_orders:
                 self.ts = at
                 self.expire_order(what)
+
+    def change_multipliers(self, instrument: Instrument, multipliers: Multipliers) -> None:
+        """Put multipliers into force; every holder is evaluated anew."""
+        instrument.announced = None
+        instrument.schedule = Schedule.build(
+            instrument.schedule.rule, instrument.schedule.base, multipliers)
+        self.emit(
+            EventKind.MULTIPLIER_CHANGED, instrument.index, multipliers.maintenance,
+            multipliers.initial)
+        self.retry_all()
 
     def cancel_all_after(self, account: int, timeout: int, ts: int = NONE) -> None:
         """Cancel all orders of an account after `timeout` ns, unless it calls again; 0: never."""

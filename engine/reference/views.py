@@ -268,13 +268,30 @@ class Views(Auction):
             "fund_entry_value": instrument.fund.entry_value,
             "external_quantity": instrument.external.quantity,
             "external_entry_value": instrument.external.entry_value,
+            **self.multiplier_view(instrument),
         }
 
-    def tier_views(self, symbol: int) -> list[tuple[int, int, int, int, int]]:
-        """Rows of (min, max, rate, leverage, deduction times 1e8)."""
+    @staticmethod
+    def multiplier_view(instrument: Instrument) -> dict[str, int]:
+        """Multipliers in force, and those announced; NONE where there are none."""
+        announced = instrument.announced
+        in_force = instrument.schedule.multipliers
+        return {
+            "maintenance_multiplier": in_force.maintenance,
+            "initial_multiplier": in_force.initial,
+            "announced_ts": NONE if announced is None else announced.effective_ts,
+            "announced_maintenance":
+                NONE if announced is None else announced.multipliers.maintenance,
+            "announced_initial": NONE if announced is None else announced.multipliers.initial,
+        }
+
+    def tier_views(self, symbol: int) -> list[tuple[int, int, int, int, int, int, int]]:
+        """Rows of (min, max, rate, leverage, deduction times 1e8, base rate, base leverage)."""
+        schedule = self.instrument_at(symbol).schedule
         return [
-            (t.min_notional, t.max_notional, t.maintenance_rate, t.max_leverage, t.deduction)
-            for t in self.instrument_at(symbol).schedule.tiers
+            (t.min_notional, t.max_notional, t.maintenance_rate, t.max_leverage, t.deduction,
+             rate, leverage)
+            for t, (_, _, rate, leverage) in zip(schedule.tiers, schedule.base, strict=True)
         ]
 
     def queue_view(self) -> list[tuple[int, int, int, int, int, int, int]]:

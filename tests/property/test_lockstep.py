@@ -375,6 +375,7 @@ class Market(RuleBasedStateMachine):
         for exchange in self.lockstep.exchanges.values():
             self.mirror.compare(exchange)
             oracle.verify_auctions(exchange)
+            oracle.verify_multipliers(exchange)
             for account in TRADERS:
                 oracle.verify(exchange, account)
 

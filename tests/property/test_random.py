@@ -94,6 +94,7 @@ def check_figures(exchange: Exchange, seed: int, count: int) -> int:
     for number, _ in enumerate(stream(exchange, seed, count)):
         if number % 5 == 0:
             oracle.verify_auctions(exchange)
+            oracle.verify_multipliers(exchange)
             looked_at += sum(
                 oracle.verify(exchange, account) for account in exchange.core.account_ids())
     return looked_at

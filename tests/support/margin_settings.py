@@ -18,10 +18,15 @@ class MarginSettings(ABC):
     """Makers of such commands; what they draw from is the universe's."""
 
     random: random.Random
+    ts: int
 
     @abstractmethod
     def is_rare(self, chance: float) -> bool:
         """Whether something seldom happens now."""
+
+    @abstractmethod
+    def symbol(self) -> str:
+        """A symbol, seldom an unknown one."""
 
     @abstractmethod
     def account(self) -> int:
@@ -44,4 +49,18 @@ class MarginSettings(ABC):
         if self.is_rare(0.8):
             command["hysteresis"] = self.random.choice(
                 ("0", "0.00000001", "0.00000001", "0.02", "0.25", "-0.1"))
+        return command
+
+    def make_margin_multiplier(self) -> Command:
+        maintenance = ("1", "1", "0.5", "1.5", "2", "3.33333333", "0.00000001", "5", "100")
+        command: Command = {
+            "cmd": "margin_multiplier", "symbol": self.symbol(),
+            "maintenance": self.random.choice(maintenance),
+            "initial": self.random.choice(("1", "1", "1.2", "2", "1.00000001", "100"))}
+        if self.is_rare(0.05):
+            command["maintenance"] = self.random.choice(("0", "-1", "101", "0.000000001"))
+        if self.is_rare(0.05):
+            command["initial"] = self.random.choice(("0.99999999", "0", "-2", "101"))
+        if self.is_rare(0.5):
+            command["effective_ts"] = self.ts + self.random.choice((-1, 0, 1, 2, 5, 1000))
         return command

@@ -39,6 +39,7 @@ class Market:
     mark_tick: Fraction
     is_whole: bool
     tiers: tuple[tuple[int, int | None, int, int], ...]  # low, cap, rate, leverage
+    initial_multiplier: Fraction
 
     @classmethod
     def of(cls, exchange: Exchange, symbol: str) -> Market:
@@ -52,7 +53,8 @@ class Market:
             tuple((whole(row["min_notional"], minor),
                    None if row["max_notional"] is None else whole(row["max_notional"], minor),
                    whole(row["maintenance_margin_rate"], rate),
-                   whole(row["max_leverage"], rate)) for row in rows))
+                   whole(row["max_leverage"], rate)) for row in rows),
+            Fraction(terms["initial_multiplier"]))
 
     def tier(self, notional: int) -> int:
         """Number of the tier, from 1: min < notional <= max, the last one beyond its cap."""
@@ -75,7 +77,24 @@ class Market:
 
     def initial(self, notional: int, leverage: int) -> int:
         allowed = self.tiers[self.tier(notional) - 1][3]
-        return divide_up(notional * SCALE, min(leverage, allowed))
+        scaled = notional * self.initial_multiplier * SCALE
+        return min(2**62, divide_up(
+            scaled.numerator, scaled.denominator * min(leverage, allowed)))
+
+
+def verify_multipliers(exchange: Exchange) -> None:
+    """Assert that every tier in force is its declared one, scaled."""
+    for symbol in exchange.symbols:
+        reply = exchange.query({"query": "tiers", "symbol": symbol})
+        multiplier = Fraction(reply["maintenance_multiplier"])
+        for row in reply["tiers"]:
+            exact = Fraction(row["base_maintenance_margin_rate"]) * multiplier
+            rate, leverage = (
+                Fraction(row[name]) for name in ("maintenance_margin_rate", "max_leverage"))
+            assert 0 <= rate - exact < Fraction(1, SCALE) and rate <= 1, row
+            assert rate * leverage <= 1 <= leverage <= Fraction(row["base_max_leverage"]), row
+            if leverage < Fraction(row["base_max_leverage"]):
+                assert rate * (leverage + Fraction(1, SCALE)) > 1, row
 
 
 def verify_auctions(exchange: Exchange) -> None:

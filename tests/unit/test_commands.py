@@ -47,6 +47,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "cancel_all_after": {"account": 1, "timeout": 0},
     "protection": {"account": 1, "symbol": "BTC"},
     "margin_call_levels": {"account": 1, "levels": ["0.8"]},
+    "margin_multiplier": {"symbol": "BTC", "maintenance": "1", "initial": "1"},
 }
 
 

@@ -10,6 +10,7 @@ from support.market import Desk
 from engine.messages import Command, RejectReason
 
 BTC = {"account": 1, "symbol": "BTC"}
+SCALED = {"symbol": "BTC", "maintenance": "1", "initial": "1"}
 ORDER = BTC | {"order_id": 50, "side": "buy", "type": "limit", "quantity": "1", "price": "90"}
 TERMS = {"symbol": "X", "kind": "linear", "base": "X", "quote": "USDT", "settle": "USDT",
          "tick_size": "1", "lot_size": "1"}
@@ -164,6 +165,11 @@ REFUSALS: dict[str, list[tuple[str, dict[str, Any]]]] = {
                            ("malformed", {"account": 1, "levels": ["0.5", "1"]}),
                            ("malformed", {"account": 1, "levels": ["0.5"], "hysteresis": "0.5"}),
                            ("unknown_account", {"account": 8, "levels": []})],
+    "margin_multiplier": [("malformed", SCALED | {"maintenance": "0"}),
+                          ("malformed", SCALED | {"initial": "0.5"}),
+                          ("malformed", SCALED | {"effective_ts": -1}),
+                          ("unknown_symbol", SCALED | {"symbol": "Z"}),
+                          ("bad_tiers", SCALED | {"maintenance": "51"})],
 }
 
 

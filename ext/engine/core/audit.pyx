@@ -13,7 +13,8 @@ from engine.core.protection cimport protection_t
 from engine.core.risk cimport call_set_t
 from engine.core.tables cimport table_get
 from engine.core.types cimport (
-    BY_INDEX, MODE_ISOLATED, MONEY_MAX, NIL, NONE, SIDE_SELL, TYPE_TRAILING_STOP_MARKET,
+    BY_INDEX, MODE_ISOLATED, MONEY_MAX, NIL, NONE, RATE_SCALE, SIDE_SELL,
+    TYPE_TRAILING_STOP_MARKET,
 )
 from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport free, realloc
@@ -22,6 +23,8 @@ from libc.string cimport memset
 # What stands before settings that are digested only where they are not the default.
 cdef enum:
     TAG_CALL_LEVELS = -1
+    TAG_MULTIPLIERS = -2
+    TAG_ANNOUNCED = -3
 
 
 cdef class Words:
@@ -106,6 +109,9 @@ cdef class Audit(Views):
         for i in range(self.instrument_count):
             self.require_row(sum(self.position_totals(i)) == 0, "positions of symbol", i)
             self.check_book(i)
+            self.require_row(
+                self.instruments[i].announced_ts == NONE
+                or self.instruments[i].announced_ts > self.ts, "overdue: multiplier of symbol", i)
             for by in range(BY_INDEX + 1):
                 filed += self.check_stops(i, by)
         self.require(filed == self.count_waiting(), "filed orders are those that wait")
@@ -407,8 +413,9 @@ cdef int digest_instrument(Audit core, int32_t symbol, Words words) except -1:
     for k in range(instrument.schedule.count):
         words.put(instrument.schedule.tiers[k].min_notional)
         words.put(instrument.schedule.tiers[k].max_notional)
-        words.put(instrument.schedule.tiers[k].rate)
-        words.put(instrument.schedule.tiers[k].max_leverage)
+        words.put(instrument.schedule.base_rate[k])
+        words.put(instrument.schedule.base_leverage[k])
+    digest_multipliers(instrument, words)
     words.put(instrument.mark)
     words.put(instrument.index_price)
     words.put(core.books[symbol].last_price)
@@ -428,6 +435,20 @@ cdef int digest_instrument(Audit core, int32_t symbol, Words words) except -1:
                 words.put(core.orders[order].order_id)
                 order = core.orders[order].next
             level = core.books[symbol].levels[level].worse
+    return 0
+
+
+cdef int digest_multipliers(const instrument_t *instrument, Words words) except -1:
+    if (instrument.schedule.maintenance_multiplier != RATE_SCALE
+            or instrument.schedule.initial_multiplier != RATE_SCALE):
+        words.put(TAG_MULTIPLIERS)
+        words.put(instrument.schedule.maintenance_multiplier)
+        words.put(instrument.schedule.initial_multiplier)
+    if instrument.announced_ts != NONE:
+        words.put(TAG_ANNOUNCED)
+        words.put(instrument.announced_ts)
+        words.put(instrument.announced_maintenance)
+        words.put(instrument.announced_initial)
     return 0
 
 

@@ -11,7 +11,9 @@ from engine.core.fixed cimport (
 from engine.core.forms cimport request_t
 from engine.core.ledger cimport asset_t, instrument_t, position_t
 from engine.core.risk cimport CALL_LEVELS_MAX, call_set_t
-from engine.core.tiers cimport schedule_load, schedule_t, tier_index
+from engine.core.tiers cimport (
+    schedule_fits, schedule_load, schedule_scale, schedule_t, tier_index,
+)
 from engine.core.types cimport (
     ACCEPTED, BY_INDEX, BY_MARK, CMD_ACCOUNT, CMD_AMEND, CMD_ASSET, CMD_CANCEL, CMD_CANCEL_ALL,
     CMD_CANCEL_ALL_AFTER, CMD_DEPOSIT, CMD_FILL, CMD_FUNDING, CMD_HALT, CMD_INSTRUMENT,
@@ -20,8 +22,8 @@ from engine.core.types cimport (
     EVENT_ASSET_ADDED, EVENT_FUNDING_PAYMENT, EVENT_INSTRUMENT_ADDED, EVENT_LEVERAGE_CHANGED,
     EVENT_MARGIN_CALL_LEVELS_SET, EVENT_MARGIN_MODE_CHANGED, EVENT_MARK, EVENT_TIERS_CHANGED,
     HALT_NONE, INSURANCE_COMMAND, INSURANCE_FUNDING, MODE_ISOLATED, MONEY_MAX, NIL, NONE,
-    OFF_GRID, RATE_SCALE,
-    REJECT_ACCOUNT_LIQUIDATING, REJECT_ALREADY_EXISTS, REJECT_INSUFFICIENT_BALANCE,
+    OFF_GRID, RATE_SCALE, REJECT_ACCOUNT_LIQUIDATING, REJECT_ALREADY_EXISTS, REJECT_BAD_TIERS,
+    REJECT_INSUFFICIENT_BALANCE,
     REJECT_INSUFFICIENT_MARGIN, REJECT_LEVERAGE, REJECT_MALFORMED, REJECT_NO_MARK_PRICE,
     REJECT_NO_POSITION, REJECT_OFF_LOT, REJECT_OFF_TICK, REJECT_OVERFLOW, REJECT_POSITION_OPEN,
     REJECT_UNKNOWN_ACCOUNT, REJECT_UNKNOWN_ASSET, REJECT_UNKNOWN_SYMBOL, SIDE_BUY, TOO_LARGE,
@@ -93,7 +95,7 @@ cdef class Commands(Publishing):
             row.min_order_notional = min_order_notional
             row.max_order_notional = max_order_notional
             row.schedule = schedule
-            row.mark = row.index_price = row.feed_seq = NONE
+            row.mark = row.index_price = row.feed_seq = row.announced_ts = NONE
             self.new_book()
             self.add_triggers()
             self.add_conditions()
@@ -113,16 +115,23 @@ cdef class Commands(Publishing):
             NONE, NONE, symbol, NONE)
 
     cdef int do_set_tiers(self, int64_t symbol, list tiers) except -2:
+        cdef schedule_t schedule
         cdef instrument_t *instrument
-        cdef int32_t i
         if not 0 <= symbol < self.instrument_count:
             return REJECT_UNKNOWN_SYMBOL
         instrument = &self.instruments[symbol]
-        schedule_load(&instrument.schedule, instrument.schedule.rule, tiers)
+        schedule_load(&schedule, instrument.schedule.rule, tiers)
+        if not schedule_fits(&schedule, instrument.schedule.maintenance_multiplier):
+            return REJECT_BAD_TIERS
+        if instrument.announced_ts != NONE and not schedule_fits(
+                &schedule, instrument.announced_maintenance):
+            return REJECT_BAD_TIERS
+        schedule_scale(
+            &schedule, instrument.schedule.maintenance_multiplier,
+            instrument.schedule.initial_multiplier)
+        instrument.schedule = schedule
         self.emit(EVENT_TIERS_CHANGED)[0] = symbol
-        for i in range(instrument.holder_count):
-            self.note_pending(self.pool_of(instrument.holders[i]))
-        self.retry_all()
+        self.reevaluate_holders(<int32_t>symbol)
         return ACCEPTED
 
     def open_account(

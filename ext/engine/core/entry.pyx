@@ -13,7 +13,7 @@ from engine.core.levels cimport best_price
 from engine.core.linked cimport special_t
 from engine.core.matching cimport STP_OWN_ACCOUNT, terms_t
 from engine.core.tiers cimport (
-    isolated_fill, isolated_pay, isolated_share, isolated_t, maintenance_margin, schedule_t,
+    isolated_fill, isolated_pay, isolated_t, maintenance_margin, schedule_t,
     tier_index, trade_fee,
 )
 from engine.core.types cimport (
@@ -337,9 +337,8 @@ cdef class Entry(Liquidation):
         if opened == terms.lots:
             held = abs64(self.positions[position].quantity)
             self.measure(self.pool_of(position), &equity, &maintenance)
-        equity = add_checked(equity, isolated_share(
-            mul_div_floor(terms.value, opened, terms.lots),
-            self.opening_leverage(position, held + opened)))
+        equity = add_checked(equity, self.isolated_share(
+            position, mul_div_floor(terms.value, opened, terms.lots), held + opened))
         equity = sub_checked(equity, mul_div_ceil(terms.loss, opened, terms.lots))
         needed = maintenance_margin(
             &instrument.schedule,

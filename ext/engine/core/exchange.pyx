@@ -10,7 +10,7 @@ from engine.core.tables cimport table_get, table_home, table_t
 from engine.core.types cimport (
     ACCEPTED, CMD_ACCOUNT, CMD_AMEND, CMD_CANCEL, CMD_CANCEL_ALL, CMD_CANCEL_ALL_AFTER,
     CMD_DEPOSIT, CMD_FILL, CMD_FUNDING, CMD_INSURANCE, CMD_ISOLATED_MARGIN, CMD_LEVERAGE,
-    CMD_MARGIN_CALL_LEVELS, CMD_MARGIN_MODE, CMD_MARK, CMD_ORDER, CMD_TIME, CMD_WITHDRAW,
+    CMD_MARGIN_MODE, CMD_MARGIN_MULTIPLIER, CMD_MARK, CMD_ORDER, CMD_TIME, CMD_WITHDRAW,
     MODE_CROSS, MODE_ISOLATED, NONE, REJECT_MALFORMED, REJECT_UNSUPPORTED, SIDE_BUY, SIDE_SELL,
 )
 from libc.stdint cimport int32_t, int64_t
@@ -296,5 +296,5 @@ cdef class ExchangeCore(Bulk):
             return self.end(CMD_INSURANCE, reason, NONE, row[3], NONE, NONE)
         # Known commands that do not come packed, and codes of none.
         return self.end(
-            op if 0 <= op <= CMD_MARGIN_CALL_LEVELS else NONE,
+            op if 0 <= op <= CMD_MARGIN_MULTIPLIER else NONE,
             REJECT_UNSUPPORTED if is_timely else REJECT_MALFORMED, NONE, NONE, NONE, NONE)

@@ -55,6 +55,9 @@ cdef struct instrument_t:
     int64_t reduce_only_lots     # of those that are
     int32_t *holders             # position rows with a position open, in no order
     int32_t holder_count, holder_capacity
+    # multipliers that are to come
+    int64_t announced_ts         # NONE: none
+    int64_t announced_maintenance, announced_initial
 
 cdef struct account_t:
     int64_t id
@@ -147,7 +150,8 @@ cdef class Ledger(Desk):
     cdef int32_t wallet_of(self, int32_t account, int32_t asset) except -1
     cdef int32_t new_position(self, int32_t account, int32_t symbol) except -1
     cdef int32_t new_isolated(self, int32_t position) except -1
-    cdef int64_t opening_leverage(self, int32_t position, int64_t lots) except? -1
+    cdef int64_t isolated_share(
+        self, int32_t position, int64_t value, int64_t lots) except? -1
 
     # notes of what changed
     cdef int touch(self, int32_t pool) except -1

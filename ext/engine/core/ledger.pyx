@@ -16,7 +16,7 @@ from engine.core.fixed cimport (
 from engine.core.memory cimport larger
 from engine.core.tables cimport table_free, table_init, table_put
 from engine.core.tiers cimport (
-    allowed_leverage, isolated_share, maintenance_margin,
+    allowed_leverage, maintenance_margin, scaled_margin, schedule_t,
 )
 from engine.core.types cimport (
     EVENT_BALANCE, EVENT_INSURANCE, EVENT_ORDER_UPDATE, EVENT_POSITION, MODE_CROSS,
@@ -187,12 +187,16 @@ cdef class Ledger(Desk):
             row.account, self.instruments[row.symbol].settle, row.symbol)
         return row.isolated
 
-    # Leverage at which an isolated position of so many lots is opened: its tier caps it.
-    cdef int64_t opening_leverage(self, int32_t position, int64_t lots) except? -1:
+    # Margin that an opening of this value moves to an isolated position, which then has so many
+    # lots: value / leverage x initial multiplier; the tier of the position caps the leverage.
+    cdef int64_t isolated_share(
+        self, int32_t position, int64_t value, int64_t lots
+    ) except? -1:
         cdef int32_t symbol = self.positions[position].symbol
-        return allowed_leverage(
-            &self.instruments[symbol].schedule,
-            self.value(symbol, lots, self.instruments[symbol].mark), self.leverage_of(position))
+        cdef const schedule_t *schedule = &self.instruments[symbol].schedule
+        return scaled_margin(schedule, value, allowed_leverage(
+            schedule, self.value(symbol, lots, self.instruments[symbol].mark),
+            self.leverage_of(position)))
 
     # --- notes of what changed --------------------------------------------------------
 
@@ -339,8 +343,7 @@ cdef class Ledger(Desk):
         row.entry_value = add_checked(row.entry_value, value)
         self.set_quantity(position, add_checked(row.quantity, quantity))
         if row.margin_mode == MODE_ISOLATED:
-            needed = isolated_share(
-                abs64(value), self.opening_leverage(position, abs64(row.quantity)))
+            needed = self.isolated_share(position, abs64(value), abs64(row.quantity))
             self.move_to_isolated(position, min64(needed, self.spendable(row.wallet)))
         return 0
 

@@ -36,6 +36,7 @@ cdef class Liquidation(Deleveraging):
     cdef int reduce_inventory(self, int32_t symbol) except -1
     cdef int retry_waiting(self) except -1
     cdef int retry_all(self) except -1
+    cdef int reevaluate_holders(self, int32_t symbol) except -1
     cdef measured_t measured(self, int32_t pool) except *
     cdef int evaluate_all(self) except -1
     cdef int evaluate_round(self, int32_t count) except -1

@@ -136,6 +136,14 @@ cdef class Liquidation(Deleveraging):
             self.note_pending(pool)
         return 0
 
+    # A symbol asks for more or for less now: look at all who hold it. O(holders).
+    cdef int reevaluate_holders(self, int32_t symbol) except -1:
+        cdef const instrument_t *instrument = &self.instruments[symbol]
+        cdef int32_t i
+        for i in range(instrument.holder_count):
+            self.note_pending(self.pool_of(instrument.holders[i]))
+        return self.retry_all()
+
     @cython.final
     cdef measured_t measured(self, int32_t pool) except *:
         cdef measured_t row

@@ -7,3 +7,6 @@ from engine.core.commands cimport Commands
 
 cdef class Settings(Commands):
     cdef int do_set_call_levels(self, int64_t account, list levels, int64_t hysteresis) except -2
+    cdef int do_set_multiplier(
+        self, int64_t symbol, int64_t maintenance, int64_t initial,
+        int64_t effective_ts) except -2

@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, int64_t
 
 from engine.core.fixed cimport (
     abs64, add_checked, ceil_div, i128, max64, min64, mul, mul_div_ceil, mul_div_floor, narrow,
-    sub, sub_checked, wide,
+    sub, sub_checked, too_wide, wide,
 )
 from engine.core.types cimport MONEY_MAX, RATE_SCALE
 
@@ -14,16 +14,23 @@ cdef enum:
 cdef struct tier_t:
     int64_t min_notional         # minor units, exclusive lower bound
     int64_t max_notional         # minor units, inclusive upper bound; MONEY_MAX: no cap
-    int64_t rate                 # maintenance margin rate
-    int64_t max_leverage         # rate units
+    int64_t rate                 # maintenance margin rate in force
+    int64_t max_leverage         # in force, rate units
     i128 deduction               # minor units x rate units, exact (A_k of the marginal rule)
 
 cdef struct schedule_t:
     int32_t rule                 # TierRule
     int32_t count
+    int64_t initial_multiplier   # of initial margin; rate units, as the next
+    int64_t maintenance_multiplier  # of the tiers' rates
     tier_t tiers[TIERS_MAX]
+    int64_t base_rate[TIERS_MAX]  # as declared, before multipliers
+    int64_t base_leverage[TIERS_MAX]
 
 cdef int schedule_load(schedule_t *schedule, int rule, list rows) except -1
+cdef bint schedule_fits(const schedule_t *schedule, int64_t maintenance_multiplier) noexcept
+cdef int schedule_scale(
+    schedule_t *schedule, int64_t maintenance_multiplier, int64_t initial_multiplier) except -1
 
 
 # Index of the tier with min < notional <= max; the last one beyond its cap. O(tiers).
@@ -49,16 +56,23 @@ cdef inline int64_t allowed_leverage(
     return min64(leverage, schedule.tiers[tier_index(schedule, notional)].max_leverage)
 
 
-# notional / leverage, rounded up; leverage at most what the notional's tier allows.
+# value / leverage x initial multiplier, rounded up; within the money range.
+cdef inline int64_t scaled_margin(
+    const schedule_t *schedule, int64_t value, int64_t leverage
+) except? -1:
+    cdef int64_t out
+    cdef i128 margin
+    if too_wide(value, schedule.initial_multiplier, leverage, &out):
+        margin = ceil_div(mul(value, schedule.initial_multiplier), wide(leverage))
+        return narrow(margin) if margin < wide(MONEY_MAX) else MONEY_MAX
+    return out
+
+
+# The same of a notional; leverage at most what its tier allows.
 cdef inline int64_t initial_margin(
     const schedule_t *schedule, int64_t notional, int64_t leverage
 ) except? -1:
-    return mul_div_ceil(notional, RATE_SCALE, allowed_leverage(schedule, notional, leverage))
-
-
-# Margin that an opening fill moves to an isolated position: value / leverage, rounded up.
-cdef inline int64_t isolated_share(int64_t value, int64_t leverage) except? -1:
-    return mul_div_ceil(value, RATE_SCALE, leverage)
+    return scaled_margin(schedule, notional, allowed_leverage(schedule, notional, leverage))
 
 
 # Fee of a trade; rounded up, so a rebate (a negative fee) is rounded down in size.

@@ -1,11 +1,10 @@
 """Loading of margin schedules."""
 
-from engine.core.fixed cimport add, mul, wide
+from engine.core.fixed cimport add, floor_div, mul, mul_div_ceil, wide
 from engine.core.types cimport RULE_MARGINAL
 
 
-# Rows of (min, max, rate, leverage), already checked; derives the deductions
-# A_k = A_(k-1) + min_k x (rate_k - rate_(k-1)) that make the marginal rule continuous.
+# Rows of (min, max, rate, leverage), already checked, without multipliers.
 cdef int schedule_load(schedule_t *schedule, int rule, list rows) except -1:
     cdef tier_t *tier
     cdef int k
@@ -15,9 +14,40 @@ cdef int schedule_load(schedule_t *schedule, int rule, list rows) except -1:
     schedule.count = <int32_t>len(rows)
     for k in range(schedule.count):
         tier = &schedule.tiers[k]
-        tier.min_notional, tier.max_notional, tier.rate, tier.max_leverage = rows[k]
+        tier.min_notional, tier.max_notional = rows[k][0], rows[k][1]
+        schedule.base_rate[k], schedule.base_leverage[k] = rows[k][2], rows[k][3]
+    return schedule_scale(schedule, RATE_SCALE, RATE_SCALE)
+
+
+# Whether a multiplier leaves all rates at 1 or below.
+cdef bint schedule_fits(const schedule_t *schedule, int64_t maintenance_multiplier) noexcept:
+    cdef int k
+    for k in range(schedule.count):
+        if ceil_div(mul(schedule.base_rate[k], maintenance_multiplier),
+                    wide(RATE_SCALE)) > wide(RATE_SCALE):
+            return False
+    return True
+
+
+# Put multipliers into force: rates rounded up, leverages at most 1 / rate, rounded down; and
+# the deductions A_k = A_(k-1) + min_k x (rate_k - rate_(k-1)) that make the marginal rule
+# continuous.
+cdef int schedule_scale(
+    schedule_t *schedule, int64_t maintenance_multiplier, int64_t initial_multiplier
+) except -1:
+    cdef tier_t *tier
+    cdef int k
+    schedule.maintenance_multiplier = maintenance_multiplier
+    schedule.initial_multiplier = initial_multiplier
+    for k in range(schedule.count):
+        tier = &schedule.tiers[k]
+        tier.rate = mul_div_ceil(schedule.base_rate[k], maintenance_multiplier, RATE_SCALE)
+        tier.max_leverage = schedule.base_leverage[k]
+        if tier.rate:
+            tier.max_leverage = min64(tier.max_leverage, narrow(floor_div(
+                mul(RATE_SCALE, RATE_SCALE), wide(tier.rate))))
         tier.deduction = wide(0)
-        if k and rule == RULE_MARGINAL:
+        if k and schedule.rule == RULE_MARGINAL:
             tier.deduction = add(
                 schedule.tiers[k - 1].deduction,
                 mul(tier.min_notional, tier.rate - schedule.tiers[k - 1].rate))
@@ -44,7 +74,7 @@ cdef int isolated_fill(isolated_t *trial, int64_t quantity, int64_t value) excep
     if quantity:
         trial.quantity = add_checked(trial.quantity, quantity)
         trial.entry_value = add_checked(trial.entry_value, value)
-        moved = isolated_share(abs64(value), allowed_leverage(
+        moved = scaled_margin(trial.schedule, abs64(value), allowed_leverage(
             trial.schedule, narrow(mul(abs64(trial.quantity), trial.mark_value)),
             trial.leverage))
         moved = min64(moved, max64(0, trial.wallet))

@@ -1,5 +1,6 @@
-# What happens because time passes: orders that expire, and dead-man timers. Due things
-# happen in order of their time, before the command that carries a later one.
+# What happens because time passes: orders that expire, dead-man timers, and multipliers that
+# were announced. Due things happen in order of their time, before the command that carries a
+# later one.
 
 from libc.stdint cimport int32_t, int64_t
 
@@ -7,13 +8,14 @@ from engine.core.entry cimport Entry
 
 cdef struct timer_t:
     int64_t due                  # ns
-    int64_t arrival              # of the order; a dead-man timer: its account id
-    int32_t row                  # order row; account row
-    int32_t kind                 # expiries before dead-man timers
+    int64_t arrival              # of the order; a dead-man timer: its account id; the symbol
+    int32_t row                  # order row; account row; symbol
+    int32_t kind                 # in this order at one time
 
 cdef enum:
     TIMER_EXPIRY = 0
     TIMER_DEAD_MAN = 1
+    TIMER_MULTIPLIER = 2
 
 cdef class Timers(Entry):
     cdef timer_t *timers         # binary heap, earliest on top; may hold dead entries
@@ -28,5 +30,7 @@ cdef class Timers(Entry):
     cdef bint pass_time(self, int64_t ts) except -1
     cdef int fire(self, const timer_t *timer) except -1
     cdef int expire(self, int32_t order) except -1
+    cdef int change_multipliers(
+        self, int32_t symbol, int64_t maintenance, int64_t initial) except -1
     cdef int cancel_of_account(
         self, int32_t account, int64_t symbol, int64_t side, int reason) except -1

@@ -1,9 +1,12 @@
-"""Expiries and dead-man timers."""
+"""Expiries, dead-man timers, multipliers to come."""
 
 from libc.stdlib cimport free
 
 from engine.core.memory cimport larger
-from engine.core.types cimport CANCEL_DEAD_MAN, EVENT_ORDER_EXPIRED, NONE
+from engine.core.tiers cimport schedule_scale
+from engine.core.types cimport (
+    CANCEL_DEAD_MAN, EVENT_MULTIPLIER_CHANGED, EVENT_ORDER_EXPIRED, NONE,
+)
 
 
 cdef bint is_earlier(const timer_t *a, const timer_t *b) noexcept nogil:
@@ -40,6 +43,8 @@ cdef class Timers(Entry):
     cdef bint is_live_timer(self, const timer_t *timer) noexcept:
         if timer.kind == TIMER_DEAD_MAN:
             return self.accounts[timer.row].dead_man == timer.due
+        if timer.kind == TIMER_MULTIPLIER:
+            return self.instruments[timer.row].announced_ts == timer.due
         return (self.tickets[timer.row].arrival == timer.arrival
                 and self.is_listed(timer.row))
 
@@ -104,6 +109,11 @@ cdef class Timers(Entry):
     cdef int fire(self, const timer_t *timer) except -1:
         if timer.kind == TIMER_EXPIRY:
             return self.expire(timer.row)
+        if timer.kind == TIMER_MULTIPLIER:
+            self.change_multipliers(
+                timer.row, self.instruments[timer.row].announced_maintenance,
+                self.instruments[timer.row].announced_initial)
+            return self.settle()  # whom it breaches is liquidated then, not later
         self.accounts[timer.row].dead_man = NONE
         return self.cancel_of_account(timer.row, NONE, NONE, CANCEL_DEAD_MAN)
 
@@ -120,6 +130,19 @@ cdef class Timers(Entry):
         out[3] = self.tickets[order].quantity - self.orders[order].leaves
         out[4] = self.orders[order].leaves
         return self.dissolve_group(group) if group >= 0 else 0
+
+    # Put multipliers into force; every holder is evaluated anew.
+    cdef int change_multipliers(
+        self, int32_t symbol, int64_t maintenance, int64_t initial
+    ) except -1:
+        cdef int64_t *out
+        self.instruments[symbol].announced_ts = NONE
+        schedule_scale(&self.instruments[symbol].schedule, maintenance, initial)
+        out = self.emit(EVENT_MULTIPLIER_CHANGED)
+        out[0] = symbol
+        out[1] = maintenance
+        out[2] = initial
+        return self.reevaluate_holders(symbol)
 
     # Cancel an account's orders by symbol and side (NONE: all), by symbol, then acceptance.
     cdef int cancel_of_account(

@@ -352,6 +352,13 @@ cdef class Views(Auctions):
             "fund_entry_value": instrument.fund.entry_value,
             "external_quantity": instrument.external.quantity,
             "external_entry_value": instrument.external.entry_value,
+            "maintenance_multiplier": instrument.schedule.maintenance_multiplier,
+            "initial_multiplier": instrument.schedule.initial_multiplier,
+            "announced_ts": instrument.announced_ts,
+            "announced_maintenance":
+                instrument.announced_maintenance if instrument.announced_ts != NONE else NONE,
+            "announced_initial":
+                instrument.announced_initial if instrument.announced_ts != NONE else NONE,
         }
 
     def auction_view(self, int64_t symbol):
@@ -367,7 +374,7 @@ cdef class Views(Auctions):
         }
 
     def tier_views(self, int64_t symbol):
-        """Rows of (min, max, rate, leverage, deduction times 1e8)."""
+        """Rows of (min, max, rate, leverage, deduction times 1e8, base rate, base leverage)."""
         cdef int k
         cdef tier_t *tier
         self.require_symbol(symbol)
@@ -377,7 +384,9 @@ cdef class Views(Auctions):
             rows.append((
                 tier.min_notional, tier.max_notional, tier.rate, tier.max_leverage,
                 (int(high_half(tier.deduction)) << 64) + int(
-                    <uint64_t>low_half(tier.deduction))))
+                    <uint64_t>low_half(tier.deduction)),
+                self.instruments[symbol].schedule.base_rate[k],
+                self.instruments[symbol].schedule.base_leverage[k]))
         return rows
 
     def queue_view(self):
