@@ -1,5 +1,6 @@
 # The event buffer: fixed-width records of int64, appended by the core, drained by Python.
 
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 
 from engine.core.types cimport ROW
@@ -22,19 +23,25 @@ cdef extern from *:
     void clear_row "engine_clear_row"(int64_t *row) noexcept nogil
 
 cdef class Records:
-    cdef int64_t *rows           # count x ROW
+    cdef int64_t *rows           # count x ROW, inside `block`
     cdef Py_ssize_t count
     cdef Py_ssize_t capacity     # rows
+    cdef PyObject *block         # a bytes object nobody else has seen yet, NULL: none
+    cdef Py_ssize_t last_count   # rows in the block that was given away last
     cdef int widths[64]          # ints in use, by kind
 
-    cdef int grow(self) except -1
+    cdef int grow(self, Py_ssize_t more) except -1
+
+    # Room for so many more records: one growth instead of many.
+    cdef inline int reserve(self, Py_ssize_t more) except -1:
+        return self.grow(more) if self.capacity - self.count < more else 0
 
     # The next row with its head filled in and zeros behind it; the caller writes the payload
     # from index 4.
     cdef inline int64_t *append(self, int kind, int64_t seq, int64_t ts) except NULL:
         cdef int64_t *row
         if self.count == self.capacity:
-            self.grow()
+            self.grow(1)
         row = self.rows + self.count * ROW
         self.count += 1
         clear_row(row)

@@ -1,8 +1,29 @@
 """Event records: rows of (kind, seq, ts, cause, payload), padded to one width."""
 
-from libc.stdlib cimport free, realloc
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, _PyBytes_Resize
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 
 from engine.messages import EVENT_LAYOUTS, RECORD_WIDTH
+
+cdef enum:
+    ROW_BYTES = ROW * 8
+    BYTES_TO_GIVE = 65536        # a block with as much in it is given away, not copied
+
+# Memory asked for in one go is handed out by the kernel page by page, as it is first
+# written to. With pages of two megabytes that costs next to nothing.
+cdef extern from *:
+    """
+    #include <sys/mman.h>
+    static inline void engine_use_huge_pages(char *from, size_t size) {
+    #ifdef MADV_HUGEPAGE
+        size_t skip = (size_t)(-(uintptr_t)from & 4095);
+        if (size >= (size_t)8 << 20) (void)madvise(from + skip, (size - skip) & ~(size_t)4095,
+                                                   MADV_HUGEPAGE);
+    #endif
+    }
+    """
+    void use_huge_pages "engine_use_huge_pages"(char *start, size_t size) noexcept nogil
 
 
 cdef class Records:
@@ -14,15 +35,19 @@ cdef class Records:
             self.widths[<int>kind] = 4 + <int>len(layout)
 
     def __dealloc__(self):
-        free(self.rows)
+        Py_XDECREF(self.block)
 
-    cdef int grow(self) except -1:
-        cdef Py_ssize_t capacity = 1024 if self.capacity == 0 else 2 * self.capacity
-        cdef int64_t *rows = <int64_t *>realloc(self.rows, capacity * ROW * sizeof(int64_t))
-        if rows == NULL:
-            raise MemoryError("event buffer")
-        self.rows = rows
+    cdef int grow(self, Py_ssize_t more) except -1:
+        cdef Py_ssize_t capacity = max(1024, self.last_count, 2 * self.capacity, self.count + more)
+        if self.block == NULL:
+            data = PyBytes_FromStringAndSize(NULL, capacity * ROW_BYTES)
+            Py_INCREF(data)
+            self.block = <PyObject *>data
+        else:
+            _PyBytes_Resize(&self.block, capacity * ROW_BYTES)
+        self.rows = <int64_t *>PyBytes_AS_STRING(<object>self.block)
         self.capacity = capacity
+        use_huge_pages(<char *>self.rows, capacity * ROW_BYTES)
         return 0
 
     cpdef list drain(self):
@@ -43,6 +68,17 @@ cdef class Records:
 
         Padding behind a record's layout is zero. ``numpy.frombuffer(data, "i8")`` reads it.
         """
-        data = (<char *>self.rows)[:self.count * ROW * <Py_ssize_t>sizeof(int64_t)]
+        cdef Py_ssize_t size = self.count * ROW_BYTES
+        if size < BYTES_TO_GIVE or 2 * self.count < self.capacity:
+            data = (<char *>self.rows)[:size]
+        else:
+            # The block itself goes, cut to size; the next one will have as much room.
+            self.last_count = self.count
+            self.capacity = 0
+            self.rows = NULL
+            _PyBytes_Resize(&self.block, size)
+            data = <object>self.block
+            Py_DECREF(data)
+            self.block = NULL
         self.count = 0
         return data

@@ -1,14 +1,22 @@
 # The top of the compiled core: packed commands and the drains.
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int32_t, int64_t
 
 from engine.core.bulk cimport Bulk
 
+cdef enum:
+    LOOKED_UP = 16               # a power of two, more than the commands looked ahead
+
 cdef class ExchangeCore(Bulk):
+    # Account and order rows of the commands ahead, by the last bits of their number; NIL:
+    # there is none, or nobody has looked yet.
+    cdef int32_t ahead_owner[LOOKED_UP]
+    cdef int32_t ahead_order[LOOKED_UP]
+
     cdef void fetch_account(self, const int64_t *row) noexcept
-    cdef void fetch_order(self, const int64_t *row) noexcept
-    cdef void fetch_rows(self, const int64_t *row) noexcept
-    cdef void fetch_neighbours(self, const int64_t *row) noexcept
+    cdef void fetch_order(self, const int64_t *row, Py_ssize_t number) noexcept
+    cdef void fetch_rows(self, const int64_t *row, Py_ssize_t number) noexcept
+    cdef void fetch_neighbours(self, const int64_t *row, Py_ssize_t number) noexcept
     cdef int run_one(self, const int64_t *row, const int64_t *special) except -1
     cdef int run_order(
         self, const int64_t *row, const int64_t *special, bint is_timely) except -1

@@ -11,7 +11,8 @@ from engine.core.types cimport (
     ACCEPTED, CMD_ACCOUNT, CMD_AMEND, CMD_CANCEL, CMD_CANCEL_ALL, CMD_CANCEL_ALL_AFTER,
     CMD_DEPOSIT, CMD_FILL, CMD_FUNDING, CMD_INSURANCE, CMD_ISOLATED_MARGIN, CMD_LEVERAGE,
     CMD_MARGIN_MODE, CMD_MARGIN_MULTIPLIER, CMD_MARK, CMD_ORDER, CMD_TIME, CMD_WITHDRAW,
-    MODE_CROSS, MODE_ISOLATED, NONE, REJECT_MALFORMED, REJECT_UNSUPPORTED, SIDE_BUY, SIDE_SELL,
+    MODE_CROSS, MODE_ISOLATED, NIL, NONE, REJECT_MALFORMED, REJECT_UNSUPPORTED, SIDE_BUY,
+    SIDE_SELL,
 )
 from libc.stdint cimport int32_t, int64_t
 
@@ -116,13 +117,16 @@ cdef class ExchangeCore(Bulk):
         if count == 0:
             return 0
         first = &commands[0, 0]
+        self.records.reserve(2 * count)  # two a command, roughly
+        for i in range(LOOKED_UP):
+            self.ahead_owner[i] = self.ahead_order[i] = NIL
         for i in range(count):
             row = first + i * COMMAND_WIDTH
             if i < count - FAR_AHEAD:
                 self.fetch_account(row + FAR_AHEAD * COMMAND_WIDTH)
-                self.fetch_order(row + AHEAD * COMMAND_WIDTH)
-                self.fetch_rows(row + NEAR * COMMAND_WIDTH)
-                self.fetch_neighbours(row + NEXT * COMMAND_WIDTH)
+                self.fetch_order(row + AHEAD * COMMAND_WIDTH, i + AHEAD)
+                self.fetch_rows(row + NEAR * COMMAND_WIDTH, i + NEAR)
+                self.fetch_neighbours(row + NEXT * COMMAND_WIDTH, i + NEXT)
             at = row[11]
             special = NULL
             if 0 <= at < room:
@@ -139,15 +143,16 @@ cdef class ExchangeCore(Bulk):
         prefetch(table_slot(&self.account_table, 0, row[2]))
 
     @cython.final
-    cdef void fetch_order(self, const int64_t *row) noexcept:
+    cdef void fetch_order(self, const int64_t *row, Py_ssize_t number) noexcept:
         cdef int32_t owner = self.find_account(row[2])
+        self.ahead_owner[number & (LOOKED_UP - 1)] = owner
         if owner >= 0:
             prefetch(&self.accounts[owner])
             prefetch(table_slot(&self.order_table, owner, row[4]))
 
     @cython.final
-    cdef void fetch_rows(self, const int64_t *row) noexcept:
-        cdef int32_t owner = self.find_account(row[2])
+    cdef void fetch_rows(self, const int64_t *row, Py_ssize_t number) noexcept:
+        cdef int32_t owner = self.ahead_owner[number & (LOOKED_UP - 1)]
         cdef int32_t at
         if owner < 0:
             return
@@ -158,6 +163,7 @@ cdef class ExchangeCore(Bulk):
             prefetch(&self.positions[at].first_order)
         if row[0] == CMD_CANCEL or row[0] == CMD_AMEND:
             at = table_get(&self.order_table, owner, row[4])
+            self.ahead_order[number & (LOOKED_UP - 1)] = at
             if at >= 0:
                 prefetch(&self.orders[at])
                 prefetch(&self.orders[at].side)
@@ -165,8 +171,8 @@ cdef class ExchangeCore(Bulk):
                 prefetch(&self.tickets[at].kind)
 
     @cython.final
-    cdef void fetch_neighbours(self, const int64_t *row) noexcept:
-        cdef int32_t owner = self.find_account(row[2])
+    cdef void fetch_neighbours(self, const int64_t *row, Py_ssize_t number) noexcept:
+        cdef int32_t owner = self.ahead_owner[number & (LOOKED_UP - 1)]
         cdef int32_t at
         if owner < 0:
             return
@@ -175,7 +181,7 @@ cdef class ExchangeCore(Bulk):
             if at >= 0 and self.positions[at].last_order >= 0:
                 prefetch(&self.tickets[self.positions[at].last_order].own_next)
         elif row[0] == CMD_CANCEL or row[0] == CMD_AMEND:
-            at = table_get(&self.order_table, owner, row[4])
+            at = self.ahead_order[number & (LOOKED_UP - 1)]
             if at >= 0:
                 # A neighbour that is not there is an address beside the array: never read.
                 prefetch(&self.orders[self.orders[at].prev].next)
