@@ -77,6 +77,13 @@ cdef class Desk:
         self, int32_t taker, int32_t maker, int64_t lots, int64_t price) except -1
     cdef int prevent_self_trade(self, int32_t taker, int32_t maker) except -1
 
+    # Whether an order with this limit would trade at all.
+    cdef inline bint meets(self, int32_t taker, int64_t limit) noexcept:
+        cdef const order_t *order = &self.orders[taker]
+        cdef const book_t *book = &self.books[order.symbol]
+        cdef int32_t level = book.sides[1 - order.side].best
+        return level >= 0 and within_limit(order.side, book.levels[level].price, limit)
+
     # Hooks. `reducible` is asked for reduce-only orders alone; `on_trade` follows the change
     # of both orders' leaves; `on_cancel` gets an order that is off the book already;
     # `on_used_up` an iceberg whose displayed part is gone; `is_same_owner` compares accounts.

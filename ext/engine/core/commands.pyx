@@ -8,7 +8,7 @@ from engine.core.publishing cimport Publishing
 from engine.core.fixed cimport (
     abs64, add, add_checked, ceil_div, max64, min64, mul, narrow, sub_checked, wide,
 )
-from engine.core.forms cimport request_t
+from engine.core.forms cimport has_no_terms, request_t
 from engine.core.ledger cimport asset_t, instrument_t, position_t
 from engine.core.risk cimport CALL_LEVELS_MAX, call_set_t
 from engine.core.tiers cimport (
@@ -314,7 +314,7 @@ cdef class Commands(Publishing):
         if self.pools[self.pool_of(position)].in_queue:
             return REJECT_ACCOUNT_LIQUIDATING
         schedule = &self.instruments[symbol].schedule
-        self.exposures(position, SIDE_BUY, NULL, NIL, &exposure, &exposure)
+        exposure = self.exposure(position, SIDE_BUY, NULL, NIL)
         allowed = schedule.tiers[tier_index(
             schedule, exposure)].max_leverage
         if leverage == TOO_LARGE or not RATE_SCALE <= leverage <= allowed:
@@ -438,6 +438,7 @@ cdef class Commands(Publishing):
             attach(&form, 0, take_profit)
         if stop_loss is not None:
             attach(&form, 1, stop_loss)
+        form.is_plain = has_no_terms(&form)
         self.end(
             CMD_ORDER, self.do_place(&form) if self.begin(ts) else REJECT_MALFORMED,
             account, NONE, symbol, order_id)
@@ -636,6 +637,7 @@ cdef class Commands(Publishing):
         self, int32_t symbol, int64_t mark, int64_t index_price, int64_t feed_seq
     ) except -1:
         cdef int64_t *out
+        self.file_touched()
         self.instruments[symbol].mark = mark
         self.note_marked(symbol)
         if index_price != NONE:

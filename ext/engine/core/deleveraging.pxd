@@ -26,10 +26,8 @@ cdef struct ranking_t:
 cdef class Deleveraging(Risk):
     cdef ranking_t *rankings     # two a symbol
     cdef int32_t ranking_count
-    cdef bint is_ranking_live
     cdef list touch_log          # pools touched since the first ranking was built
 
-    cdef int log_touch(self, int32_t pool) except -1
     cdef int64_t score_of(self, int32_t position, int64_t equity) except? -1
     cdef int rank_add(self, ranking_t *ranking, int32_t position) except -1
     cdef int rank_refresh(self, int32_t symbol, int side) except -1

@@ -31,13 +31,8 @@ cdef class Deleveraging(Risk):
 
     # Note what may have changed a live ranking.
     cdef int log_touch(self, int32_t pool) except -1:
-        if self.is_ranking_live:
-            self.touch_log.append(pool)
+        self.touch_log.append(pool)
         return 0
-
-    cdef int touch(self, int32_t pool) except -1:
-        self.log_touch(pool)
-        return Risk.touch(self, pool)
 
     # Profit ratio times (for losers: over) the pool's leverage on this position, in rate
     # units. Each factor is floored and capped at MONEY_MAX; `equity` is positive.
@@ -150,8 +145,6 @@ cdef class Deleveraging(Risk):
     # Forget all rankings: the next command may move marks.
     cdef int drop_rankings(self) except -1:
         cdef int32_t i
-        if not self.is_ranking_live:
-            return 0
         for i in range(self.ranking_count):
             self.rankings[i].is_built = 0
             self.rankings[i].count = 0

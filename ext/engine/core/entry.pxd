@@ -4,6 +4,7 @@
 
 from libc.stdint cimport int32_t, int64_t
 
+from engine.core.forms cimport is_market
 from engine.core.liquidation cimport Liquidation
 from engine.core.matching cimport terms_t
 
@@ -33,6 +34,11 @@ cdef class Entry(Liquidation):
     cdef int check_sale_below_mark(self, int32_t position, const terms_t *terms) except -2
     cdef int check_isolated_self_trade(self, int32_t order, int64_t limit) except -2
 
-    cdef int64_t limit_of(self, int32_t order) except? -1
+    # The worst price at which an order may trade: its own, or what the band allows.
+    cdef inline int64_t limit_of(self, int32_t order) except? -1:
+        if is_market(self.tickets[order].kind):
+            return self.band_limit(self.orders[order].symbol, self.orders[order].side)
+        return self.orders[order].price
+
     cdef int enter(self, int32_t order, int64_t limit) except -1
     cdef int check_activation(self, int32_t order, int64_t limit) except -2

@@ -9,7 +9,6 @@ from engine.core.fixed cimport (
 )
 from engine.core.forms cimport is_conditional, is_market, is_proper, may_rest
 from engine.core.ledger cimport instrument_t, position_t
-from engine.core.levels cimport best_price
 from engine.core.linked cimport special_t
 from engine.core.matching cimport STP_OWN_ACCOUNT, terms_t
 from engine.core.tiers cimport (
@@ -30,6 +29,13 @@ from engine.core.types cimport (
 )
 
 cdef int64_t ICEBERG_PARTS = 100
+
+
+# Whether anything bounds the size, the price or the number of plain orders.
+cdef inline bint has_limits(const instrument_t *instrument) noexcept nogil:
+    return (instrument.max_order_quantity != NONE or instrument.min_order_quantity != NONE
+            or instrument.max_order_notional != NONE or instrument.min_order_notional != NONE
+            or instrument.price_band != NONE or instrument.max_open_orders != NONE)
 
 
 cdef class Entry(Liquidation):
@@ -57,7 +63,7 @@ cdef class Entry(Liquidation):
             return REJECT_AUCTION
         if reduce_only:
             return ACCEPTED
-        if self.is_frozen(position):
+        if self.positions[position].protection >= 0 and self.is_frozen(position):
             return REJECT_PROTECTION
         if (self.pools[self.pool_of(position)].in_queue
                 or self.pools[self.positions[position].wallet].in_queue):
@@ -69,6 +75,8 @@ cdef class Entry(Liquidation):
         cdef ticket_t *ticket = &self.tickets[row]
         cdef int64_t most = self.instruments[self.orders[row].symbol].max_open_orders
         cdef int reason = ACCEPTED
+        if ticket.special < 0 and not has_limits(&self.instruments[self.orders[row].symbol]):
+            return ACCEPTED
         if not self.closes_position(row):
             reason = self.check_quantity(row)
             if reason == ACCEPTED:
@@ -209,29 +217,27 @@ cdef class Entry(Liquidation):
         cdef ticket_t *ticket = &self.tickets[row]
         cdef schedule_t *schedule = &self.instruments[order.symbol].schedule
         cdef terms_t terms, whole
-        cdef int64_t before, after, leverage, best, cap
-        cdef int k, reason
+        cdef int64_t after, leverage, allowed, cap
+        cdef int reason
         if order.is_reduce_only:
             if self.reducible(row) == 0:
                 return REJECT_REDUCE_ONLY
         else:
             self.entry_terms(row, limit, &terms)
-            self.exposures(ticket.position, order.side, &terms, without, &before, &after)
+            after = self.exposure(ticket.position, order.side, &terms, without)
             if after > MONEY_MAX:
                 return REJECT_OVERFLOW
-            if after > before:
-                k = tier_index(schedule, after)
-                leverage = self.leverage_of(ticket.position)
-                if leverage > schedule.tiers[k].max_leverage:
-                    return self.refuse(
-                        REJECT_LEVERAGE, leverage, schedule.tiers[k].max_leverage)
-                cap = schedule.tiers[schedule.count - 1].max_notional
-                if cap < MONEY_MAX and after > cap:
+            allowed = schedule.tiers[tier_index(schedule, after)].max_leverage
+            leverage = self.leverage_of(ticket.position)
+            cap = schedule.tiers[schedule.count - 1].max_notional
+            if leverage > allowed or (cap < MONEY_MAX and after > cap):
+                # What does not make it larger is let in all the same.
+                if after > self.exposure(ticket.position, order.side, NULL, NIL):
+                    if leverage > allowed:
+                        return self.refuse(REJECT_LEVERAGE, leverage, allowed)
                     return self.refuse(REJECT_TIER_LIMIT, after, cap)
-        if ticket.is_post_only:
-            best = best_price(&self.books[order.symbol], 1 - order.side, NONE)
-            if best != NONE and within_limit(order.side, best, order.price):
-                return REJECT_POST_ONLY_WOULD_CROSS
+        if ticket.is_post_only and self.meets(row, order.price):
+            return REJECT_POST_ONLY_WOULD_CROSS
         if ticket.time_in_force == TIF_FOK:
             # Under decrement the order's own resting orders end the count.
             self.rehearse(
@@ -258,8 +264,8 @@ cdef class Entry(Liquidation):
         cdef instrument_t *instrument = &self.instruments[order.symbol]
         cdef position_t *position = &self.positions[ticket.position]
         cdef terms_t terms
-        cdef int64_t rest, rest_value, rest_loss, cost, equity, maintenance
-        cdef int64_t room = self.reducible(row)
+        cdef int64_t rest, rest_value, rest_loss, cost, equity
+        cdef int64_t room = self.reducible_by(ticket.position, order.side)
         cdef int reason
         cdef bint is_sale_below_mark = False
         if position.margin_mode == MODE_CROSS:
@@ -301,7 +307,7 @@ cdef class Entry(Liquidation):
         cost = max64(0, trade_fee(terms.value, instrument.taker_fee))
         if position.margin_mode == MODE_ISOLATED:
             cost = max64(0, cost - self.spendable(position.wallet))
-        self.measure(self.pool_of(ticket.position), &equity, &maintenance)
+        equity = self.equity_of(self.pool_of(ticket.position))
         cost = add_checked(cost, terms.loss)
         if cost > equity:
             return self.refuse(REJECT_INSUFFICIENT_MARGIN, cost, max64(0, equity))
@@ -414,9 +420,15 @@ cdef class Entry(Liquidation):
         self, int32_t row, const terms_t *terms, int32_t without
     ) except -2:
         cdef int32_t position = self.tickets[row].position
-        cdef int64_t standing, free
-        cdef int64_t needed = self.margin_added(
-            position, self.orders[row].side, terms, without, &standing)
+        cdef int64_t needed, standing, free
+        cdef int64_t asked = self.order_margin_with(
+            position, self.orders[row].side, terms, without)
+        # Covered by what is free without the symbol's orders: what it adds to what they
+        # reserve is covered, too. Only a refusal needs to know how much that is.
+        if asked <= self.free_for(position, position, 0):
+            return ACCEPTED
+        standing = self.order_margin(position)
+        needed = sub_checked(asked, standing)
         if needed <= 0 and not self.adds_exposure(row, terms, without):
             return ACCEPTED
         free = self.free_for(position, position, standing)
@@ -442,18 +454,11 @@ cdef class Entry(Liquidation):
 
     # --- effects ----------------------------------------------------------------------
 
-    # The worst price at which an order may trade: its own, or what the band allows.
-    @cython.final
-    cdef int64_t limit_of(self, int32_t row) except? -1:
-        if is_market(self.tickets[row].kind):
-            return self.band_limit(self.orders[row].symbol, self.orders[row].side)
-        return self.orders[row].price
-
     # Sweep, unless an auction gathers orders; then rest or cancel what is left.
     cdef int enter(self, int32_t row, int64_t limit) except -1:
         self.traded_value = 0
         if self.instruments[self.orders[row].symbol].halt != HALT_AUCTION:
-            if self.sweep(row, limit):
+            if self.meets(row, limit) and self.sweep(row, limit):
                 return 0
         if self.orders[row].leaves == 0:
             self.retire_order(row)

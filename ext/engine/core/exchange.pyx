@@ -228,6 +228,7 @@ cdef class ExchangeCore(Bulk):
         form.reduce_only = (row[10] & FLAG_REDUCE_ONLY) != 0
         form.close_position = (row[10] & FLAG_CLOSE_POSITION) != 0
         form.stp = row[10] >> STP_SHIFT
+        form.is_plain = special == NULL and not form.close_position
         form.trigger_price = form.trigger_by = form.callback_rate = NONE
         form.display = form.expire_ts = form.oco = NONE
         form.child_id[0] = form.child_id[1] = NONE

@@ -18,6 +18,7 @@ cdef struct request_t:
     int64_t trigger_by           # TriggerBy or NONE
     int64_t side, kind, time_in_force, stp
     bint post_only, reduce_only, close_position
+    bint is_plain                # has none of the terms that may be absent but its price
 
 
 # A number that counts as positive until its grid or its size is looked at.
@@ -39,5 +40,13 @@ cdef inline bint is_conditional(int kind) noexcept nogil:
 
 cdef inline bint may_rest(int kind, int time_in_force) noexcept nogil:
     return not is_market(kind) and (time_in_force == TIF_GTC or time_in_force == TIF_GTD)
+
+
+# What `is_plain` has to say.
+cdef inline bint has_no_terms(const request_t *form) noexcept nogil:
+    return (form.trigger_price == NONE and form.trigger_by == NONE
+            and form.callback_rate == NONE and form.display == NONE and form.expire_ts == NONE
+            and form.oco == NONE and form.child_id[0] == NONE and form.child_id[1] == NONE
+            and not form.close_position)
 
 cdef int check_form(const request_t *form, int64_t now) noexcept nogil

@@ -15,9 +15,11 @@ cdef int check_form(const request_t *form, int64_t now) noexcept nogil:
     if not (TYPE_LIMIT <= form.kind <= TYPE_TRAILING_STOP_MARKET
             and TIF_GTC <= form.time_in_force <= TIF_GTD):
         return REJECT_UNSUPPORTED
-    if (has_sensible_price(form) and has_sensible_time(form, now)
-            and has_sensible_trigger(form) and has_sensible_size(form)
-            and has_sensible_links(form)):
+    if not (has_sensible_price(form) and has_sensible_time(form, now)):
+        return REJECT_MALFORMED
+    if form.is_plain and not is_conditional(<int>form.kind):
+        return ACCEPTED  # the rest is about terms that it has not
+    if (has_sensible_trigger(form) and has_sensible_size(form) and has_sensible_links(form)):
         return ACCEPTED
     return REJECT_MALFORMED
 

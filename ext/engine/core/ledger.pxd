@@ -83,6 +83,7 @@ cdef struct pool_t:
     uint8_t is_pending           # touched since it was last evaluated
     uint8_t is_changed           # its wallet is to be reported
     uint8_t has_stuck            # has waited since it entered the queue
+    uint8_t is_unfiled           # its triggers are out of date; in the list of such
     uint8_t is_bankrupt          # flat with a deficit that the fund did not cover whole
 
 cdef struct position_t:
@@ -142,6 +143,7 @@ cdef class Ledger(Desk):
     cdef int32_t changed_position_count, changed_position_capacity
     cdef int32_t *pending        # pools to evaluate
     cdef int32_t pending_count, pending_capacity
+    cdef bint is_ranking_live    # a ranking for deleveraging wants to hear of touches
 
     # rows
     cdef int32_t new_account(
@@ -154,10 +156,11 @@ cdef class Ledger(Desk):
         self, int32_t position, int64_t value, int64_t lots) except? -1
 
     # notes of what changed
-    cdef int touch(self, int32_t pool) except -1
+    cdef int note_touched(self, int32_t pool) except -1
+    cdef int log_touch(self, int32_t pool) except -1
     cdef int note_pending(self, int32_t pool) except -1
-    cdef int note_position(self, int32_t position) except -1
-    cdef int note_order(self, int32_t order) except -1
+    cdef int list_position(self, int32_t position) except -1
+    cdef int list_order(self, int32_t order) except -1
     cdef int flush_changes(self) except -1
     cdef int report_positions(self) except -1
     cdef int report_wallets(self) except -1
@@ -179,6 +182,7 @@ cdef class Ledger(Desk):
 
     # measuring
     cdef int measure(self, int32_t pool, int64_t *equity, int64_t *maintenance) except -1
+    cdef int64_t equity_of(self, int32_t pool) except? -1
     cdef int unfile(self, int32_t position) except -1
 
     # --- small enough to be inlined everywhere ----------------------------------------
@@ -211,6 +215,23 @@ cdef class Ledger(Desk):
             return row.leverage
         return min64(
             DEFAULT_LEVERAGE, self.instruments[row.symbol].schedule.tiers[0].max_leverage)
+
+    # Note that a pool's money or positions changed.
+    cdef inline int touch(self, int32_t pool) except -1:
+        cdef pool_t *row = &self.pools[pool]
+        row.version += 1
+        row.is_waiting = 0
+        if not row.is_pending or not (row.is_changed or row.symbol >= 0):
+            self.note_touched(pool)
+        return self.log_touch(pool) if self.is_ranking_live else 0
+
+    # Note that a position is to be reported.
+    cdef inline int note_position(self, int32_t position) except -1:
+        return 0 if self.positions[position].is_changed else self.list_position(position)
+
+    # Note that an order is to be reported.
+    cdef inline int note_order(self, int32_t order) except -1:
+        return 0 if self.tickets[order].changed else self.list_order(order)
 
     # The payload of a new event record.
     cdef inline int64_t *emit(self, int kind) except NULL:

@@ -200,18 +200,17 @@ cdef class Ledger(Desk):
 
     # --- notes of what changed --------------------------------------------------------
 
-    # Note that a pool's money or positions changed.
-    cdef int touch(self, int32_t pool) except -1:
+    # A pool's first touch since its wallet was reported, or since it was evaluated.
+    cdef int note_touched(self, int32_t pool) except -1:
         cdef pool_t *row = &self.pools[pool]
-        row.version += 1
-        row.is_waiting = 0
         if row.symbol < 0 and not row.is_changed:
             row.is_changed = 1
             self.changed_pools = note_changed(
                 self.changed_pools, &self.changed_pool_count, &self.changed_pool_capacity,
                 self.accounts[row.account].id, row.asset, pool)
-        if not row.is_pending:
-            self.note_pending(pool)
+        return self.note_pending(pool)
+
+    cdef int log_touch(self, int32_t pool) except -1:
         return 0
 
     @cython.final
@@ -226,20 +225,15 @@ cdef class Ledger(Desk):
         self.pending_count += 1
         return 0
 
-    @cython.final
-    cdef int note_position(self, int32_t position) except -1:
+    cdef int list_position(self, int32_t position) except -1:
         cdef position_t *row = &self.positions[position]
-        if not row.is_changed:
-            row.is_changed = 1
-            self.changed_positions = note_changed(
-                self.changed_positions, &self.changed_position_count,
-                &self.changed_position_capacity, self.accounts[row.account].id, row.symbol,
-                position)
+        row.is_changed = 1
+        self.changed_positions = note_changed(
+            self.changed_positions, &self.changed_position_count,
+            &self.changed_position_capacity, self.accounts[row.account].id, row.symbol, position)
         return 0
 
-    cdef int note_order(self, int32_t order) except -1:
-        if self.tickets[order].changed:
-            return 0
+    cdef int list_order(self, int32_t order) except -1:
         if self.changed_order_count == self.changed_order_capacity:
             self.changed_orders = <int32_t *>larger(
                 self.changed_orders, &self.changed_order_capacity, self.changed_order_count + 1,
@@ -524,3 +518,12 @@ cdef class Ledger(Desk):
                 &self.instruments[position.symbol].schedule, abs64(worth)))
             row = position.next_open
         return 0
+
+    # The same without the requirement.
+    cdef int64_t equity_of(self, int32_t pool) except? -1:
+        cdef int64_t equity = self.pools[pool].balance
+        cdef int32_t row = self.pools[pool].first_open
+        while row >= 0:
+            equity = add_checked(equity, self.unrealized(row))
+            row = self.positions[row].next_open
+        return equity

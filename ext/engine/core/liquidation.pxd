@@ -37,9 +37,11 @@ cdef class Liquidation(Deleveraging):
     cdef int retry_waiting(self) except -1
     cdef int retry_all(self) except -1
     cdef int reevaluate_holders(self, int32_t symbol) except -1
-    cdef measured_t measured(self, int32_t pool) except *
+    cdef int measure_row(self, int32_t pool, measured_t *row) except -1
     cdef int evaluate_all(self) except -1
     cdef int evaluate_round(self, int32_t count) except -1
+    cdef bint is_quiet(self, const measured_t *row) noexcept
+    cdef int refile(self, const measured_t *row) except -1
     cdef int requeue(self, int32_t pool) except -1
     cdef int evaluate(self, const measured_t *row) except -1
     cdef int set_call_level(self, const measured_t *row, int level) except -1

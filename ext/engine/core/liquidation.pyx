@@ -72,14 +72,16 @@ cdef class Liquidation(Deleveraging):
     # Work off everything that the command set off, then report what changed.
     cdef int settle(self) except -1:
         cdef int32_t i, symbol
-        self.work_off()
+        if self.pending_count or self.tripped_count or self.noted_count or self.turn_count:
+            self.work_off()
         for i in range(self.marked_count):
             symbol = self.marked[i]
             if self.instruments[symbol].fund.quantity and self.may_liquidate(symbol):
                 self.reduce_inventory(symbol)
                 self.work_off()
         self.marked_count = 0
-        self.drop_rankings()
+        if self.is_ranking_live:
+            self.drop_rankings()
         return self.flush_changes()
 
     # Risk comes first; then triggered orders take their turns, one at a time.
@@ -144,15 +146,14 @@ cdef class Liquidation(Deleveraging):
             self.note_pending(self.pool_of(instrument.holders[i]))
         return self.retry_all()
 
-    @cython.final
-    cdef measured_t measured(self, int32_t pool) except *:
-        cdef measured_t row
+    # A pool with its measure.
+    cdef int measure_row(self, int32_t pool, measured_t *row) except -1:
         self.measure(pool, &row.equity, &row.maintenance)
         row.account = self.accounts[self.pools[pool].account].id
         row.asset = self.pools[pool].asset
         row.symbol = self.pools[pool].symbol
         row.pool = pool
-        return row
+        return 0
 
     # Rounds: everything pending is measured before anything is done about it; pools that
     # a round touches are looked at in the next.
@@ -182,9 +183,12 @@ cdef class Liquidation(Deleveraging):
             if self.pools[pool].in_queue:
                 self.requeue(pool)
                 continue
-            self.round_rows[rows] = self.measured(pool)
-            rows += 1
-        self.evaluation_count += rows
+            self.evaluation_count += 1
+            self.measure_row(pool, &self.round_rows[rows])
+            if self.is_quiet(&self.round_rows[rows]):
+                self.refile(&self.round_rows[rows])
+            else:
+                rows += 1
         if rows > 1:
             qsort(self.round_rows, rows, sizeof(measured_t), compare_rows)
         for i in range(rows):
@@ -195,15 +199,34 @@ cdef class Liquidation(Deleveraging):
             self.set_call_level(row, 0)
             self.clear_flat(row.pool)
         for i in range(rows):
-            row = &self.round_rows[i]
-            if self.pools[row.pool].first_open >= 0 and not self.pools[row.pool].in_queue:
-                self.file_pool(row.pool, row.equity, row.maintenance)
+            self.refile(&self.round_rows[i])
         return 0
+
+    # Whether there is nothing to be done about a pool and nothing to be said.
+    @cython.final
+    cdef bint is_quiet(self, const measured_t *row) noexcept:
+        cdef pool_t *pool = &self.pools[row.pool]
+        if pool.first_open < 0:
+            return (pool.balance >= 0 and pool.symbol < 0 and not pool.call_level
+                    and not pool.is_bankrupt)
+        return row.equity > row.maintenance and (
+            self.level_of(row.pool, row.equity, row.maintenance) == pool.call_level)
+
+    # File the triggers of a pool that was measured. While marks move they are wanted at once;
+    # else the next mark is early enough, however often the pool is touched until then.
+    @cython.final
+    cdef int refile(self, const measured_t *row) except -1:
+        if self.pools[row.pool].first_open < 0 or self.pools[row.pool].in_queue:
+            return 0
+        if self.marked_count:
+            return self.file_pool(row.pool, row.equity, row.maintenance)
+        return 0 if self.pools[row.pool].is_unfiled else self.note_unfiled(row.pool)
 
     # A queued pool that changed, that is to be tried again, or whose release trigger the
     # mark has reached (then it still waits, and goes on waiting unless it is healthy).
     cdef int requeue(self, int32_t pool) except -1:
-        cdef measured_t row = self.measured(pool)
+        cdef measured_t row
+        self.measure_row(pool, &row)
         if self.pools[pool].is_waiting and not self.is_healthy(&row):
             return self.file_release(pool, row.equity, row.maintenance)
         self.pools[pool].is_waiting = 0
@@ -271,12 +294,12 @@ cdef class Liquidation(Deleveraging):
                 pools.append(self.positions[row].isolated)
             row = self.positions[row].next_in_account
         for pool in pools:
-            measured = self.measured(pool)
+            self.measure_row(pool, &measured)
             self.set_call_level(&measured, 0)
         self.accounts[account].call_set = call_set
         for pool in pools:
             if self.pools[pool].first_open >= 0:
-                measured = self.measured(pool)
+                self.measure_row(pool, &measured)
                 self.set_call_level(&measured, self.level_of(
                     pool, measured.equity, measured.maintenance))
                 self.note_pending(pool)
@@ -419,7 +442,7 @@ cdef class Liquidation(Deleveraging):
         cdef int32_t position
         cdef set stuck = set()
         while True:
-            row = self.measured(pool)
+            self.measure_row(pool, &row)
             if self.pools[pool].first_open < 0:
                 return self.finish(
                     pool, OUTCOME_BANKRUPT if self.pools[pool].balance < 0 else OUTCOME_CLOSED,

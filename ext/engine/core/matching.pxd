@@ -4,7 +4,7 @@
 from libc.stdint cimport int32_t, int64_t
 
 from engine.core.fixed cimport i128, max64, mul, mul_wide, narrow, overflows, wide
-from engine.core.ledger cimport Ledger, instrument_t
+from engine.core.ledger cimport Ledger, instrument_t, position_t
 from engine.core.types cimport MONEY_MAX, SIDE_BUY
 
 # What an order would add to its side of a symbol: value and loss against mark.
@@ -54,6 +54,7 @@ cdef class Matching(Ledger):
     cdef int settle_maker(self, int32_t maker, int64_t lots) except -1
     cdef int settle_fund(self, int32_t symbol, int64_t quantity, int64_t value) except -1
     cdef int drop_reduce_only(self, int32_t position) except -1
+    cdef int drop_idle(self, int32_t position) except -1
     cdef int cancel_each(self, list chosen, int reason) except -1
     cdef int64_t band_limit(self, int32_t symbol, int side) except? -1
     cdef int rehearse(
@@ -71,7 +72,7 @@ cdef class Matching(Ledger):
     # order margin
     cdef i128 side_total(
         self, int32_t position, int side, const terms_t *extra, int32_t without) except? -1
-    cdef int64_t side_loss(self, int32_t position, int side, int32_t without) except? -1
+    cdef int64_t losses(self, int32_t position, int side, int32_t without) except? -1
     cdef bint has_losses(self, int32_t position, int side) noexcept
     cdef int sum_losses(self, int32_t position, int side) except -1
     cdef int weigh(self, int32_t position, stake_t *stake) except -1
@@ -79,12 +80,10 @@ cdef class Matching(Ledger):
         self, int32_t position, const stake_t *stake, int side, i128 total, int64_t loss
     ) except? -1
     cdef int64_t order_margin(self, int32_t position) except? -1
-    cdef int64_t margin_added(
-        self, int32_t position, int side, const terms_t *extra, int32_t without,
-        int64_t *standing) except? -1
-    cdef int exposures(
-        self, int32_t position, int side, const terms_t *extra, int32_t without,
-        int64_t *before, int64_t *after) except -1
+    cdef int64_t order_margin_with(
+        self, int32_t position, int side, const terms_t *extra, int32_t without) except? -1
+    cdef int64_t exposure(
+        self, int32_t position, int side, const terms_t *extra, int32_t without) except? -1
     cdef int64_t orders_reserve(
         self, int32_t wallet, bint isolated_only, int32_t known, int64_t reserved) except? -1
     cdef int64_t free_margin(self, int32_t wallet, int32_t known, int64_t reserved) except? -1
@@ -123,3 +122,11 @@ cdef class Matching(Ledger):
         cdef i128 marks = mul(price, instrument.marks_per_tick)
         return marks > wide(instrument.mark) if side == SIDE_BUY else (
             marks < wide(instrument.mark))
+
+    # Loss against mark if all of a side's orders filled at their prices. O(1), but O(the
+    # owner's orders of the symbol) where one may lie beyond a mark that has moved since.
+    cdef inline int64_t side_loss(self, int32_t position, int side, int32_t without) except? -1:
+        cdef const position_t *row = &self.positions[position]
+        if not self.is_losing(row.symbol, side, row.extreme_price[side]):
+            return 0
+        return self.losses(position, side, without)

@@ -174,14 +174,14 @@ cdef class Matching(Ledger):
     cdef int drop_reduce_only(self, int32_t position) except -1:
         cdef int64_t quantity = self.positions[position].quantity
         cdef int sign = (quantity > 0) - (quantity < 0)
-        cdef int32_t order
-        cdef list idle = []
         if sign == self.positions[position].sign_seen:
             return 0
         self.positions[position].sign_seen = sign
-        if self.positions[position].reduce_only_count == 0:
-            return 0
-        order = self.positions[position].first_order
+        return self.drop_idle(position) if self.positions[position].reduce_only_count else 0
+
+    cdef int drop_idle(self, int32_t position) except -1:
+        cdef int32_t order = self.positions[position].first_order
+        cdef list idle = []
         while order >= 0:
             if (self.orders[order].is_reduce_only
                     and self.reducible_by(position, self.orders[order].side) == 0
@@ -308,6 +308,9 @@ cdef class Matching(Ledger):
         cdef book_t *book = &self.books[order.symbol]
         cdef int32_t level = book.sides[1 - order.side].best
         cdef trial_t trial
+        if not self.meets(taker, limit):
+            terms.lots = terms.value = terms.loss = 0
+            return 0
         trial.taker, trial.stp = taker, stp
         trial.wanted, trial.lots = order.leaves, 0
         trial.value = trial.loss = wide(0)
@@ -455,15 +458,11 @@ cdef class Matching(Ledger):
 
     # --- what open orders reserve -----------------------------------------------------
 
-    # Loss against mark if all of a side's orders filled at their prices. O(1), but O(the
-    # owner's orders of the symbol) where one may lie beyond a mark that has moved since.
-    @cython.final
-    cdef int64_t side_loss(self, int32_t position, int side, int32_t without) except? -1:
+    # `side_loss` where orders may be on the losing side of the mark.
+    cdef int64_t losses(self, int32_t position, int side, int32_t without) except? -1:
         cdef position_t *row = &self.positions[position]
         cdef int64_t mark = self.instruments[row.symbol].mark
         cdef int64_t lots, value
-        if not self.is_losing(row.symbol, side, row.extreme_price[side]):
-            return 0
         if not self.has_losses(position, side):
             self.sum_losses(position, side)
         lots, value = row.loss_lots[side], row.loss_value[side]
@@ -547,7 +546,7 @@ cdef class Matching(Ledger):
     ) except? -1:
         cdef position_t *row = &self.positions[position]
         cdef instrument_t *instrument = &self.instruments[row.symbol]
-        cdef int64_t fee = 0, needed, equity, maintenance
+        cdef int64_t fee = 0, needed, equity
         cdef i128 held = wide(stake.held)
         cdef i128 exposure = with_side(held, side, total)
         if instrument.taker_fee > 0:
@@ -559,7 +558,7 @@ cdef class Matching(Ledger):
             &instrument.schedule, narrow(magnitude(exposure)),
             stake.leverage))
         if row.margin_mode == MODE_ISOLATED and sign_of(exposure) * sign_of(held) < 0:
-            self.measure(self.pool_of(position), &equity, &maintenance)
+            equity = self.equity_of(self.pool_of(position))
             needed = add_checked(needed, max64(0, stake.own - max64(0, equity)))
         return needed
 
@@ -584,59 +583,47 @@ cdef class Matching(Ledger):
                     self.side_loss(position, side, NIL)))
         return sub_checked(worst, stake.own)
 
-    # By how much an extra order of a side, and one less (NIL: none), change what the orders
-    # of a symbol reserve; `standing` gets what they reserve as they are.
-    cdef int64_t margin_added(
-        self, int32_t position, int side, const terms_t *extra, int32_t without,
-        int64_t *standing
+    # What the open orders of a symbol would reserve with an extra order of a side, and with
+    # one less (NIL: none).
+    cdef int64_t order_margin_with(
+        self, int32_t position, int side, const terms_t *extra, int32_t without
     ) except? -1:
         cdef position_t *row = &self.positions[position]
         cdef stake_t stake
-        cdef int64_t other, before, after
+        cdef int64_t worst
         self.weigh(position, &stake)
-        other = before = stake.own
+        worst = max64(stake.own, self.side_margin(
+            position, &stake, side, self.side_total(position, side, extra, without),
+            add_checked(self.side_loss(position, side, without), extra.loss)))
         if row.side_value[1 - side]:
-            other = max64(other, self.side_margin(
+            worst = max64(worst, self.side_margin(
                 position, &stake, 1 - side, wide(row.side_value[1 - side]),
                 self.side_loss(position, 1 - side, NIL)))
-        if row.side_value[side]:
-            before = self.side_margin(
-                position, &stake, side, wide(row.side_value[side]),
-                self.side_loss(position, side, NIL))
-        after = self.side_margin(
-            position, &stake, side, self.side_total(position, side, extra, without),
-            add_checked(self.side_loss(position, side, without), extra.loss))
-        standing[0] = sub_checked(max64(before, other), stake.own)
-        return sub_checked(sub_checked(max64(after, other), stake.own), standing[0])
+        return sub_checked(worst, stake.own)
 
-    # Notional of the worse side of position plus open orders: as it is, and with an extra
-    # order of a side (NULL: none) and one less; MONEY_MAX + 1 where beyond. A new sell counts
-    # at the mark where its price is lower: it may trade as high as that.
-    cdef int exposures(
-        self, int32_t position, int side, const terms_t *extra, int32_t without,
-        int64_t *before, int64_t *after
-    ) except -1:
+    # Notional of the worse side of position plus open orders, with an extra order of a side
+    # (NULL: none) and one less; MONEY_MAX + 1 where beyond. A new sell counts at the mark
+    # where its price is lower: it may trade as high as that.
+    cdef int64_t exposure(
+        self, int32_t position, int side, const terms_t *extra, int32_t without
+    ) except? -1:
         cdef position_t *row = &self.positions[position]
         cdef int64_t mark = self.instruments[row.symbol].mark
         cdef int64_t at_mark
-        cdef i128 held, total, other, worst
-        before[0] = after[0] = 0
+        cdef i128 held, worst, total = wide(row.side_value[side])
         if mark == NONE:
             return 0
         held = wide(self.value(row.symbol, row.quantity, mark))
-        other = widest(held, with_side(held, 1 - side, wide(row.side_value[1 - side])))
-        worst = widest(other, with_side(held, side, wide(row.side_value[side])))
-        before[0] = after[0] = narrow(worst) if worst <= wide(MONEY_MAX) else MONEY_MAX + 1
-        if extra == NULL:
-            return 0
-        total = self.side_total(position, side, extra, without)
-        if side == SIDE_SELL:
-            at_mark = self.value(row.symbol, extra.lots, mark)
-            if at_mark > extra.value:
-                total = add(total, sub(wide(at_mark), wide(extra.value)))
-        worst = widest(other, with_side(held, side, total))
-        after[0] = narrow(worst) if worst <= wide(MONEY_MAX) else MONEY_MAX + 1
-        return 0
+        if extra != NULL:
+            total = self.side_total(position, side, extra, without)
+            if side == SIDE_SELL:
+                at_mark = self.value(row.symbol, extra.lots, mark)
+                if at_mark > extra.value:
+                    total = add(total, sub(wide(at_mark), wide(extra.value)))
+        worst = widest(held, with_side(held, side, total))
+        if row.side_value[1 - side]:
+            worst = widest(worst, with_side(held, 1 - side, wide(row.side_value[1 - side])))
+        return narrow(worst) if worst <= wide(MONEY_MAX) else MONEY_MAX + 1
 
     # Order margin of all symbols that settle in a wallet's asset. Of one position (NIL: of
     # none) what it reserves is known already.

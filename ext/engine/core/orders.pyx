@@ -133,6 +133,8 @@ cdef class Orders(Timers):
         cdef int which
         if table_get(&self.order_table, owner, form.order_id) >= 0:
             return REJECT_DUPLICATE_ORDER_ID
+        if form.is_plain:
+            return ACCEPTED
         for which in range(2):
             if form.child_id[which] != NONE and table_get(
                     &self.order_table, owner, form.child_id[which]) >= 0:
@@ -170,8 +172,7 @@ cdef class Orders(Timers):
         order.is_reduce_only = form.reduce_only or form.close_position
         if is_conditional(ticket.kind):
             ticket.state = ORDER_PENDING
-        elif form.display == NONE and form.expire_ts == NONE and form.oco == NONE and not (
-                form.close_position or form.child_id[0] != NONE or form.child_id[1] != NONE):
+        elif form.is_plain:
             return row
         special = &self.specials[self.special_of(row)]
         special.trigger_price = form.trigger_price
@@ -203,6 +204,8 @@ cdef class Orders(Timers):
         cdef int which
         table_put(&self.order_table, self.orders[row].account, form.order_id, row)
         self.link_order(row)
+        if form.is_plain:
+            return self.emit_accepted(row)
         if form.oco != NONE:
             group = table_get(&self.group_table, position, form.oco)
             if group < 0:
@@ -447,6 +450,8 @@ cdef int check_grid(const request_t *form) noexcept nogil:
     cdef int which
     if form.price == OFF_GRID or form.trigger_price == OFF_GRID:
         return REJECT_OFF_TICK
+    if form.is_plain:
+        return REJECT_OFF_LOT if form.quantity == OFF_GRID else ACCEPTED
     for which in range(2):
         if form.child_id[which] != NONE and (
                 form.child_trigger[which] == OFF_GRID or form.child_price[which] == OFF_GRID):

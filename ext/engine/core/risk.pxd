@@ -44,12 +44,16 @@ cdef class Risk(Protection):
     cdef int32_t trigger_symbols
     cdef int32_t *crossed
     cdef int32_t crossed_count, crossed_capacity
+    cdef int32_t *unfiled                    # pools whose triggers are out of date
+    cdef int32_t unfiled_count, unfiled_capacity
     cdef public int64_t evaluation_count     # pools measured, ever: what the index saved
     cdef call_set_t *call_sets               # the default first
     cdef dict call_set_rows                  # (hysteresis, levels ...) -> row
 
     cdef int add_triggers(self) except -1
     cdef int collect_crossed(self, int32_t symbol) except -1
+    cdef int note_unfiled(self, int32_t pool) except -1
+    cdef int file_touched(self) except -1
     cdef int file_pool(self, int32_t pool, int64_t equity, int64_t maintenance) except -1
     cdef int64_t split(self, int32_t pool, int *shift) except? -1
     cdef int file_release(self, int32_t pool, int64_t equity, int64_t maintenance) except -1

@@ -9,6 +9,7 @@ from engine.core.fixed cimport (
     shift_right, sub, wide,
 )
 from engine.core.ledger cimport instrument_t
+from engine.core.memory cimport larger
 from engine.core.tiers cimport maintenance_margin, schedule_t, tier_index
 from engine.core.triggers cimport (
     trigger_crossed, trigger_free, trigger_init, trigger_insert, trigger_remove,
@@ -34,6 +35,7 @@ cdef class Risk(Protection):
             trigger_free(&self.trigger_sides[i])
         free(self.trigger_sides)
         free(self.crossed)
+        free(self.unfiled)
 
     # Two empty sides for the newest symbol.
     cdef int add_triggers(self) except -1:
@@ -160,6 +162,30 @@ cdef class Risk(Protection):
         return narrow(floor_div(wide(notional), mul(instrument.mark, instrument.unit_value)))
 
     # --- filing -----------------------------------------------------------------------
+
+    # Note that the triggers of a pool are to be filed before the next mark.
+    cdef int note_unfiled(self, int32_t pool) except -1:
+        if self.unfiled_count == self.unfiled_capacity:
+            self.unfiled = <int32_t *>larger(
+                self.unfiled, &self.unfiled_capacity, self.unfiled_count + 1, sizeof(int32_t))
+        self.unfiled[self.unfiled_count] = pool
+        self.unfiled_count += 1
+        self.pools[pool].is_unfiled = 1
+        return 0
+
+    # File what is out of date; every change of a mark is preceded by this. What was measured
+    # when the pools were touched still holds: no mark has moved since.
+    cdef int file_touched(self) except -1:
+        cdef int32_t i, pool
+        cdef int64_t equity, maintenance
+        for i in range(self.unfiled_count):
+            pool = self.unfiled[i]
+            self.pools[pool].is_unfiled = 0
+            if self.pools[pool].first_open >= 0 and not self.pools[pool].in_queue:
+                self.measure(pool, &equity, &maintenance)
+                self.file_pool(pool, equity, maintenance)
+        self.unfiled_count = 0
+        return 0
 
     # File triggers for all positions of a pool, given its measure at the current marks.
     cdef int file_pool(self, int32_t pool, int64_t equity, int64_t maintenance) except -1:

@@ -399,7 +399,7 @@ cdef class Views(Auctions):
         rows.extend(self.waiting)
         measured = []
         for pool in rows:
-            row = self.measured(pool)
+            self.measure_row(pool, &row)
             measured.append((UrgencyKey.of(row), (
                 row.account, row.asset, row.symbol if row.symbol >= 0 else NONE, row.equity,
                 row.maintenance, self.pools[pool].steps, int(self.pools[pool].is_waiting))))
