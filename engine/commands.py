@@ -55,8 +55,9 @@ def _name(*, required: bool = True) -> Field:
     return Field(_is_name, "a string of 1 to 64 characters", required)
 
 
-def _flag() -> Field:
-    return _or_null(Field(lambda value: isinstance(value, bool), "true or false", False))
+def _flag(*, required: bool = False) -> Field:
+    field = Field(lambda value: isinstance(value, bool), "true or false", required)
+    return field if required else _or_null(field)
 
 
 def _choice(*names: str, required: bool = True) -> Field:
@@ -151,6 +152,7 @@ COMMANDS: dict[str, dict[str, Field]] = {
         "stp_group": _or_null(_int(required=False)),
         "margin_call_levels": _or_null(_decimals(required=False)),
         "margin_call_hysteresis": _or_null(_decimal(required=False)),
+        "parent": _or_null(_int(required=False)),
     },
     "deposit": {"account": _int(), "asset": _name(), "amount": _decimal()},
     "withdraw": {"account": _int(), "asset": _name(), "amount": _decimal()},
@@ -216,6 +218,10 @@ COMMANDS: dict[str, dict[str, Field]] = {
         "symbol": _name(), "maintenance": _decimal(), "initial": _decimal(),
         "effective_ts": _or_null(_int(required=False)),
     },
+    "transfer": {
+        "account": _int(), "to": _int(), "asset": _name(), "amount": _decimal(),
+    },
+    "auto_top_up": {"account": _int(), "symbol": _name(), "enabled": _flag(required=True)},
 }
 
 QUERIES: dict[str, dict[str, Field]] = {

@@ -460,7 +460,7 @@ class Exchange:
         self.core.open_account(
             account, int(mode), ts, NONE if group is None else group,
             None if levels is None else _levels(levels),
-            _rate_or_none(line.get("margin_call_hysteresis")))
+            _rate_or_none(line.get("margin_call_hysteresis")), _int_or_none(line.get("parent")))
 
     def _do_margin_call_levels(self, line: Mapping[str, Any], ts: int) -> None:
         self.core.set_margin_call_levels(
@@ -470,6 +470,16 @@ class Exchange:
         self.core.set_margin_multiplier(
             self.symbol_index(line["symbol"]), RATE.units(line["maintenance"]),
             RATE.units(line["initial"]), _int_or_none(line.get("effective_ts")), ts)
+
+    def _do_transfer(self, line: Mapping[str, Any], ts: int) -> None:
+        amount = -1 if sign_of(line["amount"]) < 0 else self._amount(
+            line["asset"], line["amount"])
+        self.core.transfer(
+            line["account"], line["to"], self.asset_index(line["asset"]), amount, ts)
+
+    def _do_auto_top_up(self, line: Mapping[str, Any], ts: int) -> None:
+        self.core.set_auto_top_up(
+            line["account"], self.symbol_index(line["symbol"]), line["enabled"], ts)
 
     def _amount(self, asset: str, amount: DecimalLike) -> int:
         """Minor units of an amount; of an unknown asset only the sign is of interest."""

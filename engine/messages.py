@@ -129,6 +129,8 @@ class Command(IntEnum):
     PROTECTION = 24
     MARGIN_CALL_LEVELS = 25
     MARGIN_MULTIPLIER = 26
+    TRANSFER = 27
+    AUTO_TOP_UP = 28
 
 
 class RejectReason(IntEnum):
@@ -140,6 +142,7 @@ class RejectReason(IntEnum):
     UNKNOWN_ASSET = 3
     UNKNOWN_SYMBOL = 4
     UNKNOWN_ACCOUNT = 5
+    NOT_RELATED = 32
     UNKNOWN_ORDER = 6
     DUPLICATE_ORDER_ID = 7
     OCO_GROUP = 31
@@ -241,6 +244,9 @@ class EventKind(IntEnum):
     MARGIN_CALL_LEVELS_SET = 34
     MULTIPLIER_ANNOUNCED = 35
     MULTIPLIER_CHANGED = 36
+    TRANSFER = 37
+    AUTO_TOP_UP_SET = 38
+    AUTO_TOP_UP = 39
 
 
 class MarketKind(IntEnum):
@@ -363,6 +369,7 @@ EVENT_LAYOUTS: dict[EventKind, tuple[tuple[str, str], ...]] = {
     EventKind.INSTRUMENT_ADDED: (("symbol", "symbol"),),
     EventKind.ACCOUNT_OPENED: (
         ("account", "int"), ("margin_mode", "MarginMode"), ("stp_group", "int"),
+        ("parent", "int"),
     ),
     EventKind.LEVERAGE_CHANGED: (
         ("account", "int"), ("symbol", "symbol"), ("leverage", "rate"),
@@ -407,6 +414,13 @@ EVENT_LAYOUTS: dict[EventKind, tuple[tuple[str, str], ...]] = {
     EventKind.MULTIPLIER_CHANGED: (
         ("symbol", "symbol"), ("maintenance", "rate"), ("initial", "rate"),
     ),
+    EventKind.TRANSFER: (
+        ("account", "int"), ("to", "int"), ("asset", "asset"), ("amount", "amount"),
+    ),
+    EventKind.AUTO_TOP_UP_SET: (
+        ("account", "int"), ("symbol", "symbol"), ("enabled", "bool"),
+    ),
+    EventKind.AUTO_TOP_UP: (("account", "int"), ("symbol", "symbol"), ("amount", "money")),
 }
 
 #: Integers in a stored record: kind, seq, ts, cause and the widest payload.

@@ -140,7 +140,8 @@ class Queries:
             balances[asset.name] = asset.minor.text(pool["wallet"])
         body: dict[str, Any] = {
             "account": account, "status": AccountStatus(view["status"]).name.lower(),
-            "balances": balances, "assets": assets,
+            "parent": None if view["parent"] == NONE else view["parent"],
+            "sub_accounts": view["sub_accounts"], "balances": balances, "assets": assets,
         }
         only = next(iter(assets.values())) if len(assets) == 1 else None
         for name in (*_POOL_AMOUNTS, "margin_ratio"):
@@ -181,6 +182,7 @@ class Queries:
         for name in ("liquidation_price", "bankruptcy_price"):
             body[name] = None if view[name] == NONE else mark.text(view[name])
         body["adl_rank"] = None if view["adl_rank"] == NONE else view["adl_rank"]
+        body["auto_top_up"] = bool(view["auto_top_up"])
         return body
 
     def _position(self, query: Mapping[str, Any]) -> dict[str, Any]:

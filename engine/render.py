@@ -177,6 +177,7 @@ _PLAIN_DETAILS: dict[RejectReason, str] = {
     RejectReason.UNKNOWN_ASSET: "no such asset",
     RejectReason.UNKNOWN_SYMBOL: "no such symbol",
     RejectReason.UNKNOWN_ACCOUNT: "no such account",
+    RejectReason.NOT_RELATED: "the accounts are not of one family",
     RejectReason.UNKNOWN_ORDER: "no such live order",
     RejectReason.DUPLICATE_ORDER_ID: "the account has a live order with this id",
     RejectReason.POSITION_OPEN: "a position or an order is open",

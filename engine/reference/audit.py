@@ -38,6 +38,7 @@ class Audit(Digest):
             for position in account.positions.values():
                 self.check_position(account, position)
             assert self.reserved_ids(account) == account.reserved
+            assert account.parent == NONE or self.accounts[account.parent].parent == NONE
 
     def check_position(self, account: Account, position: Position) -> None:
         assert position.margin_mode is MarginMode.ISOLATED or not position.isolated.balance

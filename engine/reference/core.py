@@ -130,16 +130,22 @@ class Commands(Timers, Audit):
 
     def open_account(
         self, account: int, margin_mode: int, ts: int = NONE, stp_group: int = NONE,
-        levels: list[int] | None = None, hysteresis: int = NONE,
+        levels: list[int] | None = None, hysteresis: int = NONE, parent: int = NONE,
     ) -> None:
         def run() -> None:
             self.require(
                 account > 0 and (stp_group == NONE or stp_group > 0), RejectReason.MALFORMED)
             call_levels = self.check_call_levels(levels, hysteresis)
+            self.require(
+                parent == NONE or (parent > 0 and parent != account), RejectReason.MALFORMED)
             self.require(account not in self.accounts, RejectReason.ALREADY_EXISTS)
+            if parent != NONE:
+                self.require(
+                    self.find_account(parent).parent == NONE, RejectReason.MALFORMED)
             self.accounts[account] = Account(
-                account, MarginMode(margin_mode), stp_group, call_levels=call_levels)
-            self.emit(EventKind.ACCOUNT_OPENED, account, margin_mode, stp_group)
+                account, MarginMode(margin_mode), stp_group, call_levels=call_levels,
+                parent=parent)
+            self.emit(EventKind.ACCOUNT_OPENED, account, margin_mode, stp_group, parent)
             if levels is not None or hysteresis != NONE:
                 self.emit_call_levels(account, call_levels)
 

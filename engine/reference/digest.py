@@ -21,6 +21,8 @@ from engine.reference.views import Views
 TAG_CALL_LEVELS = -1
 TAG_MULTIPLIERS = -2
 TAG_ANNOUNCED = -3
+TAG_PARENT = -4
+TAG_AUTO_TOP_UP = -5
 
 
 class Digest(Views):
@@ -79,6 +81,8 @@ class Digest(Views):
         if account.call_levels != DEFAULT_CALL_LEVELS:
             levels, hysteresis = account.call_levels
             out += [TAG_CALL_LEVELS, len(levels), *levels, hysteresis]
+        if account.parent != NONE:
+            out += [TAG_PARENT, account.parent]
         for asset in sorted(account.wallets):
             pool = account.wallets[asset]
             if pool.balance or pool.call_level or pool.in_queue:
@@ -88,7 +92,7 @@ class Digest(Views):
             pool = position.isolated
             is_default = (
                 position.leverage == 0 and position.margin_mode is account.margin_mode
-                and position.protection is None
+                and position.protection is None and not position.auto_top_up
             )
             if position.quantity == 0 and not position.orders and not pool.balance and is_default:
                 continue
@@ -97,6 +101,8 @@ class Digest(Views):
                 position.margin_mode, *self.pool_digest(pool),
                 *self.protection_digest(position.protection),
             ]
+            if position.auto_top_up:
+                out.append(TAG_AUTO_TOP_UP)
             for order in position.orders.values():
                 self.digest_order(order, out)
 

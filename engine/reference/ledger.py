@@ -387,11 +387,12 @@ class Ledger(Publishing):
         """What the open orders of a symbol reserve beyond the position's initial margin.
 
         The worse of the two sides: the initial margin of |position value + value of the
-        side's orders|, plus those orders' loss against mark, plus their taker fees. A side
-        that would flip an isolated position also makes up for what that position lacks of
-        its own initial margin, since no more than its equity is released. `extra` is an
-        order that is not on the book yet, `extra_terms` its (value, loss) where they are
-        not those of its limit price; `without` is one to leave out.
+        side's orders|, plus those orders' loss against mark, plus their taker fees, kept
+        within the money range. A side that would flip an isolated position also makes up
+        for what that position lacks of its own initial margin, since no more than its
+        equity is released. `extra` is an order that is not on the book yet, `extra_terms`
+        its (value, loss) where they are not those of its limit price; `without` is one to
+        leave out.
         """
         instrument = self.instruments[position.symbol]
         if instrument.mark == NONE:
@@ -409,7 +410,7 @@ class Ledger(Publishing):
             margin = instrument.schedule.initial_margin(abs(exposure), leverage) + loss + fee
             if position.margin_mode is MarginMode.ISOLATED and exposure * held < 0:
                 margin += max(0, own - max(0, self.measure(position.isolated)[0]))
-            worst = max(worst, margin)
+            worst = max(worst, min(MONEY_MAX, margin))
         return max(0, worst - own)
 
     def resting_terms(

@@ -99,7 +99,7 @@ class Liquidation(MarginCalls):
     def evaluate(self, pool: Pool, equity: int, maintenance: int) -> None:
         level = self.level_of(pool, equity, maintenance)
         self.set_call_level(pool, level, equity, maintenance)
-        if is_due(equity, maintenance):
+        if is_due(equity, maintenance) and not self.top_up(pool, equity, maintenance):
             pool.in_queue = True
             pool.steps = 0
             self.emit(
@@ -107,6 +107,24 @@ class Liquidation(MarginCalls):
                 maintenance,
             )
             self.cancel_pool_orders(pool)
+
+    def top_up(self, pool: Pool, equity: int, maintenance: int) -> bool:
+        """Save an isolated position that is due with money of its wallet, if that does it.
+
+        Up to its initial margin, as far as what may be withdrawn goes.
+        """
+        if pool.symbol == NONE:
+            return False
+        position = self.accounts[pool.account].positions[pool.symbol]
+        wallet = self.wallet_of(position)
+        if not position.auto_top_up or wallet.in_queue:
+            return False
+        amount = min(self.withdrawable(wallet), self.initial_margin(position) - equity)
+        if is_due(equity + amount, maintenance):
+            return False
+        self.move_to_isolated(position, amount)
+        self.emit(EventKind.AUTO_TOP_UP, pool.account, pool.symbol, amount)
+        return True
 
     def cancel_pool_orders(self, pool: Pool) -> None:
         """Cancel the orders of a pool, and for a wallet those that would draw on it."""

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from engine.messages import MONEY_MAX, NONE, RATE_SCALE, Command, EventKind, RejectReason
+from engine.messages import (
+    MONEY_MAX,
+    NONE,
+    RATE_SCALE,
+    TOO_LARGE,
+    Command,
+    EventKind,
+    RejectReason,
+)
 from engine.reference.core import Commands
 from engine.reference.margin import Multipliers
-from engine.reference.state import Announced
+from engine.reference.state import Account, Announced, Rejected
 
 #: Largest multiplier of a requirement.
 MULTIPLIER_MAX = 100 * RATE_SCALE
@@ -49,3 +57,43 @@ class Settings(Commands):
                 self.change_multipliers(instrument, multipliers)
 
         self.execute(Command.MARGIN_MULTIPLIER, ts, run, symbol=symbol)
+
+    def transfer(
+        self, account: int, to: int, asset: int, amount: int, ts: int = NONE
+    ) -> None:
+        """Move money between the wallets of a family: an account and its sub-accounts."""
+
+        def run() -> None:
+            self.require(
+                (amount > 0 or amount == TOO_LARGE) and account != to, RejectReason.MALFORMED)
+            self.require(0 <= asset < len(self.assets), RejectReason.UNKNOWN_ASSET)
+            giver, taker = self.find_account(account), self.find_account(to)
+            self.require(self.head_of(giver) == self.head_of(taker), RejectReason.NOT_RELATED)
+            source, target = giver.wallet(asset), taker.wallet(asset)
+            self.require(not source.in_queue, RejectReason.ACCOUNT_LIQUIDATING)
+            available = self.withdrawable(source)
+            if amount == TOO_LARGE or amount > available:
+                raise Rejected(RejectReason.INSUFFICIENT_BALANCE, amount, available)
+            self.require(target.balance + amount <= MONEY_MAX, RejectReason.OVERFLOW)
+            source.balance -= amount
+            target.balance += amount
+            self.touch(source)
+            self.touch(target)
+            self.emit(EventKind.TRANSFER, account, to, asset, amount)
+
+        self.execute(Command.TRANSFER, ts, run, account, asset=asset)
+
+    @staticmethod
+    def head_of(account: Account) -> int:
+        """Id of the account at the head of a family."""
+        return account.id if account.parent == NONE else account.parent
+
+    def set_auto_top_up(self, account: int, symbol: int, enabled: bool, ts: int = NONE) -> None:
+        """Whether the wallet saves the account's isolated position of a symbol."""
+
+        def run() -> None:
+            instrument = self.find_instrument(symbol)
+            self.find_account(account).position(instrument).auto_top_up = bool(enabled)
+            self.emit(EventKind.AUTO_TOP_UP_SET, account, symbol, enabled)
+
+        self.execute(Command.AUTO_TOP_UP, ts, run, account, symbol)

@@ -295,6 +295,7 @@ class Position:
     bound: dict[Order, None] = field(default_factory=dict)  # those that go with the position
     groups: dict[int, Group] = field(default_factory=dict)  # one-cancels-other, by number
     protection: Protection | None = None
+    auto_top_up: bool = False  # its isolated margin, before it would be liquidated
 
 
 @dataclass(eq=False)
@@ -304,6 +305,7 @@ class Account:
     stp_group: int = NONE
     dead_man_due: int = NONE  # when all its orders are cancelled
     call_levels: CallLevels = DEFAULT_CALL_LEVELS
+    parent: int = NONE  # id of the account that it is a sub-account of
     wallets: dict[int, Pool] = field(default_factory=dict)  # by asset
     positions: dict[int, Position] = field(default_factory=dict)  # by symbol
     orders: dict[int, Order] = field(default_factory=dict)  # live, of all symbols

@@ -62,7 +62,11 @@ class Views(Auction):
                 "available_margin": max(0, self.free_margin(wallet)),
                 "is_open": int(bool(positions)),
             })
-        return {"status": int(status), "pools": pools}
+        subs = [each.id for each in self.accounts.values() if each.parent == account]
+        return {
+            "status": int(status), "pools": pools, "parent": owner.parent,
+            "sub_accounts": sorted(subs),
+        }
 
     def has_orders(self, owner: Account, asset: int) -> bool:
         return any(self.instruments[o.symbol].settle == asset for o in owner.orders.values())
@@ -108,6 +112,7 @@ class Views(Auction):
             "liquidation_price": self.liquidation_price(position),
             "bankruptcy_price": self.bankruptcy_price(position),
             "adl_rank": ranked.index(position) + 1 if position in ranked else NONE,
+            "auto_top_up": int(position.auto_top_up),
         }
 
     # --- liquidation and bankruptcy price ---------------------------------------------

@@ -86,6 +86,14 @@ GUARDS = st.one_of(
          quantity=st.none() | lots, count=st.sampled_from((None, 1, 2, 3)),
          freeze=st.sampled_from((None, 0, 2, 30))),
     line("cancel_all_after", account=accounts, timeout=st.sampled_from((0, 1, 3, 20))),
+    line("margin_call_levels", account=accounts,
+         levels=st.sampled_from(([], ["0.5"], ["0.3", "0.8", "0.95"]))),
+    line("margin_multiplier", symbol=numbers,
+         maintenance=st.sampled_from(("1", "0.5", "1.7", "4")),
+         initial=st.sampled_from(("1", "1.3")),
+         effective_ts=st.none() | st.integers(1, 60)),
+    line("auto_top_up", account=accounts, symbol=numbers, enabled=st.booleans()),
+    line("transfer", account=traders, to=accounts, asset=st.just("USD"), amount=amounts),
     line("mark", symbol=numbers, mark_price=marks), st.none(), st.none(),
 )
 
@@ -150,7 +158,8 @@ class Market(RuleBasedStateMachine):
             self.send("mark", symbol=symbol, mark_price="100")
         for account, mode, leverage, group in zip(
                 TRADERS + MAKERS, modes, leverages, stp_groups, strict=True):
-            self.send("account", account=account, margin_mode=mode, stp_group=group)
+            self.send("account", account=account, margin_mode=mode, stp_group=group,
+                      parent=1 if account in (2, 8) else None)
             self.send("deposit", account=account, asset="USD",
                       amount=wealth if account in TRADERS else "5000")
             for symbol, rows in zip(self.symbols, tiers, strict=False):

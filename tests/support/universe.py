@@ -66,7 +66,8 @@ class Universe(SpecialOrders, MarginSettings):
         base = {"order": 30, "quote": 20, "mark": 12, "marks": 5, "amend": 5, "cancel": 4,
                 "cancel_all": 0.5, "halt": 0.3, "resume_all": 2, "fill": 2.5,
                 "stop": 8, "special": 6, "auction": 0.5, "protection": 0.7,
-                "cancel_all_after": 0.5}
+                "cancel_all_after": 0.5, "margin_multiplier": 0.7, "auto_top_up": 2,
+                "sub_account": 0.3, "margin_call_levels": 1}
         swarm = (0, 0.3, 1, 1, 3)
         self.weights = {
             kind: base.get(kind, 1.5) * self.random.choice(swarm) for kind in sorted(kinds)}

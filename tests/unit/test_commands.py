@@ -48,6 +48,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "protection": {"account": 1, "symbol": "BTC"},
     "margin_call_levels": {"account": 1, "levels": ["0.8"]},
     "margin_multiplier": {"symbol": "BTC", "maintenance": "1", "initial": "1"},
+    "transfer": {"account": 1, "to": 2, "asset": "USDT", "amount": "1"},
+    "auto_top_up": {"account": 1, "symbol": "BTC", "enabled": True},
 }
 
 
@@ -114,7 +116,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
 def test_a_wrongly_typed_field_is_named(name: str, field: str, wants: str) -> None:
     kind = next(start for start in WRONG if wants.startswith(start))
     values = WRONG[kind] if wants.endswith("or null") else (*WRONG[kind], None)
-    if kind in ("a profile's name", "true or false"):  # null means: not given
+    if kind == "a profile's name":  # null means: not given
         values = WRONG[kind]
     for value in values:
         message = refusal({"cmd": name, **EXAMPLES[name], field: value})

@@ -10,6 +10,7 @@ from support.market import Desk
 from engine.messages import Command, RejectReason
 
 BTC = {"account": 1, "symbol": "BTC"}
+MOVE = {"account": 1, "to": 11, "asset": "USDT", "amount": "1"}
 SCALED = {"symbol": "BTC", "maintenance": "1", "initial": "1"}
 ORDER = BTC | {"order_id": 50, "side": "buy", "type": "limit", "quantity": "1", "price": "90"}
 TERMS = {"symbol": "X", "kind": "linear", "base": "X", "quote": "USDT", "settle": "USDT",
@@ -170,6 +171,14 @@ REFUSALS: dict[str, list[tuple[str, dict[str, Any]]]] = {
                           ("malformed", SCALED | {"effective_ts": -1}),
                           ("unknown_symbol", SCALED | {"symbol": "Z"}),
                           ("bad_tiers", SCALED | {"maintenance": "51"})],
+    "transfer": [("malformed", MOVE | {"to": 1}), ("malformed", MOVE | {"amount": "0"}),
+                 ("unknown_asset", MOVE | {"asset": "XAU"}),
+                 ("unknown_account", MOVE | {"account": 8}), ("unknown_account", MOVE | {"to": 8}),
+                 ("not_related", MOVE | {"to": 9}),
+                 ("account_liquidating", MOVE | {"account": 3, "to": 31}),
+                 ("insufficient_balance", MOVE | {"amount": "1" + "0" * 12})],
+    "auto_top_up": [("unknown_symbol", BTC | {"symbol": "Z", "enabled": True}),
+                    ("unknown_account", BTC | {"account": 8, "enabled": True})],
 }
 
 
@@ -192,6 +201,8 @@ def busy(desk: Desk) -> Desk:
     desk.account(1, 2, 9)
     desk.account(3, deposit="500")
     desk.account(4, deposit="500", margin_mode="isolated")
+    desk.account(11, deposit="1", parent=1)
+    desk.account(31, deposit="1", parent=3)
     desk.must("leverage", account=9, symbol="BTC", leverage="10")
     desk.trade(3, 9, 100, 100)
     desk.must("halt", symbol="BTC", mode="no_liquidation")

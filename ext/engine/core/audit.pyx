@@ -25,6 +25,8 @@ cdef enum:
     TAG_CALL_LEVELS = -1
     TAG_MULTIPLIERS = -2
     TAG_ANNOUNCED = -3
+    TAG_PARENT = -4
+    TAG_AUTO_TOP_UP = -5
 
 
 cdef class Words:
@@ -479,6 +481,9 @@ cdef int digest_account(Audit core, int32_t account, Words words) except -1:
     words.put(core.accounts[account].dead_man)
     if core.accounts[account].call_set:
         digest_call_set(&core.call_sets[core.accounts[account].call_set], words)
+    if account in core.parents:
+        words.put(TAG_PARENT)
+        words.put(core.accounts[<int32_t>core.parents[account]].id)
     while pool >= 0:
         if (core.pools[pool].balance or core.pools[pool].call_level
                 or core.pools[pool].in_queue):
@@ -493,6 +498,7 @@ cdef int digest_account(Audit core, int32_t account, Words words) except -1:
             margin = core.pools[position.isolated].balance
         if (position.quantity == 0 and position.order_count == 0 and margin == 0
                 and position.leverage == 0 and not core.is_protected(position)
+                and not position.auto_top_up
                 and position.margin_mode == core.accounts[account].margin_mode):
             continue
         words.put(position.symbol)
@@ -505,6 +511,8 @@ cdef int digest_account(Audit core, int32_t account, Words words) except -1:
         else:
             digest_pool(&NO_POOL, words)
         digest_protection(core, position, words)
+        if position.auto_top_up:
+            words.put(TAG_AUTO_TOP_UP)
         order = position.first_order
         while order >= 0:
             digest_order(core, order, words)

@@ -8,7 +8,7 @@ cdef class Commands(Publishing):
     cdef int do_set_tiers(self, int64_t symbol, list tiers) except -2
     cdef int do_open_account(
         self, int64_t account, int margin_mode, int64_t stp_group, list levels,
-        int64_t hysteresis) except -2
+        int64_t hysteresis, int64_t parent) except -2
     cdef tuple chosen_calls(self, list levels, int64_t hysteresis)
     cdef int emit_call_set(self, int64_t account, int32_t call_set) except -1
     cdef int do_deposit(self, int64_t account, int64_t asset, int64_t amount) except -2

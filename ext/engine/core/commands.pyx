@@ -136,20 +136,21 @@ cdef class Commands(Publishing):
 
     def open_account(
         self, int64_t account, int margin_mode, int64_t ts=NONE, int64_t stp_group=NONE,
-        list levels=None, int64_t hysteresis=NONE,
+        list levels=None, int64_t hysteresis=NONE, int64_t parent=NONE,
     ):
         """Open an account; `margin_mode` is the default of its symbols."""
         self.end(
             CMD_ACCOUNT,
-            self.do_open_account(account, margin_mode, stp_group, levels, hysteresis)
+            self.do_open_account(account, margin_mode, stp_group, levels, hysteresis, parent)
             if self.begin(ts) else REJECT_MALFORMED,
             account, NONE, NONE, NONE)
 
     cdef int do_open_account(
         self, int64_t account, int margin_mode, int64_t stp_group, list levels,
-        int64_t hysteresis
+        int64_t hysteresis, int64_t parent
     ) except -2:
-        cdef int32_t call_set
+        cdef int32_t call_set, row
+        cdef int32_t head = NIL
         cdef tuple calls
         cdef int64_t *out
         if account <= 0 or not 0 <= margin_mode <= MODE_ISOLATED:
@@ -157,16 +158,27 @@ cdef class Commands(Publishing):
         if stp_group <= 0 and stp_group != NONE:
             return REJECT_MALFORMED
         calls = self.chosen_calls(levels, hysteresis)
-        if calls is None:
+        if calls is None or (parent != NONE and (parent <= 0 or parent == account)):
             return REJECT_MALFORMED
         if self.find_account(account) >= 0:
             return REJECT_ALREADY_EXISTS
+        if parent != NONE:
+            head = self.find_account(parent)
+            if head < 0:
+                return REJECT_UNKNOWN_ACCOUNT
+            if head in self.parents:
+                return REJECT_MALFORMED
         call_set = self.call_set_row(calls)
-        self.accounts[self.new_account(account, margin_mode, stp_group)].call_set = call_set
+        row = self.new_account(account, margin_mode, stp_group)
+        self.accounts[row].call_set = call_set
+        if head >= 0:
+            self.parents[row] = head
+            self.sub_accounts.setdefault(head, []).append(account)
         out = self.emit(EVENT_ACCOUNT_OPENED)
         out[0] = account
         out[1] = margin_mode
         out[2] = stp_group
+        out[3] = parent
         if levels is not None or hysteresis != NONE:
             self.emit_call_set(account, call_set)
         return ACCEPTED

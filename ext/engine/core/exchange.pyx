@@ -8,10 +8,11 @@ from engine.core.bulk cimport Bulk
 from engine.core.forms cimport request_t
 from engine.core.tables cimport table_get, table_home, table_t
 from engine.core.types cimport (
-    ACCEPTED, CMD_ACCOUNT, CMD_AMEND, CMD_CANCEL, CMD_CANCEL_ALL, CMD_CANCEL_ALL_AFTER,
-    CMD_DEPOSIT, CMD_FILL, CMD_FUNDING, CMD_INSURANCE, CMD_ISOLATED_MARGIN, CMD_LEVERAGE,
-    CMD_MARGIN_MODE, CMD_MARGIN_MULTIPLIER, CMD_MARK, CMD_ORDER, CMD_TIME, CMD_WITHDRAW,
-    MODE_CROSS, MODE_ISOLATED, NIL, NONE, REJECT_MALFORMED, REJECT_UNSUPPORTED, SIDE_BUY,
+    ACCEPTED, CMD_ACCOUNT, CMD_AMEND, CMD_AUTO_TOP_UP, CMD_CANCEL, CMD_CANCEL_ALL,
+    CMD_CANCEL_ALL_AFTER, CMD_DEPOSIT, CMD_FILL, CMD_FUNDING, CMD_INSURANCE,
+    CMD_ISOLATED_MARGIN, CMD_LEVERAGE, CMD_MARGIN_MODE, CMD_MARK, CMD_ORDER, CMD_TIME,
+    CMD_WITHDRAW, MODE_CROSS, MODE_ISOLATED, NIL, NONE, REJECT_MALFORMED, REJECT_UNSUPPORTED,
+    SIDE_BUY,
     SIDE_SELL,
 )
 from libc.stdint cimport int32_t, int64_t
@@ -283,7 +284,7 @@ cdef class ExchangeCore(Bulk):
             return self.end(CMD_FILL, reason, row[2], NONE, row[3], NONE)
         if op == CMD_ACCOUNT:
             if is_timely and has_mode:
-                reason = self.do_open_account(row[2], <int>mode, row[4], None, NONE)
+                reason = self.do_open_account(row[2], <int>mode, row[4], None, NONE, NONE)
             return self.end(CMD_ACCOUNT, reason, row[2], NONE, NONE, NONE)
         if op == CMD_MARGIN_MODE:
             if is_timely and has_mode:
@@ -303,5 +304,5 @@ cdef class ExchangeCore(Bulk):
             return self.end(CMD_INSURANCE, reason, NONE, row[3], NONE, NONE)
         # Known commands that do not come packed, and codes of none.
         return self.end(
-            op if 0 <= op <= CMD_MARGIN_MULTIPLIER else NONE,
+            op if 0 <= op <= CMD_AUTO_TOP_UP else NONE,
             REJECT_UNSUPPORTED if is_timely else REJECT_MALFORMED, NONE, NONE, NONE, NONE)

@@ -111,6 +111,7 @@ cdef struct position_t:
     uint8_t margin_mode
     uint8_t is_changed
     int8_t sign_seen             # of its quantity, when its reduce-only orders were looked at
+    uint8_t auto_top_up          # its isolated margin, before it would be liquidated
 
 # A position or a wallet to report, by what sorts it.
 cdef struct changed_t:
@@ -129,6 +130,8 @@ cdef class Ledger(Desk):
     cdef account_t *accounts
     cdef int32_t account_count, account_capacity
     cdef table_t account_table   # account id -> row
+    cdef dict parents            # row of a sub-account -> that of its parent
+    cdef dict sub_accounts       # row of a parent -> ids of its sub-accounts, by opening
     cdef pool_t *pools
     cdef int32_t pool_count, pool_capacity
     cdef position_t *positions

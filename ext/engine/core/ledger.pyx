@@ -72,6 +72,8 @@ cdef class Ledger(Desk):
 
     def __cinit__(self):
         self.records = Records()
+        self.parents = {}
+        self.sub_accounts = {}
         table_init(&self.account_table, 1024)
         table_init(&self.position_table, 1024)
 

@@ -43,7 +43,8 @@ cdef class Liquidation(Deleveraging):
     cdef bint is_quiet(self, const measured_t *row) noexcept
     cdef int refile(self, const measured_t *row) except -1
     cdef int requeue(self, int32_t pool) except -1
-    cdef int evaluate(self, const measured_t *row) except -1
+    cdef int evaluate(self, measured_t *row) except -1
+    cdef bint top_up(self, measured_t *row) except -1
     cdef int set_call_level(self, const measured_t *row, int level) except -1
     cdef int64_t *emit_call(self, int kind, const measured_t *row, int64_t level) except NULL
     cdef int replace_call_levels(self, int32_t account, int32_t call_set) except -1

@@ -16,7 +16,7 @@ from engine.core.memory cimport larger
 from engine.core.risk cimport call_set_t, remedy_t
 from engine.core.tiers cimport maintenance_margin, tier_index, tier_t
 from engine.core.types cimport (
-    CANCEL_LIQUIDATION, EVENT_LIQUIDATION_FINISHED, EVENT_LIQUIDATION_STARTED,
+    CANCEL_LIQUIDATION, EVENT_AUTO_TOP_UP, EVENT_LIQUIDATION_FINISHED, EVENT_LIQUIDATION_STARTED,
     EVENT_LIQUIDATION_STEP, EVENT_LIQUIDATION_TAKEOVER, EVENT_MARGIN_CALL,
     EVENT_MARGIN_CALL_CLEARED, HALT_ALL, HALT_AUCTION, HALT_NO_LIQUIDATION, INSURANCE_DEFICIT,
     INSURANCE_INVENTORY, INSURANCE_LIQUIDATION_FEE, NIL, NONE, OUTCOME_BANKRUPT, OUTCOME_CLOSED,
@@ -237,12 +237,36 @@ cdef class Liquidation(Deleveraging):
         return self.queue_push(row)
 
     @cython.final
-    cdef int evaluate(self, const measured_t *row) except -1:
+    cdef int evaluate(self, measured_t *row) except -1:
         self.set_call_level(
             row, self.level_of(row.pool, row.equity, row.maintenance))
-        if row.equity <= row.maintenance:
+        if row.equity <= row.maintenance and not (row.symbol >= 0 and self.top_up(row)):
             self.enqueue(row)
         return 0
+
+    # Save an isolated position that is due with money of its wallet, if that does it: up to its
+    # initial margin, as far as what may be withdrawn goes.
+    cdef bint top_up(self, measured_t *row) except -1:
+        cdef int32_t position = self.find_position(self.pools[row.pool].account, row.symbol)
+        cdef int32_t wallet = self.positions[position].wallet
+        cdef int64_t amount
+        cdef int64_t *out
+        cdef i128 wanted
+        if not self.positions[position].auto_top_up or self.pools[wallet].in_queue:
+            return False
+        amount = self.withdrawable(wallet)
+        wanted = sub(wide(self.initial(position)), wide(row.equity))
+        if wanted < wide(amount):
+            amount = narrow(wanted)
+        if add_checked(row.equity, amount) <= row.maintenance:
+            return False
+        self.move_to_isolated(position, amount)
+        row.equity += amount
+        out = self.emit(EVENT_AUTO_TOP_UP)
+        out[0] = row.account
+        out[1] = row.symbol
+        out[2] = amount
+        return True
 
     # Move to a margin-call level, one event for each level passed.
     cdef int set_call_level(self, const measured_t *row, int level) except -1:

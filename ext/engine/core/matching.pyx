@@ -33,6 +33,11 @@ cdef inline i128 widest(i128 a, i128 b) noexcept nogil:
     return a if a > b else b
 
 
+# a + b, at most MONEY_MAX, of which b is within already.
+cdef inline int64_t within_range(int64_t a, int64_t b) noexcept nogil:
+    return MONEY_MAX if a > MONEY_MAX - b else a + b
+
+
 cdef class Matching(Ledger):
     """The ledger with the matching rule's consequences."""
 
@@ -537,9 +542,9 @@ cdef class Matching(Ledger):
 
     # What position and orders of a side, of this value and loss, ask for together: initial
     # margin of |position value + value of the side's orders| plus those orders' loss against
-    # mark plus their taker fees. Each term rounds up. A side that would flip an isolated
-    # position also makes up for what that position lacks of its own initial margin, since no
-    # more than its equity is released.
+    # mark plus their taker fees, kept within the money range. Each term rounds up. A side that
+    # would flip an isolated position also makes up for what that position lacks of its own
+    # initial margin, since no more than its equity is released.
     @cython.final
     cdef int64_t side_margin(
         self, int32_t position, const stake_t *stake, int side, i128 total, int64_t loss
@@ -554,12 +559,12 @@ cdef class Matching(Ledger):
                 fee = trade_fee(low_half(total), instrument.taker_fee)
             else:
                 fee = narrow(ceil_div(mul_wide(total, instrument.taker_fee), wide(RATE_SCALE)))
-        needed = add_checked(add_checked(loss, fee), initial_margin(
+        needed = within_range(add_checked(loss, fee), initial_margin(
             &instrument.schedule, narrow(magnitude(exposure)),
             stake.leverage))
         if row.margin_mode == MODE_ISOLATED and sign_of(exposure) * sign_of(held) < 0:
             equity = self.equity_of(self.pool_of(position))
-            needed = add_checked(needed, max64(0, stake.own - max64(0, equity)))
+            needed = within_range(needed, max64(0, stake.own - max64(0, equity)))
         return needed
 
     # What the open orders of a symbol reserve beyond the position's initial margin, by the

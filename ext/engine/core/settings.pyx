@@ -2,13 +2,16 @@
 
 from libc.stdint cimport int32_t, int64_t
 
+from engine.core.fixed cimport add, wide
 from engine.core.ledger cimport instrument_t
 from engine.core.tiers cimport schedule_fits
 from engine.core.timers cimport TIMER_MULTIPLIER
 from engine.core.types cimport (
-    ACCEPTED, CMD_MARGIN_CALL_LEVELS, CMD_MARGIN_MULTIPLIER, EVENT_MULTIPLIER_ANNOUNCED,
-    MONEY_MAX, NONE, RATE_SCALE, REJECT_BAD_TIERS, REJECT_MALFORMED, REJECT_UNKNOWN_ACCOUNT,
-    REJECT_UNKNOWN_SYMBOL,
+    ACCEPTED, CMD_AUTO_TOP_UP, CMD_MARGIN_CALL_LEVELS, CMD_MARGIN_MULTIPLIER, CMD_TRANSFER,
+    EVENT_AUTO_TOP_UP_SET, EVENT_MULTIPLIER_ANNOUNCED, EVENT_TRANSFER, MONEY_MAX, NONE,
+    RATE_SCALE, REJECT_ACCOUNT_LIQUIDATING, REJECT_BAD_TIERS, REJECT_INSUFFICIENT_BALANCE,
+    REJECT_MALFORMED, REJECT_NOT_RELATED, REJECT_OVERFLOW, REJECT_UNKNOWN_ACCOUNT,
+    REJECT_UNKNOWN_ASSET, REJECT_UNKNOWN_SYMBOL, TOO_LARGE,
 )
 
 # Largest multiplier of a requirement.
@@ -85,4 +88,74 @@ cdef class Settings(Commands):
         out[1] = maintenance
         out[2] = initial
         out[3] = effective_ts
+        return ACCEPTED
+
+    # --- transfers and top-up ---------------------------------------------------------
+
+    def transfer(
+        self, int64_t account, int64_t to, int64_t asset, int64_t amount, int64_t ts=NONE
+    ):
+        """Move money between the wallets of a family: an account and its sub-accounts."""
+        self.end(
+            CMD_TRANSFER,
+            self.do_transfer(account, to, asset, amount)
+            if self.begin(ts) else REJECT_MALFORMED,
+            account, asset, NONE, NONE)
+
+    cdef int do_transfer(
+        self, int64_t account, int64_t to, int64_t asset, int64_t amount
+    ) except -2:
+        cdef int32_t giver, taker, source, target
+        cdef int64_t available
+        cdef int64_t *out
+        if (amount <= 0 and amount != TOO_LARGE) or account == to:
+            return REJECT_MALFORMED
+        if not 0 <= asset < self.asset_count:
+            return REJECT_UNKNOWN_ASSET
+        giver, taker = self.find_account(account), self.find_account(to)
+        if giver < 0 or taker < 0:
+            return REJECT_UNKNOWN_ACCOUNT
+        if self.parents.get(giver, giver) != self.parents.get(taker, taker):
+            return REJECT_NOT_RELATED
+        source = self.wallet_of(giver, <int32_t>asset)
+        target = self.wallet_of(taker, <int32_t>asset)
+        if self.pools[source].in_queue:
+            return REJECT_ACCOUNT_LIQUIDATING
+        available = self.withdrawable(source)
+        if amount == TOO_LARGE or amount > available:
+            return self.refuse(REJECT_INSUFFICIENT_BALANCE, amount, available)
+        if add(wide(self.pools[target].balance), wide(amount)) > wide(MONEY_MAX):
+            return REJECT_OVERFLOW
+        self.pools[source].balance -= amount
+        self.pools[target].balance += amount
+        self.touch(source)
+        self.touch(target)
+        out = self.emit(EVENT_TRANSFER)
+        out[0] = account
+        out[1] = to
+        out[2] = asset
+        out[3] = amount
+        return ACCEPTED
+
+    def set_auto_top_up(self, int64_t account, int64_t symbol, bint enabled, int64_t ts=NONE):
+        """Whether the wallet saves the account's isolated position of a symbol."""
+        self.end(
+            CMD_AUTO_TOP_UP,
+            self.do_set_auto_top_up(account, symbol, enabled)
+            if self.begin(ts) else REJECT_MALFORMED,
+            account, NONE, symbol, NONE)
+
+    cdef int do_set_auto_top_up(self, int64_t account, int64_t symbol, bint enabled) except -2:
+        cdef int32_t owner
+        cdef int64_t *out
+        if not 0 <= symbol < self.instrument_count:
+            return REJECT_UNKNOWN_SYMBOL
+        owner = self.find_account(account)
+        if owner < 0:
+            return REJECT_UNKNOWN_ACCOUNT
+        self.positions[self.position_at(owner, <int32_t>symbol)].auto_top_up = enabled
+        out = self.emit(EVENT_AUTO_TOP_UP_SET)
+        out[0] = account
+        out[1] = symbol
+        out[2] = enabled
         return ACCEPTED

@@ -110,6 +110,8 @@ cdef enum Command:
     CMD_PROTECTION = 24
     CMD_MARGIN_CALL_LEVELS = 25
     CMD_MARGIN_MULTIPLIER = 26
+    CMD_TRANSFER = 27
+    CMD_AUTO_TOP_UP = 28
 
 cdef enum RejectReason:
     ACCEPTED = -1
@@ -145,6 +147,7 @@ cdef enum RejectReason:
     REJECT_PROTECTION = 29
     REJECT_AUCTION = 30
     REJECT_OCO_GROUP = 31
+    REJECT_NOT_RELATED = 32
 
 cdef enum CancelReason:
     CANCEL_USER = 0
@@ -215,6 +218,9 @@ cdef enum EventKind:
     EVENT_MARGIN_CALL_LEVELS_SET = 34
     EVENT_MULTIPLIER_ANNOUNCED = 35
     EVENT_MULTIPLIER_CHANGED = 36
+    EVENT_TRANSFER = 37
+    EVENT_AUTO_TOP_UP_SET = 38
+    EVENT_AUTO_TOP_UP = 39
 
 cdef enum MarketKind:
     MARKET_RESET = 0

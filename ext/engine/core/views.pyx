@@ -45,7 +45,8 @@ cdef class Views(Auctions):
         cdef int32_t owner = self.find_account(account)
         cdef int32_t wallet, row
         cdef int status = ACCOUNT_ACTIVE
-        cdef int64_t equity, maintenance, initial, profit, reserve
+        cdef int64_t equity, maintenance, reserve
+        cdef object initial, profit  # sums over symbols, each within the range by itself
         cdef bint has_orders
         cdef list pools = []
         if owner < 0:
@@ -85,7 +86,12 @@ cdef class Views(Auctions):
                     "is_open": int(self.pools[wallet].first_open >= 0),
                 })
             wallet = self.pools[wallet].next_in_account
-        return {"status": status, "pools": pools}
+        row = self.parents.get(owner, NIL)
+        return {
+            "status": status, "pools": pools,
+            "parent": self.accounts[row].id if row >= 0 else NONE,
+            "sub_accounts": sorted(self.sub_accounts.get(owner, ())),
+        }
 
     cdef int pool_status(self, int32_t pool) except -1:
         cdef pool_t *row = &self.pools[pool]
@@ -138,6 +144,7 @@ cdef class Views(Auctions):
             "liquidation_price": self.liquidation_price(position),
             "bankruptcy_price": self.bankruptcy_price(position),
             "adl_rank": self.adl_rank(position),
+            "auto_top_up": row.auto_top_up,
         }
 
     # First mark from the safe side at which the pool is due, all else equal, NONE where
