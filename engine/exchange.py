@@ -240,7 +240,7 @@ class Exchange:
         """
         if self._client_ids:
             return len(self.drain_records())
-        count = len(self._undrained) + int(self.core.discard())
+        count = len(self._undrained) + int(self.core.discard_records())
         self._undrained = []
         self._details.clear()
         return count

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from engine.bench.memory import resident_bytes
 from engine.bench.population import (
     Ints,
     Population,
@@ -172,7 +173,11 @@ class MarkDesk:
         self.event_count = 0
         self._kept: list[Ints] = []
         self._started: list[Ints] = []
+        before, start = resident_bytes(), perf_counter()
         load_core(self.core, self.population)
+        #: What loading took, and by how much resident memory grew.
+        self.load_s = perf_counter() - start
+        self.load_bytes = resident_bytes() - before
 
     def drain(self) -> int:
         """Take the events off the core, keep what changes the population; return ns it took."""
@@ -387,29 +392,45 @@ def measure_call_floor(plan: MarkPlan) -> float:
 
 def measure_crash(desk: MarkDesk, progress: Progress) -> Crash:
     """The most-held symbols lose 10 %, at five times the calm volatility, ten ticks a second."""
-    plan = desk.plan
     population, marks = desk.present(), desk.market.marks()
+    rows = crash_rows(desk)
+    crash = engine_crash(desk, rows)
+    progress("crash, by exact scan")
+    scan = TightScan(population, marks)
+    crash.scan_each, crash.scan_breaches = scan_crash(scan, rows)
+    crash.holders = float(scan.holder_counts[: desk.plan.crash_symbols].mean())
+    return crash
+
+
+def crash_rows(desk: MarkDesk) -> Rows:
+    """The ticks of the crash, drawn."""
+    plan = desk.plan
     count = plan.crash_symbols * plan.crash_ticks
     symbols = np.arange(count, dtype=np.int64) % plan.crash_symbols
     drift = np.log(0.9) / plan.crash_ticks
-    rows = as_rows(symbols, desk.market.walk(symbols, STRESSED * 0.1**0.5, drift))
+    return as_rows(symbols, desk.market.walk(symbols, STRESSED * 0.1**0.5, drift))
+
+
+def engine_crash(desk: MarkDesk, rows: Rows) -> Crash:
+    """The engine's half of the crash; what a scan found is to be filled in."""
     evaluated, events, first_seq = desk.core.evaluation_count, desk.event_count, desk.core.seq
     each = desk.measure_each(rows)
     started = desk.take_started()
-    engine: dict[int, int] = {}
+    first: dict[int, int] = {}
     for account, seq in zip(started[:, 4].tolist(), started[:, 1].tolist(), strict=True):
-        engine.setdefault(account - 1, seq - first_seq - 1)
-    progress("crash, by exact scan")
-    scan = TightScan(population, marks)
+        first.setdefault(account - 1, seq - first_seq - 1)
+    return Crash(
+        len(rows), desk.core.evaluation_count - evaluated, len(started),
+        desk.event_count - events, 0.0, each, np.empty(0, np.int64), first, {})
+
+
+def scan_crash(scan: Any, rows: Rows) -> tuple[Ints, dict[int, int]]:
+    """Time a scan on every tick; return ns of each, and the tick of each first breach."""
     scanned: dict[int, int] = {}
-    scan_each = np.empty(count, np.int64)
+    each = np.empty(len(rows), np.int64)
     for number, (symbol, mark) in enumerate(rows):
         start = perf_counter_ns()
         breached = scan.tick(symbol, mark)
-        scan_each[number] = perf_counter_ns() - start
+        each[number] = perf_counter_ns() - start
         scanned.update(dict.fromkeys(breached.tolist(), number))
-    return Crash(
-        count, desk.core.evaluation_count - evaluated, len(started),
-        desk.event_count - events, float(scan.holder_counts[: plan.crash_symbols].mean()),
-        each, scan_each, engine, scanned,
-    )
+    return each, scanned

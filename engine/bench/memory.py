@@ -103,7 +103,10 @@ def measure_memory(packed: Packed) -> Memory | None:
 # --- the child ------------------------------------------------------------------------
 
 
-def _resident() -> int:
+def resident_bytes() -> int:
+    """Resident memory of this process in bytes, 0 where the system does not tell."""
+    if not _STATM.exists():
+        return 0
     return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
@@ -155,22 +158,22 @@ def _measure(prefill: Ints, commands: Ints) -> Memory:
 
     def watch(count: int) -> None:
         if 4 * count >= len(prefill):
-            worst[0] = max(worst[0], (_resident() - resident[0]) / count)
+            worst[0] = max(worst[0], (resident_bytes() - resident[0]) / count)
 
     book = new_book()
-    resident, heaps = [_resident()], [heap()]
+    resident, heaps = [resident_bytes()], [heap()]
     _fill(book, prefill, watch)
-    resident.append(_resident())
+    resident.append(resident_bytes())
     heaps.append(heap())
     _run(book, commands)
-    resident.append(_resident())
+    resident.append(resident_bytes())
     book.run(cancels)
-    resident.append(_resident())
+    resident.append(resident_bytes())
     heaps.append(heap())
     _fill(book, prefill, watch_nothing)
-    resident.append(_resident())
+    resident.append(resident_bytes())
     _run(book, commands)
-    resident.append(_resident())
+    resident.append(resident_bytes())
     heaps.append(heap())
     return Memory(
         len(prefill), resident[1] - resident[0], worst[0], _difference(heaps[1], heaps[0]),

@@ -1,4 +1,4 @@
-"""The accounts of the mark-tick benchmark: seeded, drawn with numpy, opened through `fill`.
+"""The accounts of the mark and risk benchmarks: seeded, drawn with numpy, loaded in packed commands.
 
 Cross accounts only. 60 % hold one position, 20 % two, 10 % three, 10 % five to twenty,
 in symbols drawn by Zipf popularity (weight 1 / rank); 55 % of positions are long. A
@@ -17,8 +17,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from engine.batches import (
+    COMMAND_DTYPE,
+    Packed,
+    account_commands,
+    as_rows,
+    deposit_commands,
+    fill_commands,
+)
 from engine.errors import RunError
-from engine.messages import MONEY_MAX, NONE, RATE_SCALE, RECORD_WIDTH, EventKind, Side, TierRule
+from engine.messages import MONEY_MAX, NONE, RATE_SCALE, RECORD_WIDTH, EventKind, TierRule
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -226,26 +234,24 @@ def load_core(core: Any, population: Population) -> None:
     """Declare the market in a fresh core and open every account and position in it."""
     declare_market(core, population.symbols)
     core.fund_insurance(0, _FUND)
-    open_account, deposit, fill = core.open_account, core.deposit, core.fill
+    core.reserve(population.account_count, population.position_count)
     for start in range(0, population.account_count, _CHUNK):
-        amounts = population.wallets[start : start + _CHUNK].tolist()
-        for account, amount in enumerate(amounts, start + 1):
-            open_account(account, 0)
-            deposit(account, 0, amount)
-        core.drain_bytes()
+        amounts = population.wallets[start : start + _CHUNK]
+        accounts = np.arange(start + 1, start + 1 + len(amounts))
+        _load(core, account_commands(accounts))
+        _load(core, deposit_commands(accounts, 0, amounts))
     for start in range(0, population.position_count, _CHUNK):
         part = slice(start, start + _CHUNK)
-        quantity, entry = population.quantity[part], population.entry[part]
-        rows = zip(
-            (population.holder[part] + 1).tolist(), population.symbol[part].tolist(),
-            np.where(quantity > 0, Side.BUY, Side.SELL).tolist(),
-            np.abs(quantity).tolist(), np.abs(entry).tolist(), strict=True,
-        )
-        for account, symbol, side, lots, value in rows:
-            fill(account, symbol, side, lots, value, 0)
-        core.drain_bytes()
+        _load(core, fill_commands(
+            population.holder[part] + 1, population.symbol[part], population.quantity[part],
+            population.entry[part]))
     if core.rejected_seq:
         raise RunError(f"the population does not load: command {core.rejected_seq} was refused")
+
+
+def _load(core: Any, commands: Packed) -> None:
+    core.run(as_rows(commands, COMMAND_DTYPE, "commands"))
+    core.discard_records()
 
 
 def declare_market(core: Any, symbols: Symbols) -> None:

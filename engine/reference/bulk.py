@@ -16,7 +16,7 @@ class Bulk(Settings):
     def reserve(self, accounts: int, positions: int) -> None:
         """Make room for so many more; a hint that changes nothing."""
 
-    def discard(self) -> int:
+    def discard_records(self) -> int:
         """Forget the records since the last drain; return how many there were."""
         return len(self.drain())
 

@@ -28,7 +28,7 @@ CIMPORTS = {
     "types": "",
     "memory": "",
     "fixed": "types",
-    "tables": "types fixed",
+    "tables": "types memory fixed",
     "events": "types fixed",
     "tiers": "types fixed",
     "levels": "types fixed",

@@ -11,7 +11,7 @@ from engine.core.fixed cimport (
     sub_checked, wide,
 )
 from engine.core.ledger cimport account_t, instrument_t, pool_t, position_t
-from engine.core.memory cimport larger
+from engine.core.memory cimport larger, prefetch
 from engine.core.tables cimport table_reserve
 from engine.core.tiers cimport initial_margin, maintenance_margin, tier_index
 from engine.core.types cimport MODE_CROSS, MONEY_MAX, NIL, NONE, RATE_SCALE
@@ -20,10 +20,8 @@ from libc.stdlib cimport calloc, free, malloc, qsort
 cdef extern from *:
     """
     #define ENGINE_RATIO_WORST INT64_MAX
-    #define engine_bulk_prefetch(at) __builtin_prefetch(at)
     """
     const int64_t RATIO_WORST "ENGINE_RATIO_WORST"
-    void prefetch "engine_bulk_prefetch"(const void *at) noexcept nogil
 
 # So many accounts ahead, what they hold is fetched into the cache.
 cdef enum:

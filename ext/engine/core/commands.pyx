@@ -649,7 +649,8 @@ cdef class Commands(Publishing):
         self, int32_t symbol, int64_t mark, int64_t index_price, int64_t feed_seq
     ) except -1:
         cdef int64_t *out
-        self.file_touched()
+        if self.unfiled_count:
+            self.file_touched()
         self.instruments[symbol].mark = mark
         self.note_marked(symbol)
         if index_price != NONE:

@@ -6,6 +6,7 @@ from engine.messages import COMMAND_COLUMNS, SPECIAL_COLUMNS
 
 from engine.core.bulk cimport Bulk
 from engine.core.forms cimport request_t
+from engine.core.memory cimport prefetch
 from engine.core.tables cimport table_get, table_home, table_t
 from engine.core.types cimport (
     ACCEPTED, CMD_ACCOUNT, CMD_AMEND, CMD_AUTO_TOP_UP, CMD_CANCEL, CMD_CANCEL_ALL,
@@ -33,13 +34,6 @@ cdef enum:
     NEAR = 6
     NEXT = 3
 
-cdef extern from *:
-    """
-    #define engine_prefetch(at) __builtin_prefetch(at)
-    """
-    void prefetch "engine_prefetch"(const void *at) noexcept nogil
-
-
 # A column, or what stands for it where it is absent.
 cdef inline int64_t or_else(int64_t value, int64_t otherwise) noexcept nogil:
     return otherwise if value == NONE else value
@@ -66,7 +60,7 @@ cdef class ExchangeCore(Bulk):
         """Return the records since the last drain and forget them."""
         return self.records.drain()
 
-    def discard(self):
+    def discard_records(self):
         """Forget the records since the last drain; return how many there were."""
         cdef Py_ssize_t count = self.records.count
         self.records.count = 0
@@ -162,7 +156,11 @@ cdef class ExchangeCore(Bulk):
             prefetch(&self.positions[at])
             prefetch(&self.positions[at].trigger)
             prefetch(&self.positions[at].first_order)
-        if row[0] == CMD_CANCEL or row[0] == CMD_AMEND:
+        if row[0] == CMD_FILL:
+            prefetch(table_slot(&self.position_table, owner, row[3]))
+            if self.accounts[owner].first_wallet >= 0:
+                prefetch(&self.pools[self.accounts[owner].first_wallet])
+        elif row[0] == CMD_CANCEL or row[0] == CMD_AMEND:
             at = table_get(&self.order_table, owner, row[4])
             self.ahead_order[number & (LOOKED_UP - 1)] = at
             if at >= 0:

@@ -42,6 +42,8 @@ cdef class Liquidation(Deleveraging):
     cdef int evaluate_round(self, int32_t count) except -1
     cdef bint is_quiet(self, const measured_t *row) noexcept
     cdef int refile(self, const measured_t *row) except -1
+    cdef int fetch_pool(self, int32_t pool) noexcept
+    cdef int fetch_second(self, int32_t pool) noexcept
     cdef int requeue(self, int32_t pool) except -1
     cdef int evaluate(self, measured_t *row) except -1
     cdef bint top_up(self, measured_t *row) except -1

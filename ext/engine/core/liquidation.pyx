@@ -12,7 +12,7 @@ from engine.core.fixed cimport (
     narrow, sub, sub_checked, wide,
 )
 from engine.core.ledger cimport instrument_t, pool_t
-from engine.core.memory cimport larger
+from engine.core.memory cimport larger, prefetch
 from engine.core.risk cimport call_set_t, remedy_t
 from engine.core.tiers cimport maintenance_margin, tier_index, tier_t
 from engine.core.types cimport (
@@ -22,6 +22,11 @@ from engine.core.types cimport (
     INSURANCE_INVENTORY, INSURANCE_LIQUIDATION_FEE, NIL, NONE, OUTCOME_BANKRUPT, OUTCOME_CLOSED,
     OUTCOME_RELEASED, RATE_SCALE, SIDE_BUY, SIDE_SELL, TIF_IOC, TYPE_LIMIT,
 )
+
+# How many pools of a round ahead their rows are fetched into the cache.
+cdef enum:
+    AHEAD = 8
+    SEVERAL = 3                  # positions that are guessed to lie behind one another
 
 # A pool leaves liquidation when margin_ratio is under 1 by this much.
 cdef int64_t EXIT_BUFFER = 0
@@ -178,6 +183,9 @@ cdef class Liquidation(Deleveraging):
             self.round_rows = <measured_t *>larger(
                 self.round_rows, &self.round_capacity, count, sizeof(measured_t))
         for i in range(count):
+            if i + AHEAD < count:
+                self.fetch_pool(self.batch[i + AHEAD])
+                self.fetch_second(self.batch[i + AHEAD // 2])
             pool = self.batch[i]
             self.pools[pool].is_pending = 0
             if self.pools[pool].in_queue:
@@ -200,6 +208,28 @@ cdef class Liquidation(Deleveraging):
             self.clear_flat(row.pool)
         for i in range(rows):
             self.refile(&self.round_rows[i])
+        return 0
+
+    # Fetch into the cache what measuring and filing a pool will read.
+    @cython.final
+    cdef int fetch_pool(self, int32_t pool) noexcept:
+        cdef int32_t row = self.pools[pool].first_open
+        prefetch(&self.accounts[self.pools[pool].account])
+        if row >= 0:
+            prefetch(&self.positions[row])
+            prefetch(&self.positions[row].trigger)
+            prefetch(&self.positions[row].next_open)
+        return 0
+
+    # Later, when the first position is there: the second. What follows often lies behind it.
+    @cython.final
+    cdef int fetch_second(self, int32_t pool) noexcept:
+        cdef int32_t row = self.pools[pool].first_open
+        cdef int i
+        if row >= 0 and self.positions[row].next_open >= 0:
+            row = self.positions[row].next_open
+            for i in range(3 * SEVERAL):
+                prefetch(<const char *>&self.positions[row] + 64 * i)
         return 0
 
     # Whether there is nothing to be done about a pool and nothing to be said.

@@ -12,5 +12,6 @@ cdef void *larger(void *rows, int32_t *capacity, int32_t wanted, size_t size) ex
     out = realloc(rows, room * size)
     if out == NULL:
         raise MemoryError("the engine's tables")
+    use_huge_pages(out, room * size)
     capacity[0] = room
     return out

@@ -39,13 +39,19 @@ cdef struct remedy_t:
     int64_t symbol
     int64_t lots                 # of the symbol, to close at mark
 
+# Triggers matter only when a mark moves. A command that moves none leaves the pools that it
+# touched to be filed before the next mark, or when there are more of them than this: an
+# account that trades in a row is filed once, and no mark finds much to catch up on.
+cdef enum:
+    UNFILED_MAX = 64
+
 cdef class Risk(Protection):
     cdef trigger_side_t *trigger_sides       # two a symbol: falling, rising
     cdef int32_t trigger_symbols
     cdef int32_t *crossed
     cdef int32_t crossed_count, crossed_capacity
-    cdef int32_t *unfiled                    # pools whose triggers are out of date
-    cdef int32_t unfiled_count, unfiled_capacity
+    cdef int32_t unfiled[UNFILED_MAX]        # pools whose triggers are out of date
+    cdef int32_t unfiled_count
     cdef public int64_t evaluation_count     # pools measured, ever: what the index saved
     cdef call_set_t *call_sets               # the default first
     cdef dict call_set_rows                  # (hysteresis, levels ...) -> row

@@ -9,12 +9,17 @@ from engine.core.fixed cimport (
     shift_right, sub, wide,
 )
 from engine.core.ledger cimport instrument_t
-from engine.core.memory cimport larger
+from engine.core.memory cimport prefetch
 from engine.core.tiers cimport maintenance_margin, schedule_t, tier_index
 from engine.core.triggers cimport (
     trigger_crossed, trigger_free, trigger_init, trigger_insert, trigger_remove,
 )
 from engine.core.types cimport MONEY_MAX, NONE, RATE_SCALE
+
+# How many crossed triggers ahead a position, and then its pool, is fetched into the cache.
+cdef enum:
+    FAR_AHEAD = 24
+    AHEAD = 12
 
 
 cdef inline i128 smaller(i128 a, i128 b) noexcept nogil:
@@ -35,7 +40,6 @@ cdef class Risk(Protection):
             trigger_free(&self.trigger_sides[i])
         free(self.trigger_sides)
         free(self.crossed)
-        free(self.unfiled)
 
     # Two empty sides for the newest symbol.
     cdef int add_triggers(self) except -1:
@@ -59,10 +63,16 @@ cdef class Risk(Protection):
             return 0
         self.crossed_count = 0
         trigger_crossed(
-            &sides[0], mark, &self.crossed, &self.crossed_count, &self.crossed_capacity)
+            &sides[0], self.positions, mark, &self.crossed, &self.crossed_count,
+            &self.crossed_capacity)
         trigger_crossed(
-            &sides[1], mark, &self.crossed, &self.crossed_count, &self.crossed_capacity)
+            &sides[1], self.positions, mark, &self.crossed, &self.crossed_count,
+            &self.crossed_capacity)
         for i in range(self.crossed_count):
+            if i + FAR_AHEAD < self.crossed_count:
+                prefetch(&self.positions[self.crossed[i + FAR_AHEAD]].wallet)
+            if i + AHEAD < self.crossed_count:
+                prefetch(&self.pools[self.positions[self.crossed[i + AHEAD]].wallet])
             self.note_pending(self.pool_of(self.crossed[i]))
         return 0
 
@@ -165,9 +175,8 @@ cdef class Risk(Protection):
 
     # Note that the triggers of a pool are to be filed before the next mark.
     cdef int note_unfiled(self, int32_t pool) except -1:
-        if self.unfiled_count == self.unfiled_capacity:
-            self.unfiled = <int32_t *>larger(
-                self.unfiled, &self.unfiled_capacity, self.unfiled_count + 1, sizeof(int32_t))
+        if self.unfiled_count == UNFILED_MAX:
+            self.file_touched()
         self.unfiled[self.unfiled_count] = pool
         self.unfiled_count += 1
         self.pools[pool].is_unfiled = 1

@@ -1,5 +1,6 @@
 """The hash table's cold half: allocation, growth, insertion, removal."""
 
+from engine.core.memory cimport use_huge_pages
 from libc.stdlib cimport free, malloc
 
 
@@ -8,6 +9,7 @@ cdef int table_init(table_t *table, uint64_t capacity) except -1:
     table.slots = <slot_t *>malloc(capacity * sizeof(slot_t))
     if table.slots == NULL:
         raise MemoryError("hash table")
+    use_huge_pages(table.slots, capacity * sizeof(slot_t))
     table.mask = capacity - 1
     table.count = 0
     for i in range(capacity):

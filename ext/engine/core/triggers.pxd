@@ -44,5 +44,5 @@ cdef int trigger_insert(
 cdef int trigger_remove(
     trigger_side_t *side, position_t *positions, int32_t position) except -1
 cdef int trigger_crossed(
-    trigger_side_t *side, int64_t mark, int32_t **found, int32_t *found_count,
-    int32_t *found_capacity) except -1
+    trigger_side_t *side, position_t *positions, int64_t mark, int32_t **found,
+    int32_t *found_count, int32_t *found_capacity) except -1

@@ -4,7 +4,12 @@ from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
 from engine.core.fixed cimport violated
+from engine.core.memory cimport prefetch
 from engine.core.types cimport MONEY_MAX
+
+# How many entries of a bucket ahead a position is fetched into the cache.
+cdef enum:
+    AHEAD = 12
 
 cdef extern from *:
     """
@@ -200,14 +205,43 @@ cdef int found_add(
     return 0
 
 
-# Append to `found` the positions whose trigger the mark has reached. The entries stay:
-# evaluating their pools takes them out or files them anew. O(1) where none is reached,
-# else O(entries reached + entries of the bucket that the mark lies in).
-cdef int trigger_crossed(
-    trigger_side_t *side, int64_t mark, int32_t **found, int32_t *found_count,
-    int32_t *found_capacity
+# Append a bucket's crossed entries to `found` and take them out; `nearest` becomes that of
+# the rest. From the back, so that what moves up into a hole has been looked at.
+cdef int bucket_crossed(
+    trigger_side_t *side, position_t *positions, bucket_t *bucket, int64_t mark,
+    int32_t **found, int32_t *found_count, int32_t *found_capacity, int64_t *nearest
 ) except -1:
-    cdef int here, number
+    cdef int32_t i = bucket.count
+    cdef int32_t position
+    cdef int64_t price
+    while i > 0:
+        i -= 1
+        price = bucket.entries[i].price
+        if (mark < price) if side.rising else (mark > price):
+            if (price < nearest[0]) if side.rising else (price > nearest[0]):
+                nearest[0] = price
+            continue
+        position = bucket.entries[i].position
+        if i >= AHEAD:
+            prefetch(&positions[bucket.entries[i - AHEAD].position].trigger)
+        found_add(found, found_count, found_capacity, position)
+        positions[position].trigger[side.rising] = MONEY_MAX if side.rising else 0
+        bucket.count -= 1
+        side.count -= 1
+        if i < bucket.count:
+            bucket.entries[i] = bucket.entries[bucket.count]
+            positions[bucket.entries[i].position].trigger_slot[side.rising] = i
+    return 0
+
+
+# Append to `found` the positions whose trigger the mark has reached, and take these triggers
+# out: their pools are to be evaluated, which files anew. O(1) where none is reached, else
+# O(entries reached + entries of the bucket that the mark lies in).
+cdef int trigger_crossed(
+    trigger_side_t *side, position_t *positions, int64_t mark, int32_t **found,
+    int32_t *found_count, int32_t *found_capacity
+) except -1:
+    cdef int here, number, passed
     cdef bucket_t *bucket
     cdef int32_t i
     cdef int64_t nearest
@@ -222,15 +256,14 @@ cdef int trigger_crossed(
     nearest = MONEY_MAX if side.rising else 0
     while number >= 0 and (number <= here if side.rising else number >= here):
         bucket = &side.blocks[number // BLOCK_BUCKETS].buckets[number % BLOCK_BUCKETS]
-        for i in range(bucket.count):
-            price = bucket.entries[i].price
-            if (mark >= price) if side.rising else (mark <= price):
-                found_add(found, found_count, found_capacity, bucket.entries[i].position)
-            elif (price < nearest) if side.rising else (price > nearest):
-                nearest = price
+        bucket_crossed(
+            side, positions, bucket, mark, found, found_count, found_capacity, &nearest)
+        passed = number
         if not next_bucket(side, &number):
             number = -1
-    # Nearest of what was not reached, or the edge of the next bucket beyond.
+        if bucket.count == 0:
+            bucket_emptied(side, passed // BLOCK_BUCKETS, passed % BLOCK_BUCKETS)
+    # Nearest of what was not reached, or of the next bucket beyond.
     if number >= 0:
         bucket = &side.blocks[number // BLOCK_BUCKETS].buckets[number % BLOCK_BUCKETS]
         for i in range(bucket.count):
