@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -205,13 +206,13 @@ def replay(
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(metavar="[mark|book|market|all]")] = "all",
+    what: Annotated[str, typer.Argument(metavar="[mark|risk|book|market|all]")] = "all",
     size: Annotated[
         str, typer.Option(metavar="full|smoke", help="Canonical, or tiny: only whether it runs.")
     ] = "full",
     accounts: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Of the mark benchmark; default 10^4, 10^5, 10^6."),
+        typer.Option(min=1, metavar="N", help="Of mark and risk; default 10^4, 10^5, 10^6."),
     ] = None,
     commands: Annotated[
         int | None,
@@ -225,29 +226,38 @@ def bench(
             help="Of the book benchmark: canonical, flat, deep, wide, cancel, sweep. Repeatable; "
             "default all."),
     ] = None,
+    largest: Annotated[
+        bool, typer.Option("--largest", help="Risk with 10^7 accounts as well (20 GB).")
+    ] = False,
+    page: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Risk: cost by number of accounts as an HTML page."),
+    ] = None,
 ) -> None:
     """Run the canonical benchmarks: the cost of a mark, of an order, and of market data.
 
     Prints machine and versions, figures with percentiles, and a hash of each result. Whatever
     is measured in several ways has to come to the same; if not, the exit code is 1. The full
-    size takes about fifteen minutes and three gigabytes of memory.
+    size takes about half an hour and three gigabytes of memory.
     """
     from engine import bench as benches
     from engine.bench.command import run_and_print
 
     if what not in (*benches.NAMES, "all"):
-        raise InputError(f"bench {what}: expected mark, book, market or all")
+        raise InputError(f"bench {what}: expected mark, risk, book, market or all")
     if size not in benches.SIZES:
         raise InputError(f"--size {size}: expected full or smoke")
     if accounts is not None and what in ("book", "market"):
-        raise InputError("--accounts goes with mark or all")
-    if what == "mark" and (commands is not None or stream):
+        raise InputError("--accounts goes with mark, risk or all")
+    if what not in ("risk", "all") and (largest or page):
+        raise InputError("--largest and --page go with risk or all")
+    if what in ("mark", "risk") and (commands is not None or stream):
         raise InputError("--commands and --stream go with book or all")
     for name in stream or ():
         if name not in benches.stream_names():
             raise InputError(f"--stream {name}: expected {', '.join(benches.stream_names())}")
     make_exchange("compiled")  # says what to do where it is not built
-    run_and_print(what, size, accounts, commands, stream or ())
+    run_and_print(what, size, accounts, commands, stream or (), largest, page)
 
 
 @app.command()

@@ -236,6 +236,9 @@ QUERIES: dict[str, dict[str, Field]] = {
     "liquidation_queue": {},
     "adl_ranking": {"symbol": _name()},
     "auction": {"symbol": _name()},
+    "liquidation_map": {
+        "symbol": _name(), "bucket": _or_null(_decimal(required=False)),
+    },
     "insurance": {},
     "totals": {},
     "state_hash": {},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -27,6 +27,7 @@ from engine.instruments import (
     core_terms,
     parse_tiers,
 )
+from engine.liquidation_map import bucket_sums
 from engine.messages import (
     NONE,
     Command,
@@ -302,6 +303,44 @@ class Exchange:
         """
         index = NONE if symbol is None else self._instruments[symbol].index
         return cast(npt.NDArray[np.void], self.core.positions_array(index, with_prices))
+
+    def liquidation_map(
+        self, symbol: str, bucket_ppm: int = 10_000,
+        edges: Sequence[DecimalLike] | None = None,
+    ) -> npt.NDArray[np.void]:
+        """Return what would be liquidated where, if the mark of a symbol went there at once.
+
+        Parameters
+        ----------
+        symbol : str
+        bucket_ppm : int, default 10,000 (1 %)
+            Width of a price bucket in millionths of the mark, at least one mark tick.
+        edges : sequence of prices, optional
+            Ascending; buckets lie between them, what is outside is left out.
+
+        Returns
+        -------
+        array, fields as `engine.liquidation_map.MAP_FIELDS`
+            For each price bucket and side that has a position: notional at the current mark,
+            lots and accounts, each position at its own exact liquidation price.
+
+        Raises
+        ------
+        KeyError
+            No such symbol.
+        ValueError
+            A width that is not positive, edges that do not ascend or are off the mark tick.
+
+        Notes
+        -----
+        Complexity: O(holders x (log holders + positions of their accounts)).
+        """
+        instrument = self._instruments[symbol]
+        bounds = None if edges is None else [instrument.mark.units(edge) for edge in edges]
+        if bounds is not None and any(bound < 0 for bound in bounds):
+            raise ValueError("edges must be multiples of the mark tick, and not below zero")
+        mark = self.core.instrument_view(instrument.index)["mark_price"]
+        return bucket_sums(self.positions_array(symbol), mark, bucket_ppm, bounds)
 
     @property
     def seq(self) -> int:

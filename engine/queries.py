@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from engine.instruments import Instrument
+from engine.liquidation_map import LONG
 from engine.messages import (
     MONEY_MAX,
     NONE,
@@ -27,6 +28,9 @@ from engine.units import RATE, DecimalLike, Grid, decimal_text, fraction_text, s
 if TYPE_CHECKING:
     from engine.exchange import Exchange
 
+#: Of a bucket of the liquidation map: its grid, and the width where none is asked for (1 %).
+_PPM = Grid("0.000001")
+_DEFAULT_BUCKET = 10_000
 _POOL_AMOUNTS = (
     "wallet", "equity", "unrealized_pnl", "initial_margin", "order_margin",
     "maintenance_margin", "available_margin",
@@ -94,6 +98,7 @@ class Queries:
             "liquidation_queue": self._queue,
             "adl_ranking": self._adl_ranking,
             "auction": self._auction,
+            "liquidation_map": self._liquidation_map,
             "insurance": self._insurance,
             "totals": lambda query: self.totals(),
             "state_hash": lambda query: {"state_hash": exchange.state_hash()},
@@ -109,9 +114,10 @@ class Queries:
         except LookupError as error:
             reason = RejectReason(error.args[0])
             thing = reason.name.lower().removeprefix("unknown_")
+            detail = error.args[1] if len(error.args) > 1 else f"no such {thing}"
             reply.update(
-                event="rejected", cmd=name, reason=reason.name.lower(),
-                detail=f"no such {thing}", cause=exchange.seq)
+                event="rejected", cmd=name, reason=reason.name.lower(), detail=detail,
+                cause=exchange.seq)
             return reply
         reply["reply"] = name
         reply.update(body)
@@ -339,6 +345,26 @@ class Queries:
                 for rank, (account, score, lots) in enumerate(ranking, start=1)
             ]
         return body
+
+    def _liquidation_map(self, query: Mapping[str, Any]) -> dict[str, Any]:
+        instrument = self._find(query["symbol"])
+        bucket = query.get("bucket")
+        ppm = _DEFAULT_BUCKET if bucket is None else _PPM.positive_units(bucket)
+        if ppm <= 0:
+            raise LookupError(
+                RejectReason.MALFORMED, "bucket must be a positive multiple of 0.000001")
+        mark, money = instrument.mark, instrument.settle.minor
+        now = self._exchange.core.instrument_view(instrument.index)["mark_price"]
+        return {
+            "symbol": instrument.symbol, "mark_price": _optional(mark, now),
+            "buckets": [
+                {"price_low": mark.text(low), "price_high": mark.text(high),
+                 "side": "long" if side == LONG else "short", "notional": money.text(notional),
+                 "quantity": instrument.lot.text(lots), "accounts": accounts}
+                for low, high, side, notional, lots, accounts
+                in self._exchange.liquidation_map(instrument.symbol, ppm).tolist()
+            ],
+        }
 
     # --- money ------------------------------------------------------------------------
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from engine.bench.report import Report
 
-NAMES = ("mark", "book", "market")
+NAMES = ("mark", "risk", "book", "market")
 SIZES = ("smoke", "full")
 
 
@@ -25,22 +26,28 @@ def stream_names() -> tuple[str, ...]:
 def reports(
     name: str, size: str, accounts: int | None = None,
     progress: Callable[[str], None] = lambda note: None,
-    commands: int | None = None, streams: Sequence[str] = (),
+    commands: int | None = None, streams: Sequence[str] = (), largest: bool = False,
+    page: Path | None = None,
 ) -> Iterator[Report]:
     """Run benchmarks and yield a report of each as it ends.
 
     Parameters
     ----------
-    name : {"mark", "book", "market", "all"}
+    name : {"mark", "risk", "book", "market", "all"}
     size : {"smoke", "full"}
     accounts : int, optional
-        Of the mark benchmark. Default: 2,000 for smoke; 10^4, 10^5 and 10^6 for full.
+        Of the mark and the risk benchmark. Default: 2,000 for smoke; 10^4, 10^5 and 10^6 for
+        full.
     progress : callable
         Told what comes next.
     commands : int, optional
         Of each stream of the book benchmark. Default: 3,000 for smoke, 10^6 for full.
     streams : sequence of str, optional
         Of `stream_names()`. Default: all.
+    largest : bool
+        The risk benchmark with 10^7 accounts as well.
+    page : Path, optional
+        HTML file for the risk benchmark.
     """
     from engine.bench import mark_tick, market
     from engine.bench.mark_report import mark_report
@@ -51,11 +58,34 @@ def reports(
         usual = (plan.accounts,) if is_smoke else mark_tick.FULL_ACCOUNTS
         for count in usual if accounts is None else (accounts,):
             yield mark_report(mark_tick.run_mark(replace(plan, accounts=count), progress))
+    if name in ("risk", "all"):
+        yield from _risk_reports(is_smoke, progress, accounts, largest, page)
     if name in ("book", "all"):
         yield from _book_reports(is_smoke, progress, commands, streams or stream_names())
     if name in ("market", "all"):
         market_plan = market.SMOKE if is_smoke else market.MarketPlan()
         yield market.market_report(market.run_market(market_plan, progress))
+
+
+def _risk_reports(
+    is_smoke: bool, progress: Callable[[str], None], accounts: int | None, largest: bool,
+    page: Path | None,
+) -> Iterator[Report]:
+    from engine.bench import risk
+    from engine.bench.risk_report import risk_report, write_page
+
+    plan = risk.SMOKE if is_smoke else risk.RiskPlan(0)
+    sizes: tuple[int, ...] = (plan.accounts,) if is_smoke else risk.SIZES
+    if accounts is not None:
+        sizes = (accounts,)
+    if largest:
+        sizes += (risk.LARGEST,)
+    results = []
+    for count in sizes:
+        results.append(risk.run_risk(replace(plan, accounts=count), progress))
+        yield risk_report(results[-1])
+    if page is not None:
+        write_page(results, page)
 
 
 def _book_reports(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from engine.bench import reports
 from engine.bench.machine import machine_rows
@@ -26,7 +27,7 @@ class _Steps:
 
 def run_and_print(
     what: str, size: str, accounts: int | None, commands: int | None = None,
-    streams: Sequence[str] = (),
+    streams: Sequence[str] = (), largest: bool = False, page: Path | None = None,
 ) -> None:
     """Run benchmarks and print the machine, then each report as it comes.
 
@@ -37,7 +38,7 @@ def run_and_print(
     """
     print("\n".join(aligned(machine_rows())), end="\n\n", flush=True)
     steps, failures = _Steps(), []
-    results = reports(what, size, accounts, steps, commands, streams)
+    results = reports(what, size, accounts, steps, commands, streams, largest, page)
     while True:
         with ProgressBar("benchmark", unit="steps") as bar:
             steps.bar = bar

@@ -1,4 +1,4 @@
-"""The accounts of the mark and risk benchmarks: seeded, drawn with numpy, loaded in packed commands.
+"""The accounts of the mark and risk benchmarks: seeded, drawn with numpy, loaded packed.
 
 Cross accounts only. 60 % hold one position, 20 % two, 10 % three, 10 % five to twenty,
 in symbols drawn by Zipf popularity (weight 1 / rank); 55 % of positions are long. A

@@ -186,10 +186,9 @@ def run_risk(plan: RiskPlan, progress: Progress = lambda note: None) -> RiskResu
     most_held = int(np.bincount(desk.population.symbol).max())
     progress("reading tables")
     core = desk.core
-    reads = [
-        measure_reads(read, plan.reads) for read in (
-            core.accounts_array, lambda: core.positions_array(with_prices=False),
-            core.positions_array)]
+    accounts_read = measure_reads(core.accounts_array, plan.reads)
+    positions_read = measure_reads(lambda: core.positions_array(with_prices=False), plan.reads)
+    prices_read = measure_reads(core.positions_array, plan.reads)
     progress("fills")
     fill, fill_call = measure_fills(desk, plan)
     progress("a day of the market")
@@ -210,9 +209,9 @@ def run_risk(plan: RiskPlan, progress: Progress = lambda note: None) -> RiskResu
     disagreements += [f"breach {one.victims} against {one.predicted}"
                       for one in breaches if not one.agrees]
     return RiskResult(
-        plan, drawn, position_count, most_held, desk.load_s, desk.load_bytes, *reads, fill,
-        fill_call, calm, stressed, breaches, crash, crash_rivals, checked, disagreements,
-        core.digest().hex())
+        plan, drawn, position_count, most_held, desk.load_s, desk.load_bytes,
+        accounts_read, positions_read, prices_read, fill, fill_call, calm, stressed, breaches,
+        crash, crash_rivals, checked, disagreements, core.digest().hex())
 
 
 # --- tables and fills -------------------------------------------------------------------

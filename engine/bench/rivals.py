@@ -15,6 +15,8 @@ All name an account once, and name exactly those that the contract's rule names.
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -27,18 +29,12 @@ _SCALE = 10**4  # basis points in 1
 
 
 def has_numba() -> bool:
-    """Whether numba can be imported."""
-    try:
-        import numba  # noqa: F401
-    except ImportError:
-        return False
-    return True
+    """Whether numba is installed."""
+    return find_spec("numba") is not None
 
 
 def _compiled(loop: Callable[..., int]) -> Callable[..., int]:
-    import numba
-
-    compiled: Callable[..., int] = numba.njit(cache=False, nogil=True)(loop)
+    compiled: Callable[..., int] = import_module("numba").njit(loop)
     return compiled
 
 

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from engine import cli
-from engine.bench import mark_tick, market, reports
+from engine.bench import mark_tick, market, reports, risk, rivals
 from engine.bench.mark_tick import MarkDesk, as_rows, run_mark
 from engine.bench.population import draw_population, maintenance
 from engine.bench.prices import Market
+from engine.bench.risk_report import risk_report, write_page
 from engine.bench.scan import PlainScan, TightScan
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,6 +101,57 @@ def test_all_scans_find_about_the_same():
     assert len(found[0] ^ found[1]) <= 1 and len(found[0] ^ found[2]) <= 1
 
 
+# --- risk -----------------------------------------------------------------------------
+
+
+def test_the_risk_core_and_its_rivals_name_the_same_breaches():
+    result = risk.run_risk(risk.SMOKE)
+    assert result.disagreements == []
+    assert [one.victims for one in result.breaches] == [one.predicted for one in result.breaches]
+    assert len(result.crash.first_breaches) > 100
+    assert risk.NUMPY in result.crash_rivals
+    assert rivals.has_numba() == (risk.HOLDERS in result.crash_rivals)
+    assert risk.run_risk(risk.SMOKE).state_hash == result.state_hash
+
+
+def test_without_numba_its_rows_are_left_out(monkeypatch):
+    monkeypatch.setattr(risk, "has_numba", lambda: False)
+    result = risk.run_risk(replace(risk.SMOKE, accounts=300))
+    report = risk_report(result)
+    assert list(result.crash_rivals) == [risk.NUMPY] and result.disagreements == []
+    assert any(note.startswith("numba is not installed") for note in report.notes)
+
+
+def plain_loop(loop):
+    """The loops as they are written: slow, but the same."""
+    return loop
+
+
+def test_the_loops_for_numba_say_what_numpy_says(monkeypatch):
+    monkeypatch.setattr(rivals, "_compiled", plain_loop)
+    population = draw_population(400, 24)
+    marks = population.symbols.marks
+    market = Market(population.symbols, 3)
+    several = [rivals.NumbaHolders(population, marks), rivals.NumbaFull(population, marks),
+               rivals.NumpyFull(population, marks), TightScan(population, marks)]
+    symbols = market.pick_popular(60)
+    seen = 0
+    for symbol, mark in as_rows(symbols, market.walk(symbols, 0.1)):
+        found = [set(rival.tick(symbol, mark).tolist()) for rival in several]
+        assert found[0] == found[3] and found[1] == found[2]
+        assert found[1] >= found[0]  # recomputing also names who was due on the way
+        seen += len(found[0])
+    assert seen > 10
+
+
+def test_the_page_has_the_charts_and_the_tables(tmp_path):
+    pytest.importorskip("plotly")
+    result = risk.run_risk(replace(risk.SMOKE, accounts=300, rounds=1))
+    write_page([result, result], tmp_path / "risk.html")
+    text = (tmp_path / "risk.html").read_text(encoding="utf-8")
+    assert text.count("plotly-graph-div") >= 3 and result.state_hash in text
+
+
 # --- market data ----------------------------------------------------------------------
 
 
@@ -136,6 +188,7 @@ def test_the_command():
     "arguments", [
         ("marks",), ("mark", "--size", "big"), ("book", "--accounts", "5"),
         ("mark", "--commands", "5000"), ("mark", "--stream", "flat"),
+        ("risk", "--commands", "5000"), ("mark", "--largest"), ("book", "--page", "x.html"),
         ("book", "--stream", "shallow"), ("book", "--commands", "10"),
     ])
 def test_what_the_command_refuses(arguments, capsys):

@@ -72,9 +72,12 @@ class Lockstep:
             asked += [{"query": name, "account": account} for name in ("account", "orders")]
         for symbol in self.first.symbols:
             asked += [{"query": name, "symbol": symbol}
-                      for name in ("tiers", "instrument", "adl_ranking", "auction")]
+                      for name in ("tiers", "instrument", "adl_ranking", "auction",
+                                   "liquidation_map")]
             asked += [{"query": "book", "symbol": symbol, "depth": 3},
                       {"query": "book", "symbol": symbol, "l3": True}]
+        self._same("accounts_array", lambda exchange: exchange.accounts_array().tolist())
+        self._same("positions_array", lambda exchange: exchange.positions_array().tolist())
         for query in asked:
             self._same(json.dumps(query), lambda exchange, query=query: exchange.query(query))
 
