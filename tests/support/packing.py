@@ -114,9 +114,9 @@ class PackingCore:
 
     def pack_open_account(
         self, account: int, mode: int, ts: int = NONE, stp_group: int = NONE,
-        levels: list[int] | None = None, hysteresis: int = NONE,
+        levels: list[int] | None = None, hysteresis: int = NONE, parent: int = NONE,
     ) -> Row | None:
-        if levels is not None or hysteresis != NONE:
+        if levels is not None or hysteresis != NONE or parent != NONE:
             return None  # these do not come packed
         return self.row(Command.ACCOUNT, ts, account=account, type=mode, order_id=stp_group)
 
