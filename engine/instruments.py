@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from engine.messages import MONEY_MAX, NONE, OFF_GRID, RATE_SCALE, TOO_LARGE, RejectReason, TierRule
+from engine.messages import (
+    MONEY_MAX,
+    NONE,
+    OFF_GRID,
+    RATE_SCALE,
+    TOO_LARGE,
+    ContractKind,
+    RejectReason,
+    TierRule,
+)
 from engine.units import RATE, DecimalLike, Grid, sign_of, split_decimal
 
 TierRow = tuple[int, int, int, int]
@@ -48,7 +57,7 @@ class Asset:
 
 @dataclass(frozen=True)
 class Instrument:
-    """A linear perpetual contract.
+    """A contract.
 
     Attributes
     ----------
@@ -60,13 +69,15 @@ class Instrument:
     tick, mark, lot : Grid
         Conversions of order prices, mark prices and quantities.
     contract_size : Fraction
-        Base units of one unit of quantity.
+        Units of one unit of quantity: of the base, or if inverse of the quote.
     unit_value : int
         Minor units of `settle` that one lot is worth at a price of one mark tick.
     marks_per_tick : int
         Mark ticks in one tick.
     terms : dict
         The declaration as given, for the `instrument` query.
+    kind : ContractKind
+        A linear contract is worth its price, an inverse one its unit value over the price.
     """
 
     index: int
@@ -81,6 +92,13 @@ class Instrument:
     unit_value: int
     marks_per_tick: int
     terms: Mapping[str, Any]
+    kind: ContractKind = ContractKind.LINEAR
+
+    def worth(self, lots: int, mark: int) -> int:
+        """Return what lots are worth at a price in mark ticks, in minor units, toward zero."""
+        if self.kind is ContractKind.INVERSE:
+            return lots * self.unit_value // mark
+        return lots * mark * self.unit_value
 
     def round_mark(self, price: DecimalLike) -> str:
         """Return a price rounded to the nearest mark tick, ties to even (at least one tick)."""
@@ -109,8 +127,9 @@ class Instrument:
             return parts
         if quantity <= 0:
             return 0  # refused for its quantity, whatever the price
-        base_units = quantity * self.lot.step * self.contract_size
-        value = Fraction(parts[0], 10 ** parts[1]) * base_units / self.settle.minor.step
+        units = quantity * self.lot.step * self.contract_size / self.settle.minor.step
+        at_price = Fraction(parts[0], 10 ** parts[1])
+        value = units / at_price if self.kind is ContractKind.INVERSE else units * at_price
         whole = value.numerator // value.denominator
         return whole if whole <= MONEY_MAX else TOO_LARGE
 
@@ -222,8 +241,6 @@ def check_form(terms: Mapping[str, Any]) -> None:
             raise TermsError(RejectReason.MALFORMED, "price_band must lie between 0 and 1")
     if terms.get("max_open_orders") is not None and terms["max_open_orders"] <= 0:
         raise TermsError(RejectReason.MALFORMED, "max_open_orders must be positive")
-    if terms["kind"] != "linear":
-        raise TermsError(RejectReason.UNSUPPORTED, "only linear instruments are built so far")
     if terms.get("profile") is not None:
         raise TermsError(RejectReason.UNSUPPORTED, "venue profiles are not built yet")
 
@@ -234,9 +251,9 @@ def build_instrument(index: int, terms: Mapping[str, Any], settle: Asset) -> Ins
     Raises
     ------
     TermsError
-        `bad_instrument`: tick_size is not a whole number of mark ticks, mark_tick times
-        lot_size times contract_size is not a whole number of minor units, or
-        max_order_quantity is not a whole number of lots.
+        `bad_instrument`: tick_size is not a whole number of mark ticks, the unit value is
+        not a whole number of minor units, or max_order_quantity is not a whole number of
+        lots.
     """
     tick = Grid(terms["tick_size"])
     mark = Grid(terms["mark_tick"]) if terms.get("mark_tick") is not None else tick
@@ -246,12 +263,16 @@ def build_instrument(index: int, terms: Mapping[str, Any], settle: Asset) -> Ins
     if ratio.denominator != 1:
         raise TermsError(
             RejectReason.BAD_INSTRUMENT, "tick_size is not a whole number of mark ticks")
-    unit = mark.step * lot.step * contract_size / settle.minor.step
+    kind = ContractKind[terms["kind"].upper()]
+    unit = lot.step * contract_size / settle.minor.step
+    unit = unit / mark.step if kind is ContractKind.INVERSE else unit * mark.step
     if unit.denominator != 1:
+        formula = (
+            "lot_size x contract_size / mark_tick" if kind is ContractKind.INVERSE
+            else "mark_tick x lot_size x contract_size")
         raise TermsError(
             RejectReason.BAD_INSTRUMENT,
-            "mark_tick x lot_size x contract_size is not a whole number of minor units of "
-            + settle.name)
+            f"{formula} is not a whole number of minor units of {settle.name}")
     for name in ("max_order_quantity", "min_order_quantity"):
         if terms.get(name) is not None and (Grid(terms[name]).step / lot.step).denominator != 1:
             raise TermsError(
@@ -265,7 +286,7 @@ def build_instrument(index: int, terms: Mapping[str, Any], settle: Asset) -> Ins
         raise TermsError(RejectReason.BAD_INSTRUMENT, "tick or lot is too large")
     return Instrument(
         index, terms["symbol"], terms["base"], terms["quote"], settle, tick, mark, lot,
-        contract_size, unit.numerator, ratio.numerator, dict(terms),
+        contract_size, unit.numerator, ratio.numerator, dict(terms), kind,
     )
 
 
@@ -285,11 +306,12 @@ def core_terms(instrument: Instrument, tiers: list[TierRow]) -> tuple[Any, ...]:
     )
 
 
-def core_limits(instrument: Instrument) -> tuple[int, int, int]:
-    """Return the rest of them: least quantity (lots), least and largest notional of an order."""
+def core_limits(instrument: Instrument) -> tuple[int, int, int, int]:
+    """Return the rest: least quantity (lots), least and largest notional of an order; the kind."""
     return (
         _lots_of(instrument, "min_order_quantity"),
         _money_of(instrument, "min_order_notional"), _money_of(instrument, "max_order_notional"),
+        int(instrument.kind),
     )
 
 

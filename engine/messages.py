@@ -77,6 +77,13 @@ class MarginMode(IntEnum):
     ISOLATED = 1
 
 
+class ContractKind(IntEnum):
+    """What a contract pays: a linear one in proportion to the price, an inverse one to 1/price."""
+
+    LINEAR = 0
+    INVERSE = 1
+
+
 class TierRule(IntEnum):
     MARGINAL = 0
     WHOLE = 1

@@ -12,6 +12,7 @@ from engine.messages import (
     MONEY_MAX,
     NONE,
     AccountStatus,
+    ContractKind,
     HaltMode,
     MarginMode,
     OrderStatus,
@@ -377,13 +378,15 @@ class Queries:
             if not quantity:
                 continue
             money = instrument.settle.minor
-            worth = quantity * view["mark_price"] * instrument.unit_value
+            worth = instrument.worth(abs(quantity), view["mark_price"])
+            is_owed = (quantity > 0) == (instrument.kind is ContractKind.INVERSE)
             positions.append({
                 "symbol": instrument.symbol, "quantity": instrument.lot.text(quantity),
                 "entry_price": entry_price(instrument, quantity, value),
                 "entry_value": money.text(value),
                 "mark_price": instrument.mark.text(view["mark_price"]),
-                "unrealized_pnl": money.text(worth - value),
+                "unrealized_pnl": money.text(
+                    (-worth if is_owed else worth) - value),
             })
         return {
             "assets": {

@@ -8,7 +8,15 @@ from typing import Any, Protocol, TypeVar
 
 import engine.messages as messages
 from engine.instruments import Asset, Instrument
-from engine.messages import EVENT_LAYOUTS, NONE, OFF_GRID, TOO_LARGE, EventKind, RejectReason
+from engine.messages import (
+    EVENT_LAYOUTS,
+    NONE,
+    OFF_GRID,
+    TOO_LARGE,
+    ContractKind,
+    EventKind,
+    RejectReason,
+)
 from engine.units import RATE, decimal_text, fraction_text
 
 # Events of a pool that certainly has a position open.
@@ -106,7 +114,12 @@ def entry_price(instrument: Instrument, quantity: int, entry_value: int) -> str 
     """Return entry value over quantity, for display: four places beyond the mark tick."""
     if quantity == 0:
         return None
-    marks = Fraction(entry_value, quantity * instrument.unit_value)
+    if instrument.kind is ContractKind.INVERSE:
+        if entry_value == 0:
+            return None  # worth less than a minor unit
+        marks = Fraction(-quantity * instrument.unit_value, entry_value)
+    else:
+        marks = Fraction(entry_value, quantity * instrument.unit_value)
     return fraction_text(marks * instrument.mark.step, instrument.mark.decimals + 4)
 
 

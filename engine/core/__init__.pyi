@@ -45,7 +45,7 @@ class ExchangeCore:
         taker_fee: int, liquidation_fee: int, price_band: int, max_order_quantity: int,
         max_open_orders: int, tier_rule: int, tiers: list[TierRow], ts: int = ...,
         min_order_quantity: int = ..., min_order_notional: int = ...,
-        max_order_notional: int = ...,
+        max_order_notional: int = ..., kind: int = ...,
     ) -> None: ...
     def set_tiers(self, symbol: int, tiers: list[TierRow], ts: int = ...) -> None: ...
     def open_account(

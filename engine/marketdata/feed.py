@@ -241,7 +241,7 @@ class _SymbolFeed:
         self._touched[side].add(price)
         if traded and not detail & _REPEATED:
             instrument = self.instrument
-            worth = traded * trade_price * instrument.marks_per_tick * instrument.unit_value
+            worth = instrument.worth(traded, trade_price * instrument.marks_per_tick)
             self.day.add(ts, trade_price, traded, worth)
             if "trades" in self._channels:
                 self.outbox.append(render.trade_message(instrument, message))

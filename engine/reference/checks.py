@@ -106,12 +106,13 @@ class OrderChecks(Auction):
     def check_notional(instrument: Instrument, order: Order) -> None:
         """Quantity at its price (a market order's: at mark); at most, at least."""
         most, least = instrument.max_order_notional, instrument.min_order_notional
-        is_known = is_proper(order.quantity) and is_proper(order.price)
+        is_known = is_proper(order.quantity) and is_proper(order.price) and (
+            order.price * instrument.marks_per_tick <= MONEY_MAX)
         notional = NONE
         if is_known:
             notional = (
-                instrument.value(order.quantity, instrument.mark) if order.is_market
-                else instrument.value_at_tick(order.quantity, order.price)
+                instrument.notional(order.quantity, instrument.mark) if order.is_market
+                else instrument.notional_at_tick(order.quantity, order.price)
             )
         shown = notional if notional <= MONEY_MAX else NONE
         if most != NONE and (not is_known or notional > most):
@@ -161,11 +162,16 @@ class OrderChecks(Auction):
             TOO_LARGE not in (order.price, order.quantity)
             and order.quantity <= MONEY_MAX and order.price <= MONEY_MAX, RejectReason.OVERFLOW,
         )
-        price = max(instrument.mark, order.price * instrument.marks_per_tick)
+        price = instrument.mark
+        if order.price != NONE:
+            limit = order.price * instrument.marks_per_tick
+            self.require(limit <= MONEY_MAX, RejectReason.OVERFLOW)
+            # The one at which it is worth more: an inverse contract's falls with the price.
+            price = min(price, limit) if instrument.is_inverse else max(price, limit)
         if order.reduce_only:
             # Such orders are not limited by what there is to reduce, all together.
             self.require(
-                instrument.value(order.leaves, price) <= MONEY_MAX and (
+                instrument.notional(order.leaves, price) <= MONEY_MAX and (
                     not order.may_rest
                     or instrument.reduce_only_lots + order.leaves <= MONEY_MAX),
                 RejectReason.OVERFLOW)
@@ -207,9 +213,10 @@ class OrderChecks(Auction):
         """Lots, value and loss of an order: at its limit, or of the sweep it would make."""
         if order.is_market:
             return self.rehearse(order, limit)
-        value = instrument.value_at_tick(order.leaves, order.price)
-        loss = value - instrument.value(order.leaves, instrument.mark)
-        return order.leaves, value, max(0, loss if order.side is Side.BUY else -loss)
+        return (
+            order.leaves, instrument.notional_at_tick(order.leaves, order.price),
+            instrument.loss(order.side, order.leaves, order.price),
+        )
 
     def check_outcome(
         self, instrument: Instrument, position: Position, order: Order, limit: int
@@ -224,9 +231,8 @@ class OrderChecks(Auction):
         room = reducible(position.quantity, order.side)
         rest = order.leaves - lots
         if rest and order.may_rest:
-            rest_value = instrument.value_at_tick(rest, order.price)
-            rest_loss = rest_value - instrument.value(rest, instrument.mark)
-            rest_loss = max(0, rest_loss if order.side is Side.BUY else -rest_loss)
+            rest_value = instrument.notional_at_tick(rest, order.price)
+            rest_loss = instrument.loss(order.side, rest, order.price)
             # What rests on the near side of the mark is of no concern to the opening.
             lots += rest if rest_loss else 0
             loss += rest_loss
@@ -236,8 +242,9 @@ class OrderChecks(Auction):
         if (position.margin_mode is MarginMode.ISOLATED and order.stp is StpMode.NONE
                 and not order.reduce_only):
             self.check_isolated_self_trade(instrument, position, order, limit)
-        if position.margin_mode is MarginMode.CROSS and order.side is Side.SELL and loss:
-            self.check_sale_below_mark(instrument, position, (lots, value, loss))
+        is_cheaper = order.side is not instrument.value_side
+        if position.margin_mode is MarginMode.CROSS and is_cheaper and loss:
+            self.check_larger_at_mark(instrument, position, order.side, (lots, value, loss))
         if room == 0:
             return
         # A close: loss against mark and fee must not exceed the pool's equity. The fee of an
@@ -249,21 +256,23 @@ class OrderChecks(Auction):
         if loss + cost > equity:
             raise Rejected(RejectReason.INSUFFICIENT_MARGIN, loss + cost, max(0, equity))
 
-    def check_sale_below_mark(
-        self, instrument: Instrument, position: Position, terms: tuple[int, int, int]
+    def check_larger_at_mark(
+        self, instrument: Instrument, position: Position, side: Side,
+        terms: tuple[int, int, int],
     ) -> None:
-        """Refuse a sale after which the pool would be due at once.
+        """Refuse a sale below the mark (inverse: a purchase above) that would be due at once.
 
-        Its initial margin is that of its own price; maintenance is asked for at the mark.
+        Its initial margin is that of its own price; maintenance is asked for at the mark,
+        where it is larger.
         """
         lots, value, loss = terms
-        after = position.quantity - lots
-        if after >= 0:
+        after = position.quantity + signed(side, lots)
+        if signed(side, after) <= 0:
             return
         equity, maintenance = self.measure(self.pool_of(position))
         equity -= loss + max(0, ceil_div(value * instrument.taker_fee, RATE_SCALE))
         needed = maintenance + instrument.schedule.maintenance_margin(
-            abs(instrument.value(after, instrument.mark)))
+            instrument.notional(abs(after), instrument.mark))
         if position.quantity:
             needed -= self.maintenance_margin(position)
         if equity <= needed:
@@ -284,7 +293,7 @@ class OrderChecks(Auction):
         equity += self.isolated_share(position, value * opened // lots, held + opened)
         equity -= ceil_div(loss * opened, lots)
         needed = instrument.schedule.maintenance_margin(
-            instrument.value(held + opened, instrument.mark))
+            instrument.notional(held + opened, instrument.mark))
         if equity <= needed:
             raise Rejected(RejectReason.INSUFFICIENT_MARGIN, needed, max(0, equity))
 
@@ -308,16 +317,17 @@ class OrderChecks(Auction):
             return self.isolated_share(position, value, held)
 
         for maker, lots in fills:
-            value = instrument.value_at_tick(lots, maker.price)
+            value = instrument.worth_at_tick(lots, maker.price)
+            bought = instrument.signed_value(order.side, value)
             if maker.account == order.account:
-                account.fill(signed(maker.side, lots), signed(maker.side, value), share)
+                account.fill(signed(maker.side, lots), -bought, share)
                 account.pay(trade_fee(value, instrument.maker_fee))
-            account.fill(signed(order.side, lots), signed(order.side, value), share)
+            account.fill(signed(order.side, lots), bought, share)
             account.pay(trade_fee(value, instrument.taker_fee))
         equity = account.margin + instrument.value(account.quantity, instrument.mark)
         equity -= account.entry_value
         needed = instrument.schedule.maintenance_margin(
-            abs(instrument.value(account.quantity, instrument.mark)))
+            instrument.notional(abs(account.quantity), instrument.mark))
         if account.quantity and equity <= needed:
             raise Rejected(RejectReason.INSUFFICIENT_MARGIN, needed, max(0, equity))
 
@@ -346,8 +356,7 @@ class OrderChecks(Auction):
         without: Order | None,
     ) -> bool:
         """Whether position plus the orders of this side would be larger than the position."""
-        instrument = self.instruments[position.symbol]
-        held = instrument.value(position.quantity, instrument.mark)
+        held = self.exposure(position)
         value = terms[1] + self.resting_terms(position, order.side, without)[0]
         return abs(held + (value if order.side is Side.BUY else -value)) > abs(held)
 
@@ -358,16 +367,17 @@ class OrderChecks(Auction):
         """Notional of the worse side of position plus open orders.
 
         A new sell counts at the mark where its price is lower: it may trade as high as that.
+        So does a new inverse buy whose price is higher.
         """
         instrument = self.instruments[position.symbol]
         if instrument.mark == NONE:
             return 0
-        held = instrument.value(position.quantity, instrument.mark)
+        held = self.exposure(position)
         worst = abs(held)
         for side, sign in ((Side.BUY, 1), (Side.SELL, -1)):
             value, _ = self.resting_terms(position, side, without)
             if extra is not None and extra.side is side:
-                at_mark = instrument.value(terms[0], instrument.mark)
-                value += max(terms[1], at_mark) if side is Side.SELL else terms[1]
+                at_mark = instrument.notional(terms[0], instrument.mark)
+                value += terms[1] if side is instrument.value_side else max(terms[1], at_mark)
             worst = max(worst, abs(held + sign * value))
         return worst

@@ -12,6 +12,7 @@ from engine.messages import (
     RATE_SCALE,
     TOO_LARGE,
     Command,
+    ContractKind,
     EventKind,
     HaltMode,
     InsuranceReason,
@@ -24,7 +25,7 @@ from engine.messages import (
 )
 from engine.reference.audit import Audit
 from engine.reference.forms import is_positive
-from engine.reference.margin import Schedule, ceil_div
+from engine.reference.margin import Schedule, ceil_div, floor_div
 from engine.reference.sides import signed
 from engine.reference.state import (
     ASLEEP,
@@ -99,7 +100,7 @@ class Commands(Timers, Audit):
         liquidation_fee: int, price_band: int, max_order_quantity: int, max_open_orders: int,
         tier_rule: int, tiers: list[tuple[int, int, int, int]], ts: int = NONE,
         min_order_quantity: int = NONE, min_order_notional: int = NONE,
-        max_order_notional: int = NONE,
+        max_order_notional: int = NONE, kind: int = ContractKind.LINEAR,
     ) -> None:
         def run() -> None:
             schedule = Schedule.build(TierRule(tier_rule), tiers)
@@ -107,6 +108,7 @@ class Commands(Timers, Audit):
                 len(self.instruments), settle, marks_per_tick, unit_value, maker_fee, taker_fee,
                 liquidation_fee, price_band, max_order_quantity, max_open_orders,
                 min_order_quantity, min_order_notional, max_order_notional, schedule,
+                ContractKind(kind),
             ))
             self.emit(EventKind.INSTRUMENT_ADDED, len(self.instruments) - 1)
 
@@ -327,7 +329,8 @@ class Commands(Timers, Audit):
                 abs(self.assets[instrument.settle].external),
             )
             self.require(held + value + money + abs(fee) <= MONEY_MAX, RejectReason.OVERFLOW)
-            lots, cost = signed(Side(side), quantity), signed(Side(side), value)
+            lots = signed(Side(side), quantity)
+            cost = instrument.signed_value(Side(side), value)
             self.settle_fill(position, lots, cost)
             self.charge(position, fee)
             books = self.assets[instrument.settle]
@@ -416,7 +419,11 @@ class Commands(Timers, Audit):
     @staticmethod
     def funding_owed(instrument: Instrument, quantity: int, rate: int) -> int:
         """What a position owes (negative: is owed); owed rounds up, a credit rounds down."""
-        return ceil_div(instrument.value(quantity, instrument.mark) * rate, RATE_SCALE)
+        if quantity * rate > 0:
+            return ceil_div(
+                instrument.notional(abs(quantity), instrument.mark) * abs(rate), RATE_SCALE)
+        return -floor_div(
+            instrument.worth(abs(quantity), instrument.mark) * abs(rate), RATE_SCALE)
 
     # --- market-maker protection ------------------------------------------------------
 

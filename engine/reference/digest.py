@@ -23,6 +23,7 @@ TAG_MULTIPLIERS = -2
 TAG_ANNOUNCED = -3
 TAG_PARENT = -4
 TAG_AUTO_TOP_UP = -5
+TAG_KIND = -6
 
 
 class Digest(Views):
@@ -75,6 +76,9 @@ class Digest(Views):
         for side in Side:
             for order in instrument.book.orders(side):
                 out += [order.price, order.account, order.order_id]
+        # What only some have, behind a negative tag: nothing else here begins so.
+        if instrument.is_inverse:
+            out += [TAG_KIND, instrument.kind]
 
     def digest_account(self, account: Account, out: list[int]) -> None:
         out += [account.id, account.margin_mode, account.stp_group, account.dead_man_due]

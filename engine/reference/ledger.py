@@ -18,7 +18,7 @@ from engine.messages import (
     OrderStatus,
     Side,
 )
-from engine.reference.margin import ceil_div, floor_div, split_entry_value
+from engine.reference.margin import ceil_div, floor_div, split_entry_value, split_value
 from engine.reference.publishing import Publishing
 from engine.reference.state import (
     DEFAULT_LEVERAGE,
@@ -215,11 +215,9 @@ class Ledger(Publishing):
         if held * quantity < 0:
             closing = min(abs(held), abs(quantity))
             sign = 1 if quantity > 0 else -1
-            # The value of a trade is linear in its lots, so this division is exact for
-            # trades on the book; an external fill is rounded once, toward zero.
-            closing_value = value
-            if closing < abs(quantity):
-                closing_value = sign * floor_div(abs(value) * closing, abs(quantity))
+            # The value of a linear trade goes with its lots, so this division is exact for
+            # trades on the book; an external or inverse fill is rounded once, toward zero.
+            closing_value = split_value(value, closing, abs(quantity))
             self._close(position, sign * closing, closing_value)
             quantity -= sign * closing
             value -= closing_value
@@ -301,7 +299,7 @@ class Ledger(Publishing):
         """
         instrument = self.instruments[position.symbol]
         return instrument.schedule.scaled_margin(value, instrument.schedule.allowed_leverage(
-            instrument.value(lots, instrument.mark), self.leverage_of(position)))
+            instrument.notional(lots, instrument.mark), self.leverage_of(position)))
 
     # --- the house: fund and external account -----------------------------------------
 
@@ -312,9 +310,7 @@ class Ledger(Publishing):
         if held * quantity < 0:
             closing = min(abs(held), abs(quantity))
             sign = 1 if quantity > 0 else -1
-            closing_value = value
-            if closing < abs(quantity):
-                closing_value = sign * floor_div(abs(value) * closing, abs(quantity))
+            closing_value = split_value(value, closing, abs(quantity))
             released = split_entry_value(house.entry_value, closing, abs(held))
             profit = -closing_value - released
             house.quantity += sign * closing
@@ -349,13 +345,17 @@ class Ledger(Publishing):
         `quantity` lots more included; reduce-only orders do not count.
         """
         lots = self.open_interest(instrument) + instrument.reserved_lots + quantity
-        return instrument.value(lots, mark) <= MONEY_MAX
+        return instrument.notional(lots, mark) <= MONEY_MAX
 
     # --- measuring --------------------------------------------------------------------
 
     def notional(self, position: Position) -> int:
         instrument = self.instruments[position.symbol]
-        return instrument.value(abs(position.quantity), instrument.mark)
+        return instrument.notional(abs(position.quantity), instrument.mark)
+
+    def exposure(self, position: Position) -> int:
+        """Notional, with the sign of the quantity."""
+        return self.notional(position) if position.quantity > 0 else -self.notional(position)
 
     def unrealized_pnl(self, position: Position) -> int:
         if position.quantity == 0:
@@ -386,7 +386,7 @@ class Ledger(Publishing):
                      without: Order | None = None) -> int:
         """What the open orders of a symbol reserve beyond the position's initial margin.
 
-        The worse of the two sides: the initial margin of |position value + value of the
+        The worse of the two sides: the initial margin of |exposure + notional of the
         side's orders|, plus those orders' loss against mark, plus their taker fees, kept
         within the money range. A side that would flip an isolated position also makes up
         for what that position lacks of its own initial margin, since no more than its
@@ -398,7 +398,7 @@ class Ledger(Publishing):
         if instrument.mark == NONE:
             return 0
         leverage = self.leverage_of(position)
-        held = instrument.value(position.quantity, instrument.mark)
+        held = self.exposure(position)
         own = self.initial_margin(position)
         worst = 0
         for side, sign in ((Side.BUY, 1), (Side.SELL, -1)):
@@ -418,24 +418,42 @@ class Ledger(Publishing):
     ) -> tuple[int, int]:
         """Value and loss against mark of a side's resting orders, reduce-only ones left out."""
         instrument = self.instruments[position.symbol]
+        if instrument.is_inverse:
+            return self.inverse_resting_terms(position, side, without)
         reserve = position.reserves[side]
-        value = instrument.value_at_tick(1, reserve.cost)
+        value = instrument.worth_at_tick(1, reserve.cost)
         tick = floor_div if side is Side.BUY else ceil_div
         at_mark = tick(instrument.mark, instrument.marks_per_tick)
         loss = sum(
-            self.loss_against_mark(instrument, side, lots, price)
-            for price, lots in reserve.worse_than(at_mark)
-        )
+            instrument.loss(side, lots, price) for price, lots in reserve.worse_than(at_mark))
         if without is not None and without.side is side and not without.reduce_only:
-            value -= instrument.value_at_tick(without.leaves, without.price)
-            loss -= self.loss_against_mark(instrument, side, without.leaves, without.price)
+            value -= instrument.worth_at_tick(without.leaves, without.price)
+            loss -= instrument.loss(side, without.leaves, without.price)
         return value, loss
 
-    @staticmethod
-    def loss_against_mark(instrument: Instrument, side: Side, lots: int, price: int) -> int:
-        """What trading so many lots at a price (ticks) loses against the mark."""
-        worse = instrument.value_at_tick(lots, price) - instrument.value(lots, instrument.mark)
-        return max(0, worse if side is Side.BUY else -worse)
+    def inverse_resting_terms(
+        self, position: Position, side: Side, without: Order | None
+    ) -> tuple[int, int]:
+        """The same for an inverse instrument, order by order: each rounds by itself.
+
+        Of those that lose, all lots together are valued at the mark.
+        """
+        instrument = self.instruments[position.symbol]
+        is_owing = side is instrument.value_side
+        counted = [
+            order for order in position.resting
+            if order.side is side and not order.reduce_only and order is not without
+        ]
+        losing = [order for order in counted if instrument.is_losing(side, order.price)]
+        lots = sum(order.leaves for order in losing)
+        rounded = instrument.notional_at_tick if is_owing else instrument.worth_at_tick
+        at_price = sum(rounded(order.leaves, order.price) for order in losing)
+        if is_owing:
+            loss = at_price - instrument.worth(lots, instrument.mark)
+        else:
+            loss = instrument.notional(lots, instrument.mark) - at_price
+        value = sum(instrument.notional_at_tick(order.leaves, order.price) for order in counted)
+        return value, loss
 
     def free_margin(self, wallet: Pool) -> int:
         """Equity - initial margin - order margin of a cross pool; may be negative.

@@ -22,6 +22,7 @@ from engine.reference.margin import (
     bound_price,
     ceil_div,
     floor_div,
+    inverse_bound_price,
     urgency,
 )
 from engine.reference.margin_calls import MarginCalls
@@ -214,12 +215,13 @@ class Liquidation(MarginCalls):
         held = abs(position.quantity)
         before = self.maintenance_margin(position)
         after = instrument.schedule.maintenance_margin(
-            instrument.value(held - quantity, instrument.mark)) if held > quantity else 0
+            instrument.notional(held - quantity, instrument.mark)) if held > quantity else 0
         share = equity
         if maintenance > 0:
             # The part's share of the equity; floor: against the trader, also below zero.
             share = floor_div(equity * (before - after), maintenance)
-        bound = bound_price(
+        solve = inverse_bound_price if instrument.is_inverse else bound_price
+        bound = solve(
             side, quantity, instrument.mark, share, instrument.unit_value,
             instrument.marks_per_tick,
         )
@@ -261,17 +263,22 @@ class Liquidation(MarginCalls):
         tier = instrument.schedule.tiers[instrument.schedule.tier_index(self.notional(position))]
         if tier.min_notional == 0:
             return held
-        keep = floor_div(tier.min_notional, instrument.mark * instrument.unit_value)
+        if instrument.is_inverse:
+            keep = floor_div(tier.min_notional * instrument.mark, instrument.unit_value)
+        else:
+            keep = floor_div(tier.min_notional, instrument.mark * instrument.unit_value)
         return held - min(held, keep)
 
     def liquidation_fee(
         self, instrument: Instrument, position: Position, side: Side, filled: int, value: int,
         bound: int,
     ) -> int:
-        """The fee on the filled value (up), at most what the fills saved over the bound."""
-        at_bound = instrument.value_at_tick(filled, bound)
-        saved = value - at_bound if side is Side.SELL else at_bound - value
-        return min(ceil_div(value * instrument.liquidation_fee, RATE_SCALE), saved)
+        """The fee on the filled value (up), at most what the fills saved over the bound.
+
+        Inverse fills that round one by one may come to less than all at the bound.
+        """
+        saved = instrument.signed_value(side, instrument.worth_at_tick(filled, bound) - value)
+        return min(ceil_div(value * instrument.liquidation_fee, RATE_SCALE), max(0, saved))
 
     # --- the fund ---------------------------------------------------------------------
 
@@ -279,9 +286,9 @@ class Liquidation(MarginCalls):
         self, instrument: Instrument, position: Position, lots: int, bound: int
     ) -> bool:
         """Whether the fund stays solvent, its inventory margined at mark, with this on top."""
-        sign = 1 if position.quantity > 0 else -1
-        value = instrument.value_at_tick(lots, bound)
-        return self.fund_free(instrument.settle, instrument, sign * lots, sign * value) >= 0
+        side = Side.BUY if position.quantity > 0 else Side.SELL
+        value = instrument.signed_value(side, instrument.worth_at_tick(lots, bound))
+        return self.fund_free(instrument.settle, instrument, signed(side, lots), value) >= 0
 
     def fund_free(
         self, asset: int, added_to: Instrument | None = None, lots: int = 0, value: int = 0
@@ -297,15 +304,15 @@ class Liquidation(MarginCalls):
             free += instrument.value(quantity, instrument.mark) - entry_value
             if quantity:
                 free -= instrument.schedule.maintenance_margin(
-                    instrument.value(abs(quantity), instrument.mark))
+                    instrument.notional(abs(quantity), instrument.mark))
         return free
 
     def take_over(
         self, instrument: Instrument, position: Position, side: Side, lots: int, bound: int
     ) -> None:
-        value = instrument.value_at_tick(lots, bound)
-        self.settle_fill(position, signed(side, lots), signed(side, value))
-        profit = self.settle_house(instrument.fund, -signed(side, lots), -signed(side, value))
+        value = instrument.signed_value(side, instrument.worth_at_tick(lots, bound))
+        self.settle_fill(position, signed(side, lots), value)
+        profit = self.settle_house(instrument.fund, -signed(side, lots), -value)
         self.drop_reduce_only(position)
         self.emit(
             EventKind.LIQUIDATION_TAKEOVER, position.account, instrument.index, side, lots, bound
@@ -366,15 +373,17 @@ class Liquidation(MarginCalls):
             if lots == 0:
                 break
             quantity = min(lots, abs(counter.quantity))
-            value = instrument.value_at_tick(quantity, bound)
+            value = instrument.signed_value(side, instrument.worth_at_tick(quantity, bound))
             counter_pool = self.pool_of(counter)
             equity, _ = self.measure(counter_pool)
             # The counterparty trades the other way round, from mark to the bound.
-            gain = signed(side, value - instrument.value(quantity, instrument.mark))
+            after = counter.quantity - signed(side, quantity)
+            gain = value + instrument.value(after, instrument.mark) - instrument.value(
+                counter.quantity, instrument.mark)
             if equity + gain < 0:
                 continue
-            self.settle_fill(position, signed(side, quantity), signed(side, value))
-            self.settle_fill(counter, -signed(side, quantity), -signed(side, value))
+            self.settle_fill(position, signed(side, quantity), value)
+            self.settle_fill(counter, -signed(side, quantity), -value)
             self.drop_reduce_only(position)
             self.drop_reduce_only(counter)
             self.emit(

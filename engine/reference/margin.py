@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from engine.messages import MONEY_MAX, RATE_SCALE, Side, TierRule
+from engine.messages import MONEY_MAX, NONE, RATE_SCALE, Side, TierRule
 
 
 def floor_div(numerator: int, denominator: int) -> int:
@@ -118,6 +118,12 @@ def trade_fee(value: int, rate: int) -> int:
     return ceil_div(value * rate, RATE_SCALE)
 
 
+def split_value(value: int, part: int, lots: int) -> int:
+    """Value of a part of a fill of so many lots, toward zero; the rest has what is left."""
+    size = floor_div(abs(value) * part, lots)
+    return size if value > 0 else -size
+
+
 def split_entry_value(entry_value: int, closed: int, quantity: int) -> int:
     """Entry value released by closing `closed` of `quantity` lots, against the account (up)."""
     return ceil_div(entry_value * closed, quantity)
@@ -139,7 +145,7 @@ class IsolatedAccount:
         if self.quantity * quantity < 0:
             closing = min(abs(self.quantity), abs(quantity))
             sign = 1 if quantity > 0 else -1
-            closing_value = sign * floor_div(abs(value) * closing, abs(quantity))
+            closing_value = split_value(value, closing, abs(quantity))
             released = split_entry_value(self.entry_value, closing, abs(self.quantity))
             profit = -closing_value - released
             freed = floor_div(self.margin * closing, abs(self.quantity)) + profit
@@ -177,6 +183,31 @@ def bound_price(
     if side is Side.SELL:
         return max(1, ceil_div(at_mark - equity_share, per_tick))
     return max(1, floor_div(at_mark + equity_share, per_tick))
+
+
+def inverse_limit(side: Side, total: int, worth: int, per: int) -> int:
+    """Worst price at which closing an inverse position costs (a sell) or brings (a buy) `worth`.
+
+    `total` is the position's worth times the mark, prices are in units of `per` mark ticks.
+    A trade is worth `total` over its price, toward zero: so a sell at or above, a buy at or
+    below what is returned leaves nothing short. NONE where no price is high enough for a
+    sale, or any will do for a purchase; 0 where none is low enough for it.
+    """
+    if side is Side.SELL:
+        return NONE if worth < 0 else floor_div(total, (worth + 1) * per) + 1
+    return NONE if worth <= 0 else floor_div(total, worth * per)
+
+
+def inverse_bound_price(
+    side: Side, quantity: int, mark: int, equity_share: int, unit_value: int, marks_per_tick: int
+) -> int:
+    """The bound of an inverse position: as `bound_price`, at least one tick, at most 2^62 marks."""
+    total = quantity * unit_value
+    at_mark = floor_div(total, mark)
+    worth = at_mark + equity_share if side is Side.SELL else at_mark - equity_share
+    price = inverse_limit(side, total, worth, marks_per_tick)
+    highest = floor_div(MONEY_MAX, marks_per_tick)
+    return highest if price == NONE else max(1, min(highest, price))
 
 
 def adl_score(unrealized_pnl: int, entry_value: int, notional: int, equity: int) -> int:

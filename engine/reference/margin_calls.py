@@ -91,7 +91,8 @@ class MarginCalls(Rehearsals):
         if lots == 0:
             return 0
         instrument = self.instruments[position.symbol]
-        return instrument.schedule.maintenance_margin(instrument.value(lots, instrument.mark))
+        return instrument.schedule.maintenance_margin(
+            instrument.notional(lots, instrument.mark))
 
     def replace_call_levels(self, account: int, levels: CallLevels) -> None:
         """End the calls by an account's old levels, then call by the new ones.

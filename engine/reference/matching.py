@@ -113,7 +113,7 @@ class Matching(Protected):
 
         In an auction's uncrossing both orders rest, and keep their places in the queue.
         """
-        value = instrument.value_at_tick(lots, price)
+        value = instrument.worth_at_tick(lots, price)
         maker_fee = trade_fee(value, instrument.maker_fee)
         # A liquidation pays the liquidation fee instead of the taker fee.
         taker_fee = 0 if liquidation else trade_fee(value, instrument.taker_fee)
@@ -142,7 +142,8 @@ class Matching(Protected):
             self.settle_fund(instrument, taker.side, lots, value)
         for order, fee in parties:
             position = self.position_of(order)
-            self.settle_fill(position, signed(order.side, lots), signed(order.side, value))
+            self.settle_fill(
+                position, signed(order.side, lots), instrument.signed_value(order.side, value))
             self.charge(position, fee)
             self.assets[instrument.settle].fees += fee
         for order, _ in parties:
@@ -185,5 +186,6 @@ class Matching(Protected):
 
     def settle_fund(self, instrument: Instrument, side: Side, lots: int, value: int) -> None:
         """Book a trade of the fund (account 0 in events) to its inventory and its balance."""
-        profit = self.settle_house(instrument.fund, signed(side, lots), signed(side, value))
+        profit = self.settle_house(
+            instrument.fund, signed(side, lots), instrument.signed_value(side, value))
         self.change_insurance(instrument.settle, profit, InsuranceReason.INVENTORY, 0)

@@ -117,12 +117,10 @@ class Rehearsals(Matching):
         self, instrument: Instrument, taker: Order, course: Course, maker: Order, lots: int
     ) -> None:
         course.held[maker.account] += signed(maker.side, lots)
-        value = instrument.value_at_tick(lots, maker.price)
-        worse = value - instrument.value(lots, instrument.mark)
         course.fills.append((maker, lots))
         course.lots += lots
-        course.value += value
-        course.loss += max(0, worse if taker.side is Side.BUY else -worse)
+        course.value += instrument.worth_at_tick(lots, maker.price)
+        course.loss += instrument.loss(taker.side, lots, maker.price)
         course.wanted -= lots
 
     def can_fill_whole(self, taker: Order, limit: int) -> bool:

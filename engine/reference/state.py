@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from engine.messages import (
     NONE,
+    ContractKind,
     HaltMode,
     MarginMode,
     OrderType,
@@ -18,7 +19,7 @@ from engine.messages import (
     TriggerBy,
 )
 from engine.reference.book import Book
-from engine.reference.margin import Multipliers, Schedule
+from engine.reference.margin import Multipliers, Schedule, ceil_div, floor_div
 from engine.reference.reserve import Reserve
 from engine.reference.trigger_file import TriggerFile
 
@@ -87,7 +88,7 @@ class Instrument:
     index: int
     settle: int  # asset index
     marks_per_tick: int  # mark ticks in one tick
-    unit_value: int  # minor units of one lot at a price of one mark tick
+    unit_value: int  # minor units of one lot at a price of one mark tick; inverse: times the mark
     maker_fee: int
     taker_fee: int
     liquidation_fee: int
@@ -98,6 +99,7 @@ class Instrument:
     min_order_notional: int  # minor units, NONE: no limit
     max_order_notional: int  # minor units, NONE: no limit
     schedule: Schedule
+    kind: ContractKind = ContractKind.LINEAR
     announced: Announced | None = None
     mark: int = NONE
     index_price: int = NONE
@@ -114,12 +116,55 @@ class Instrument:
     fund: HousePosition = field(default_factory=HousePosition)
     external: HousePosition = field(default_factory=HousePosition)
 
+    @property
+    def is_inverse(self) -> bool:
+        return self.kind is ContractKind.INVERSE
+
+    @property
+    def value_side(self) -> Side:
+        """The side whose trades add value to a position: a linear long's, an inverse short's."""
+        return Side.SELL if self.is_inverse else Side.BUY
+
+    def signed_value(self, side: Side, value: int) -> int:
+        """What a trade of this side and size adds to the value of a position."""
+        return value if side is self.value_side else -value
+
+    def worth(self, lots: int, mark: int) -> int:
+        """What lots trade for at `mark` mark ticks, in minor units; inverse: toward zero."""
+        if self.is_inverse:
+            return floor_div(lots * self.unit_value, mark)
+        return lots * mark * self.unit_value
+
+    def worth_at_tick(self, lots: int, price: int) -> int:
+        return self.worth(lots, price * self.marks_per_tick)
+
+    def notional(self, lots: int, mark: int) -> int:
+        """Size of lots in money at `mark` mark ticks, as requirements take it: rounded up."""
+        if self.is_inverse:
+            return ceil_div(lots * self.unit_value, mark)
+        return lots * mark * self.unit_value
+
+    def notional_at_tick(self, lots: int, price: int) -> int:
+        return self.notional(lots, price * self.marks_per_tick)
+
     def value(self, quantity: int, mark: int) -> int:
-        """Value of `quantity` lots at `mark` mark ticks, in minor units; exact."""
+        """Value of a signed position; an inverse long owes its worth, an inverse short has it."""
+        if self.is_inverse:
+            return (-1 if quantity > 0 else 1) * self.worth(abs(quantity), mark)
         return quantity * mark * self.unit_value
 
-    def value_at_tick(self, quantity: int, price: int) -> int:
-        return self.value(quantity, price * self.marks_per_tick)
+    def is_losing(self, side: Side, price: int) -> bool:
+        """Whether a trade at a price (ticks) loses against the mark."""
+        marks = price * self.marks_per_tick
+        return marks > self.mark if side is Side.BUY else marks < self.mark
+
+    def loss(self, side: Side, lots: int, price: int) -> int:
+        """What trading lots at a price (ticks) loses against the mark, rounded up."""
+        if not self.is_losing(side, price):
+            return 0
+        if side is self.value_side:
+            return self.notional_at_tick(lots, price) - self.worth(lots, self.mark)
+        return self.notional(lots, self.mark) - self.worth_at_tick(lots, price)
 
 
 class Announced(NamedTuple):

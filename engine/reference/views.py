@@ -9,6 +9,7 @@ from __future__ import annotations
 from itertools import islice
 
 from engine.messages import (
+    MONEY_MAX,
     NONE,
     RATE_SCALE,
     AccountStatus,
@@ -17,7 +18,7 @@ from engine.messages import (
 )
 from engine.reference.auction import Auction
 from engine.reference.liquidation import is_due
-from engine.reference.margin import ceil_div, floor_div
+from engine.reference.margin import ceil_div, floor_div, inverse_limit
 from engine.reference.state import Account, Attached, Instrument, Order, Pool, Position
 
 
@@ -125,12 +126,35 @@ class Views(Auction):
         instrument.mark = kept
         return due
 
-    def linear_pieces(self, position: Position) -> list[tuple[int, int]]:
+    def may_be_due_at(self, position: Position, mark: int) -> bool:
+        """Whether it is due at a mark, or would be but for rounding; monotone within a tier.
+
+        The value of an inverse short is rounded down and its notional up, which are one
+        apart unless the division comes out even: its pool can be due at the marks around
+        such a one and not there. So it is taken as one apart always.
+        """
+        instrument = self.instruments[position.symbol]
+        if not instrument.is_inverse or position.quantity > 0:
+            return self.is_due_at(position, mark)
+        kept, instrument.mark = instrument.mark, mark
+        equity, maintenance = self.measure(self.pool_of(position))
+        tier = instrument.schedule.tiers[
+            instrument.schedule.tier_index(self.notional(position))]
+        larger = instrument.worth(-position.quantity, mark) + 1
+        maintenance += ceil_div(
+            larger * tier.maintenance_rate - tier.deduction, RATE_SCALE
+        ) - self.maintenance_margin(position)
+        instrument.mark = kept
+        return is_due(equity, maintenance)
+
+    def tier_pieces(self, position: Position) -> list[tuple[int, int]]:
         """Ranges of marks in which the position stays in one tier, ascending.
 
         The last one ends where no answer can lie any more.
         """
         instrument = self.instruments[position.symbol]
+        if instrument.is_inverse:
+            return self.inverse_tier_pieces(position)
         per_mark = abs(position.quantity) * instrument.unit_value
         equity, maintenance = self.measure(self.pool_of(position))
         # In the last tier a mark tick is worth at least this much to the pool, if anything.
@@ -148,23 +172,52 @@ class Views(Auction):
                 pieces.append((low, high))
         return pieces
 
+    def inverse_tier_pieces(self, position: Position) -> list[tuple[int, int]]:
+        """The same for an inverse position: a higher mark is a smaller notional."""
+        instrument = self.instruments[position.symbol]
+        total = abs(position.quantity) * instrument.unit_value
+        least = ceil_div(total, MONEY_MAX)  # at a lower mark it leaves the money range
+        pieces = []
+        for tier in reversed(instrument.schedule.tiers):
+            low, high = least, MONEY_MAX - 1
+            if tier is not instrument.schedule.tiers[-1]:
+                low = max(least, ceil_div(total, tier.max_notional))
+            if tier.min_notional:
+                high = min(high, ceil_div(total, tier.min_notional) - 1)
+            if low <= high:
+                pieces.append((low, high))
+        return pieces
+
     def liquidation_price(self, position: Position) -> int:
         """First mark from the safe side at which the pool is due, NONE where there is none.
 
-        Within one tier the pool's health is linear in the mark, so each tier is bisected.
-        The safe side begins at the current mark, or beyond it where the pool is due now.
+        Within one tier the pool's health is monotone in the mark, but for rounding, so each
+        tier is bisected. The safe side begins at the current mark, or beyond it where the
+        pool is due now.
         """
         instrument = self.instruments[position.symbol]
         step = -1 if position.quantity > 0 else 1
-        pieces = self.linear_pieces(position)
+        pieces = self.tier_pieces(position)
         if step < 0:
             pieces = [(high, low) for low, high in reversed(pieces)]
-        if self.is_due_at(position, instrument.mark):
-            # Walk toward safety; the last mark that is still due is the answer.
-            pieces = [(end, start) for start, end in reversed(pieces)]
-            start = self.first_mark(position, pieces, instrument.mark, -step, wanted=False)
-            return NONE if start == NONE or start + step < 1 else start + step
-        return self.first_mark(position, pieces, instrument.mark, step, wanted=True)
+        origin = instrument.mark
+        if self.is_due_at(position, origin):
+            # Walk toward safety, and from there come back.
+            back = [(end, start) for start, end in reversed(pieces)]
+            safe = self.first_mark(position, back, origin, -step, wanted=False)
+            if safe == NONE or safe + step < 1:
+                return NONE
+            origin = safe + step
+        return self.first_due(position, pieces, origin, step)
+
+    def first_due(
+        self, position: Position, pieces: list[tuple[int, int]], origin: int, step: int
+    ) -> int:
+        """First mark from `origin` at which the pool is due, to the last unit."""
+        mark = self.first_mark(position, pieces, origin, step, wanted=True)
+        while mark != NONE and not self.is_due_at(position, mark):
+            mark = self.first_mark(position, pieces, mark + step, step, wanted=True)
+        return mark
 
     def first_mark(
         self, position: Position, pieces: list[tuple[int, int]], origin: int, step: int,
@@ -175,13 +228,13 @@ class Views(Auction):
             if (end - origin) * step < 0:
                 continue
             begin = start if (start - origin) * step > 0 else origin
-            if self.is_due_at(position, begin) is wanted:
+            if self.may_be_due_at(position, begin) is wanted:
                 return begin
-            if self.is_due_at(position, end) is not wanted:
+            if self.may_be_due_at(position, end) is not wanted:
                 continue
             while (end - begin) * step > 1:
                 middle = (begin + end) // 2
-                if self.is_due_at(position, middle) is wanted:
+                if self.may_be_due_at(position, middle) is wanted:
                     end = middle
                 else:
                     begin = middle
@@ -195,6 +248,13 @@ class Views(Auction):
         """
         instrument = self.instruments[position.symbol]
         equity, _ = self.measure(self.pool_of(position))
+        if instrument.is_inverse:
+            # A long owes what the position is worth, a short has it.
+            side, sign = (Side.SELL, 1) if position.quantity > 0 else (Side.BUY, -1)
+            lots = abs(position.quantity)
+            worth = instrument.worth(lots, instrument.mark) + sign * equity
+            price = inverse_limit(side, lots * instrument.unit_value, worth, 1)
+            return price if 0 < price <= MONEY_MAX else NONE
         per_mark = position.quantity * instrument.unit_value
         spent = position.quantity * instrument.mark * instrument.unit_value - equity
         if per_mark > 0:

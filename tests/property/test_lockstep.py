@@ -130,6 +130,7 @@ class Market(RuleBasedStateMachine):
     @initialize(
         count=st.integers(2, 3), tiers=st.lists(schedules, min_size=3, max_size=3),
         rules=st.lists(st.sampled_from(("marginal", "whole")), min_size=3, max_size=3),
+        kinds=st.lists(st.sampled_from(("linear", "linear", "inverse")), min_size=3, max_size=3),
         maker_fee=st.sampled_from(("0", "-0.001", "0.0002")),
         taker_fee=st.sampled_from(("0", "0.0005", "0.01")),
         liquidation_fee=st.sampled_from(("0", "0.005", "0.05")),
@@ -143,15 +144,18 @@ class Market(RuleBasedStateMachine):
             {"min_order_notional": "150", "max_order_notional": "900"},
             {"max_open_orders": 4})),
     )
-    def declare(self, count: int, tiers: list[Any], rules: list[str], maker_fee: str,
+    def declare(self, count: int, tiers: list[Any], rules: list[str], kinds: list[str],
+                maker_fee: str,
                 taker_fee: str, liquidation_fee: str, band: str | None, wealth: str,
                 fund: str | None, modes: list[str], leverages: list[str],
                 stp_groups: list[int | None], limits: dict[str, Any]) -> None:
         self.send("asset", asset="USD", decimals=2)
         self.symbols = ["A", "B", "C"][:count]
-        for symbol, rows, tier_rule in zip(self.symbols, tiers, rules, strict=False):
+        for symbol, rows, tier_rule, kind in zip(
+                self.symbols, tiers, rules, kinds, strict=False):
             self.send(
-                "instrument", symbol=symbol, kind="linear", base=symbol, quote="USD",
+                "instrument", symbol=symbol, kind=kind, base=symbol, quote="USD",
+                contract_size="10000" if kind == "inverse" else None,
                 settle="USD", tick_size="1", mark_tick="0.5", lot_size="1", tiers=rows,
                 tier_rule=tier_rule, maker_fee=maker_fee, taker_fee=taker_fee,
                 liquidation_fee=liquidation_fee, price_band=band, **limits)

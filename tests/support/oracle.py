@@ -36,6 +36,7 @@ class Market:
 
     minor: Fraction
     unit: Fraction  # minor units that a quantity of 1 is worth at a price of one mark tick
+    is_inverse: bool
     mark_tick: Fraction
     is_whole: bool
     tiers: tuple[tuple[int, int | None, int, int], ...]  # low, cap, rate, leverage
@@ -47,14 +48,32 @@ class Market:
         rows = exchange.query({"query": "tiers", "symbol": symbol})["tiers"]
         minor = Fraction(1, 10 ** exchange.instrument(symbol).settle.decimals)
         mark_tick, rate = Fraction(terms["mark_tick"]), Fraction(1, SCALE)
+        is_inverse = terms["kind"] == "inverse"
+        scale = 1 / mark_tick if is_inverse else mark_tick
         return cls(
-            minor, Fraction(terms["contract_size"]) * mark_tick / minor, mark_tick,
+            minor, Fraction(terms["contract_size"]) * scale / minor, is_inverse, mark_tick,
             terms["tier_rule"] == "whole",
             tuple((whole(row["min_notional"], minor),
                    None if row["max_notional"] is None else whole(row["max_notional"], minor),
                    whole(row["maintenance_margin_rate"], rate),
                    whole(row["max_leverage"], rate)) for row in rows),
             Fraction(terms["initial_multiplier"]))
+
+    def worth(self, quantity: Fraction, mark: int) -> Fraction:
+        """What so much is worth at a mark, not rounded yet."""
+        return abs(quantity) * self.unit / mark if self.is_inverse else (
+            abs(quantity) * self.unit * mark)
+
+    def notional(self, quantity: Fraction, mark: int) -> int:
+        worth = self.worth(quantity, mark)
+        return divide_up(worth.numerator, worth.denominator)
+
+    def value(self, quantity: Fraction, mark: int) -> int:
+        """Toward zero; an inverse long owes, an inverse short owns."""
+        worth = self.worth(quantity, mark)
+        assert self.is_inverse or worth.denominator == 1, worth
+        size = int(worth)
+        return size if (quantity > 0) != self.is_inverse else -size
 
     def tier(self, notional: int) -> int:
         """Number of the tier, from 1: min < notional <= max, the last one beyond its cap."""
@@ -63,9 +82,9 @@ class Market:
                 return number
         return len(self.tiers)
 
-    def maintenance(self, notional: int) -> int:
+    def maintenance(self, notional: int, number: int | None = None) -> int:
         """Whole: the tier's rate on everything. Marginal: each slice at its own tier's rate."""
-        number = self.tier(notional)
+        number = self.tier(notional) if number is None else number
         if self.is_whole:
             return divide_up(notional * self.tiers[number - 1][2], SCALE)
         total = 0
@@ -159,13 +178,13 @@ def verify_pool(figures: dict[str, Any], sums: dict[str, Fraction]) -> None:
 def verify_position(exchange: Exchange, position: dict[str, Any]) -> dict[str, int]:
     """Assert a position's figures; return them."""
     market = Market.of(exchange, position["symbol"])
-    value = (Fraction(position["quantity"]) * market.unit
-             * whole(position["mark_price"], market.mark_tick))
-    assert value.denominator == 1, position
-    notional = abs(int(value))
+    quantity = Fraction(position["quantity"])
+    mark = whole(position["mark_price"], market.mark_tick)
+    notional = market.notional(quantity, mark)
     expected = {
         "notional": notional,
-        "unrealized_pnl": int(value) - whole(position["entry_value"], market.minor),
+        "unrealized_pnl": (
+            market.value(quantity, mark) - whole(position["entry_value"], market.minor)),
         "initial_margin": market.initial(
             notional, whole(position["leverage"], Fraction(1, SCALE))),
         "maintenance_margin": market.maintenance(notional),
@@ -182,16 +201,24 @@ def verify_prices(
     """Assert the liquidation price by trying all marks, and what the bankruptcy price promises."""
     market = Market.of(exchange, position["symbol"])
     mark = whole(position["mark_price"], market.mark_tick)
-    per_mark = int(Fraction(position["quantity"]) * market.unit)
+    quantity = Fraction(position["quantity"])
+    is_long = quantity > 0
     equity, others = pool_of(exchange, position, assets, market.minor)
 
     def equity_at(price: int) -> int:
-        return equity + per_mark * (price - mark)
+        return equity + market.value(quantity, price) - market.value(quantity, mark)
 
     def is_due(price: int) -> bool:
-        return equity_at(price) <= others + market.maintenance(abs(per_mark) * price)
+        return equity_at(price) <= others + market.maintenance(market.notional(quantity, price))
 
-    found = scan(is_due, mark, up=per_mark < 0)
+    def may_be_due(price: int) -> bool:
+        # Value down and notional up are one apart, but where the division comes out even.
+        tier = market.tier(market.notional(quantity, price))
+        larger = int(market.worth(quantity, price)) + 1
+        return equity_at(price) <= others + market.maintenance(larger, tier)
+
+    is_ragged = market.is_inverse and not is_long
+    found = scan(is_due, mark, up=not is_long, may_be_due=may_be_due if is_ragged else is_due)
     reported = position["liquidation_price"]
     at = None if reported is None else whole(reported, market.mark_tick)
     if found is None and at is not None:  # then it lies beyond what was tried
@@ -200,11 +227,16 @@ def verify_prices(
     else:
         assert at == found, (found, position)
 
-    spent, one = position["bankruptcy_price"], 1 if per_mark > 0 else -1
+    spent, one = position["bankruptcy_price"], 1 if is_long else -1
     if spent is not None:
         price = whole(spent, market.mark_tick)
-        assert equity_at(price) >= 0 > equity_at(price - one), position
-    elif per_mark > 0:
+        assert equity_at(price) >= 0, position
+        assert price == one or equity_at(price - one) < 0, position
+    elif market.is_inverse and is_long:
+        assert equity_at(10**30) < 0, position  # no price is high enough
+    elif market.is_inverse:
+        assert equity_at(10**30) >= 0 or equity_at(1) < 0, position
+    elif is_long:
         assert equity_at(0) >= 0, position  # even at nothing it would not be bankrupt
     else:
         assert equity_at(1) < 0, position  # no price above zero is low enough
@@ -223,7 +255,9 @@ def pool_of(
         whole(pool["maintenance_margin"], minor) - whole(position["maintenance_margin"], minor))
 
 
-def scan(is_due: Callable[[int], bool], mark: int, *, up: bool) -> int | None:
+def scan(
+    is_due: Callable[[int], bool], mark: int, *, up: bool, may_be_due: Callable[[int], bool]
+) -> int | None:
     """Try marks one by one: away from safety, or back toward it where the pool is due now.
 
     Returns the first mark that is due, coming from the safe side.
@@ -232,7 +266,8 @@ def scan(is_due: Callable[[int], bool], mark: int, *, up: bool) -> int | None:
         marks = range(mark, MARKS_MAX + 1) if up else range(mark, 0, -1)
         return next((each for each in marks if is_due(each)), None)
     marks = range(mark, 0, -1) if up else range(mark, 20 * MARKS_MAX)
-    safe = next((each for each in marks if not is_due(each)), None)
+    safe = next((each for each in marks if not may_be_due(each)), None)
     if safe is None:
         return None
-    return safe + 1 if up else safe - 1
+    back = range(safe, mark + 1) if up else range(safe, mark - 1, -1)
+    return next(each for each in back if is_due(each))

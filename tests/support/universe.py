@@ -53,6 +53,7 @@ class Universe(SpecialOrders, MarginSettings):
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
+        self.kinds = random.Random(-seed - 1)
         self.symbols = ["A", "B", "C"][: self.random.randint(2, 3)]
         self.marks = dict.fromkeys(self.symbols, 200)  # in half ticks
         self.mark_steps = {symbol: self.random.choice((1, 1, 2)) for symbol in self.symbols}
@@ -128,7 +129,14 @@ class Universe(SpecialOrders, MarginSettings):
             command["min_order_quantity"] = "2"
         if self.random.random() < 0.1:
             command |= {"min_order_notional": "60.5", "max_order_notional": "600"}
-        return command
+        return command | self.kind(settle)
+
+    def kind(self, settle: str) -> Command:
+        """Make some inverse: at a price of 100 their contracts are worth what linear ones are."""
+        if self.kinds.random() < 0.65:
+            return {}
+        size = self.kinds.choice(("10000", "10000", "2000", "30000", "7777.77"))
+        return {"kind": "inverse", "base": settle, "quote": "X", "contract_size": size}
 
     # --- the stream -------------------------------------------------------------------
 
@@ -425,4 +433,44 @@ class Giant(Universe):
         command = super().make_mark()
         if self.is_rare(0.03):
             command["mark_price"] = str(self.random.choice((10**6, 10**9, 10**12, 4 * 10**18)))
+            if self.kinds.random() < 0.5:
+                command["mark_price"] = str(self.kinds.choice((1, 2, 5, 20)))
         return command
+
+
+class Coarse(Universe):
+    """The same markets in whole units of money, mostly inverse: every rounding is felt."""
+
+    def opening(self) -> Iterator[Command]:
+        for command in super().opening():
+            if command["cmd"] == "asset":
+                command["decimals"] = 0
+            if "amount" in command:
+                command["amount"] = command["amount"].split(".")[0]
+            yield command
+
+    def kind(self, settle: str) -> Command:
+        sizes = ("10000", "10000", "2000", "30000", "7777", "91", "55440")
+        return {"kind": "inverse", "base": settle, "quote": "X", "lot_size": "1",
+                "contract_size": self.kinds.choice(sizes)}
+
+    def instrument(self, symbol: str, settle: str) -> Command:
+        self.lots[symbol] = "1"
+        command = super().instrument(symbol, settle)
+        for name in ("min_order_notional", "max_order_notional"):
+            if name in command:
+                command[name] = command[name].split(".")[0]
+        return command | {"tiers": self.whole(command["tiers"])}
+
+    def whole(self, rows: list[Command]) -> list[Command]:
+        return [
+            row | {name: row[name] and row[name].split(".")[0]
+                   for name in ("min_notional", "max_notional")}
+            for row in rows]
+
+    def amount(self, most: int) -> str:
+        return str(self.random.randint(1, most))
+
+    def make_tiers(self) -> Command:
+        command = super().make_tiers()
+        return command | {"tiers": self.whole(command["tiers"])}

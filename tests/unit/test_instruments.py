@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -74,7 +75,7 @@ def test_malformed_terms(changed: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("changed", [
-    {"kind": "inverse"}, {"profile": "venue"}, {"profile": {"base": "venue"}},
+    {"profile": "venue"}, {"profile": {"base": "venue"}},
 ])
 def test_terms_that_are_not_built_are_not_ignored(changed: dict[str, Any]) -> None:
     with pytest.raises(TermsError) as caught:
@@ -99,6 +100,22 @@ def test_one_lot_at_one_mark_tick_in_minor_units() -> None:
         0, terms(tick_size="0.5", mark_tick="0.1", lot_size="0.1", contract_size="10"), USDT)
     assert built.unit_value == 10
     assert built.marks_per_tick == 5
+
+
+def test_one_lot_of_an_inverse_contract_is_worth_one_over_the_price() -> None:
+    built = build_instrument(0, terms(
+        kind="inverse", tick_size="0.5", mark_tick="0.1", lot_size="10", contract_size="3"), USDT)
+    assert built.unit_value == 30_000
+    assert built.worth(7, 9) == 7 * 30_000 // 9
+    assert built.fill_value(7, "0.91") == int(210 / Fraction("0.91") * 100)
+
+
+@pytest.mark.parametrize("changed", [
+    {"tick_size": "0.3"}, {"contract_size": "0.001"}, {"contract_size": "9" * 20}])
+def test_bad_inverse_instrument(changed: dict[str, Any]) -> None:
+    with pytest.raises(TermsError) as caught:
+        build_instrument(0, terms(kind="inverse", **changed), USDT)
+    assert caught.value.reason is RejectReason.BAD_INSTRUMENT
 
 
 def test_a_fills_value_is_rounded_once_toward_zero() -> None:

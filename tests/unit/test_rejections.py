@@ -28,7 +28,7 @@ REFUSALS: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "collateral": [("unsupported", {"asset": "USDT", "value_asset": "USDT", "tiers": []})],
     "asset_price": [("unsupported", {"asset": "USDT", "price": "1"})],
     "instrument": [("malformed", TERMS | {"tiers": [TIER], "tick_size": "0"}),
-                   ("unsupported", TERMS | {"tiers": [TIER], "kind": "inverse"}),
+                   ("unsupported", TERMS | {"tiers": [TIER], "profile": "venue"}),
                    ("already_exists", TERMS | {"tiers": [TIER], "symbol": "BTC"}),
                    ("unknown_asset", TERMS | {"tiers": [TIER], "settle": "EUR"}),
                    ("bad_tiers", TERMS | {"tiers": []}),

@@ -13,7 +13,7 @@ from engine.core.protection cimport protection_t
 from engine.core.risk cimport call_set_t
 from engine.core.tables cimport table_get
 from engine.core.types cimport (
-    BY_INDEX, MODE_ISOLATED, MONEY_MAX, NIL, NONE, RATE_SCALE, SIDE_SELL,
+    BY_INDEX, KIND_LINEAR, MODE_ISOLATED, MONEY_MAX, NIL, NONE, RATE_SCALE, SIDE_SELL,
     TYPE_TRAILING_STOP_MARKET,
 )
 from libc.stdint cimport int32_t, int64_t
@@ -27,6 +27,7 @@ cdef enum:
     TAG_ANNOUNCED = -3
     TAG_PARENT = -4
     TAG_AUTO_TOP_UP = -5
+    TAG_KIND = -6
 
 
 cdef class Words:
@@ -175,7 +176,7 @@ cdef class Audit(Views):
                     "leaves of order row", order)
                 self.check_order(order)
                 if self.orders[order].is_resting and not self.orders[order].is_reduce_only:
-                    value[self.orders[order].side] += self.value_at_tick(
+                    value[self.orders[order].side] += self.notional_at_tick(
                         self.orders[order].symbol, self.orders[order].leaves,
                         self.orders[order].price)
                 order = self.tickets[order].own_next
@@ -400,7 +401,7 @@ cdef int digest_instrument(Audit core, int32_t symbol, Words words) except -1:
     cdef int32_t level, order
     words.put(instrument.settle)
     words.put(instrument.marks_per_tick)
-    words.put(instrument.unit_value)
+    words.put(instrument.contract.unit_value)
     words.put(instrument.maker_fee)
     words.put(instrument.taker_fee)
     words.put(instrument.liquidation_fee)
@@ -437,6 +438,10 @@ cdef int digest_instrument(Audit core, int32_t symbol, Words words) except -1:
                 words.put(core.orders[order].order_id)
                 order = core.orders[order].next
             level = core.books[symbol].levels[level].worse
+    # What only some have, behind a negative tag: nothing else here begins so.
+    if instrument.contract.kind != KIND_LINEAR:
+        words.put(TAG_KIND)
+        words.put(instrument.contract.kind)
     return 0
 
 

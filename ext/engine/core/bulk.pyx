@@ -6,8 +6,9 @@ import numpy as np
 
 from engine.messages import ACCOUNT_FIELDS, POSITION_FIELDS, RejectReason
 
+from engine.core.contracts cimport notional_of_value
 from engine.core.fixed cimport (
-    abs64, add_checked, ceil_div, fits_int64, i128, low_half, max64, min64, mul, sub,
+    add_checked, ceil_div, fits_int64, i128, low_half, max64, min64, mul, sub,
     sub_checked, wide,
 )
 from engine.core.ledger cimport account_t, instrument_t, pool_t, position_t
@@ -197,7 +198,8 @@ cdef class Bulk(Settings):
             worth = self.value(position.symbol, position.quantity, instrument.mark)
             out.unrealized_pnl = add_checked(
                 out.unrealized_pnl, sub_checked(worth, position.entry_value))
-            worth = abs64(worth)
+            worth = notional_of_value(
+                &instrument.contract, position.quantity, worth, instrument.mark)
             out.maintenance_margin = add_checked(
                 out.maintenance_margin, maintenance_margin(&instrument.schedule, worth))
             out.initial_margin = add_checked(
@@ -323,7 +325,8 @@ cdef class Bulk(Settings):
         out.quantity = row.quantity
         out.entry_value = row.entry_value
         out.mark = instrument.mark
-        out.notional = abs64(worth)
+        out.notional = notional_of_value(
+            &instrument.contract, row.quantity, worth, instrument.mark)
         out.unrealized_pnl = sub_checked(worth, row.entry_value)
         out.leverage = self.leverage_of(position)
         out.isolated_margin = 0 if row.isolated < 0 else self.pools[row.isolated].balance

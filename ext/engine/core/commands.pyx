@@ -4,9 +4,10 @@ from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport realloc
 from libc.string cimport memset
 
+from engine.core.contracts cimport value_sign
 from engine.core.publishing cimport Publishing
 from engine.core.fixed cimport (
-    abs64, add, add_checked, ceil_div, max64, min64, mul, narrow, sub_checked, wide,
+    abs64, add, add_checked, max64, min64, mul_div_ceil, mul_div_floor, sub_checked, wide,
 )
 from engine.core.forms cimport has_no_terms, request_t
 from engine.core.ledger cimport asset_t, instrument_t, position_t
@@ -21,9 +22,9 @@ from engine.core.types cimport (
     CMD_ORDER, CMD_PROTECTION, CMD_RESUME, CMD_TIERS, CMD_TIME, CMD_WITHDRAW, EVENT_ACCOUNT_OPENED,
     EVENT_ASSET_ADDED, EVENT_FUNDING_PAYMENT, EVENT_INSTRUMENT_ADDED, EVENT_LEVERAGE_CHANGED,
     EVENT_MARGIN_CALL_LEVELS_SET, EVENT_MARGIN_MODE_CHANGED, EVENT_MARK, EVENT_TIERS_CHANGED,
-    HALT_NONE, INSURANCE_COMMAND, INSURANCE_FUNDING, MODE_ISOLATED, MONEY_MAX, NIL, NONE,
-    OFF_GRID, RATE_SCALE, REJECT_ACCOUNT_LIQUIDATING, REJECT_ALREADY_EXISTS, REJECT_BAD_TIERS,
-    REJECT_INSUFFICIENT_BALANCE,
+    HALT_NONE, INSURANCE_COMMAND, INSURANCE_FUNDING, KIND_INVERSE, KIND_LINEAR, MODE_ISOLATED,
+    MONEY_MAX, NIL, NONE, OFF_GRID, RATE_SCALE, REJECT_ACCOUNT_LIQUIDATING, REJECT_ALREADY_EXISTS,
+    REJECT_BAD_TIERS, REJECT_INSUFFICIENT_BALANCE,
     REJECT_INSUFFICIENT_MARGIN, REJECT_LEVERAGE, REJECT_MALFORMED, REJECT_NO_MARK_PRICE,
     REJECT_NO_POSITION, REJECT_OFF_LOT, REJECT_OFF_TICK, REJECT_OVERFLOW, REJECT_POSITION_OPEN,
     REJECT_UNKNOWN_ACCOUNT, REJECT_UNKNOWN_ASSET, REJECT_UNKNOWN_SYMBOL, SIDE_BUY, TOO_LARGE,
@@ -67,7 +68,7 @@ cdef class Commands(Publishing):
         int64_t taker_fee, int64_t liquidation_fee, int64_t price_band,
         int64_t max_order_quantity, int64_t max_open_orders, int tier_rule, list tiers,
         int64_t ts=NONE, int64_t min_order_quantity=NONE, int64_t min_order_notional=NONE,
-        int64_t max_order_notional=NONE,
+        int64_t max_order_notional=NONE, int kind=KIND_LINEAR,
     ):
         """Declare the next instrument; terms are checked by `engine.instruments`."""
         cdef schedule_t schedule
@@ -75,8 +76,9 @@ cdef class Commands(Publishing):
         cdef int64_t *out
         cdef int reason = REJECT_MALFORMED
         schedule_load(&schedule, tier_rule, tiers)
-        if not (0 <= settle < self.asset_count and marks_per_tick > 0 and unit_value > 0):
-            raise ValueError("settle, marks_per_tick or unit_value out of range")
+        if not (0 <= settle < self.asset_count and marks_per_tick > 0 and unit_value > 0
+                and KIND_LINEAR <= kind <= KIND_INVERSE):
+            raise ValueError("settle, marks_per_tick, unit_value or kind out of range")
         if self.begin(ts):
             row = <instrument_t *>realloc(
                 self.instruments, (self.instrument_count + 1) * sizeof(instrument_t))
@@ -86,7 +88,8 @@ cdef class Commands(Publishing):
             row = &self.instruments[self.instrument_count]
             memset(row, 0, sizeof(instrument_t))
             row.settle = settle
-            row.marks_per_tick, row.unit_value = marks_per_tick, unit_value
+            row.marks_per_tick = marks_per_tick
+            row.contract.unit_value, row.contract.kind = unit_value, kind
             row.maker_fee, row.taker_fee = maker_fee, taker_fee
             row.liquidation_fee = liquidation_fee
             row.price_band = price_band
@@ -520,7 +523,7 @@ cdef class Commands(Publishing):
     ) except -2:
         cdef int32_t owner, position, settle
         cdef int sign = 1 if side == SIDE_BUY else -1
-        cdef int64_t profit
+        cdef int64_t profit, cost
         if quantity <= 0 and quantity != OFF_GRID and quantity != TOO_LARGE:
             return REJECT_MALFORMED
         if (value < 0 and value != TOO_LARGE) or fee == OFF_GRID:
@@ -542,12 +545,12 @@ cdef class Commands(Publishing):
         position = self.position_at(owner, <int32_t>symbol)
         if not self.fill_fits(position, value, fee):
             return REJECT_OVERFLOW
-        self.settle_fill(position, sign * quantity, sign * value)
+        cost = value_sign(&self.instruments[symbol].contract, side) * value
+        self.settle_fill(position, sign * quantity, cost)
         self.charge(position, fee)
         settle = self.instruments[symbol].settle
         profit = self.settle_house(
-            <int32_t>symbol, &self.instruments[symbol].external, -sign * quantity,
-            -sign * value)
+            <int32_t>symbol, &self.instruments[symbol].external, -sign * quantity, -cost)
         self.assets[settle].external = add_checked(
             self.assets[settle].external, add_checked(fee, profit))
         self.drop_reduce_only(position)
@@ -711,9 +714,11 @@ cdef class Commands(Publishing):
 
     # What a position owes (negative: is owed); owed rounds up, a credit rounds down.
     cdef int64_t funding_owed(self, int32_t symbol, int64_t quantity, int64_t rate) except? -1:
-        return narrow(ceil_div(
-            mul(self.value(symbol, quantity, self.instruments[symbol].mark), rate),
-            wide(RATE_SCALE)))
+        if (quantity > 0) == (rate > 0):
+            return mul_div_ceil(
+                self.marked_notional(symbol, abs64(quantity)), abs64(rate), RATE_SCALE)
+        return -mul_div_floor(
+            self.marked_worth(symbol, abs64(quantity)), abs64(rate), RATE_SCALE)
 
     cdef int emit_funding(
         self, int64_t account, int64_t symbol, int64_t amount, int64_t rate

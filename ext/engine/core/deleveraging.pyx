@@ -3,8 +3,10 @@
 from libc.stdlib cimport free, realloc
 from libc.string cimport memset
 
+from engine.core.contracts cimport value_sign
 from engine.core.fixed cimport (
-    abs64, add, floor_div, i128, max64, min64, mul, narrow, wide,
+    abs64, add, add_checked, floor_div, i128, max64, min64, mul, narrow, sub_checked,
+    wide,
 )
 from engine.core.ledger cimport instrument_t
 from engine.core.memory cimport larger
@@ -158,10 +160,11 @@ cdef class Deleveraging(Risk):
         self, int32_t position, int side, int64_t lots, int64_t bound
     ) except? -1:
         cdef int32_t symbol = self.positions[position].symbol
+        cdef instrument_t *instrument = &self.instruments[symbol]
         cdef ranking_t *ranking
         cdef candidate_t row
         cdef list passed = []
-        cdef int64_t rank = 0, quantity, equity, maintenance, gain
+        cdef int64_t rank = 0, quantity, held, value, equity, maintenance, gain
         cdef int32_t last = NIL, pool
         cdef int sign = 1 if side == SIDE_BUY else -1
         # A long is closed by selling, against shorts: their side is that of the trade.
@@ -178,8 +181,12 @@ cdef class Deleveraging(Risk):
             quantity = min64(lots, abs64(self.positions[row.position].quantity))
             self.measure(pool, &equity, &maintenance)
             # The counterparty trades the other way round, from mark to the bound.
-            gain = sign * (self.value_at_tick(symbol, quantity, bound)
-                           - self.value(symbol, quantity, self.instruments[symbol].mark))
+            held = self.positions[row.position].quantity
+            value = value_sign(&instrument.contract, side) * self.worth_at_tick(
+                symbol, quantity, bound)
+            gain = add_checked(value, sub_checked(
+                self.value(symbol, held - sign * quantity, instrument.mark),
+                self.value(symbol, held, instrument.mark)))
             if add(wide(equity), wide(gain)) < wide(0):
                 passed.append((row.score, row.account, row.position, row.version))
                 continue
@@ -195,10 +202,11 @@ cdef class Deleveraging(Risk):
     ) except -1:
         cdef int32_t symbol = self.positions[position].symbol
         cdef int sign = 1 if side == SIDE_BUY else -1
-        cdef int64_t worth = self.value_at_tick(symbol, lots, bound)
+        cdef int64_t value = value_sign(
+            &self.instruments[symbol].contract, side) * self.worth_at_tick(symbol, lots, bound)
         cdef int64_t *out
-        self.settle_fill(position, sign * lots, sign * worth)
-        self.settle_fill(counter, -sign * lots, -sign * worth)
+        self.settle_fill(position, sign * lots, value)
+        self.settle_fill(counter, -sign * lots, -value)
         self.drop_reduce_only(position)
         self.drop_reduce_only(counter)
         out = self.emit(EVENT_ADL)

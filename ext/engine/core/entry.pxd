@@ -31,7 +31,8 @@ cdef class Entry(Liquidation):
     cdef int check_outcome(self, int32_t order, int64_t limit) except -2
     cdef int check_isolated_opening(
         self, int32_t position, const terms_t *terms, int64_t opened) except -2
-    cdef int check_sale_below_mark(self, int32_t position, const terms_t *terms) except -2
+    cdef int check_larger_at_mark(
+        self, int32_t position, int side, const terms_t *terms) except -2
     cdef int check_isolated_self_trade(self, int32_t order, int64_t limit) except -2
 
     # The worst price at which an order may trade: its own, or what the band allows.

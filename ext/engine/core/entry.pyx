@@ -3,8 +3,9 @@
 cimport cython
 
 from engine.core.book cimport ORDER_LIVE, ORDER_PENDING, order_t, ticket_t, within_limit
+from engine.core.contracts cimport notional_at, notional_fits, value_side, value_sign
 from engine.core.fixed cimport (
-    abs64, add, add_checked, i128, max64, mul, mul_div_ceil, mul_div_floor, mul_wide, neg,
+    abs64, add, add_checked, i128, max64, min64, mul, mul_div_ceil, mul_div_floor, neg,
     sub_checked, violated, wide,
 )
 from engine.core.forms cimport is_conditional, is_market, is_proper, may_rest
@@ -19,13 +20,13 @@ from engine.core.types cimport (
     ACCEPTED, CANCEL_ACCOUNT_LIQUIDATING, CANCEL_BRACKET, CANCEL_FOK_UNFILLABLE,
     CANCEL_INSUFFICIENT_MARGIN, CANCEL_IOC, CANCEL_LEVERAGE, CANCEL_OVERFLOW,
     CANCEL_POST_ONLY_WOULD_CROSS, CANCEL_PRICE_BAND, CANCEL_PROTECTION, CANCEL_REDUCE_ONLY,
-    CANCEL_TIER_LIMIT, EVENT_ORDER_TRIGGERED, HALT_ALL, HALT_AUCTION, HALT_CANCEL_ONLY, MODE_CROSS,
-    MODE_ISOLATED, MONEY_MAX, NIL, NONE, REJECT_ACCOUNT_LIQUIDATING, REJECT_AUCTION,
-    REJECT_FOK_UNFILLABLE, REJECT_HALTED, REJECT_INSUFFICIENT_MARGIN, REJECT_LEVERAGE,
-    REJECT_NOTIONAL_LIMIT, REJECT_NO_MARK_PRICE, REJECT_ORDER_LIMIT, REJECT_OVERFLOW,
-    REJECT_POST_ONLY_WOULD_CROSS, REJECT_PRICE_BAND, REJECT_PROTECTION, REJECT_QUANTITY_LIMIT,
-    REJECT_REDUCE_ONLY, REJECT_TIER_LIMIT, SIDE_BUY, SIDE_SELL, STP_CANCEL_TAKER, STP_DECREMENT,
-    STP_NONE, TIF_FOK, TOO_LARGE,
+    CANCEL_TIER_LIMIT, EVENT_ORDER_TRIGGERED, HALT_ALL, HALT_AUCTION, HALT_CANCEL_ONLY,
+    KIND_INVERSE, MODE_CROSS, MODE_ISOLATED, MONEY_MAX, NIL, NONE, REJECT_ACCOUNT_LIQUIDATING,
+    REJECT_AUCTION, REJECT_FOK_UNFILLABLE, REJECT_HALTED, REJECT_INSUFFICIENT_MARGIN,
+    REJECT_LEVERAGE, REJECT_NOTIONAL_LIMIT, REJECT_NO_MARK_PRICE, REJECT_ORDER_LIMIT,
+    REJECT_OVERFLOW, REJECT_POST_ONLY_WOULD_CROSS, REJECT_PRICE_BAND, REJECT_PROTECTION,
+    REJECT_QUANTITY_LIMIT, REJECT_REDUCE_ONLY, REJECT_TIER_LIMIT, SIDE_BUY, STP_CANCEL_TAKER,
+    STP_DECREMENT, STP_NONE, TIF_FOK, TOO_LARGE,
 )
 
 cdef int64_t ICEBERG_PARTS = 100
@@ -130,9 +131,8 @@ cdef class Entry(Liquidation):
         if is_known and order.price != NONE:
             is_known = mul(order.price, instrument.marks_per_tick) <= wide(MONEY_MAX)
             price = order.price * instrument.marks_per_tick if is_known else 0
-        if is_known and mul(quantity, price) <= wide(MONEY_MAX):
-            if mul_wide(mul(quantity, price), instrument.unit_value) <= wide(MONEY_MAX):
-                shown = quantity * price * instrument.unit_value
+        if is_known and notional_fits(&instrument.contract, quantity, price):
+            shown = notional_at(&instrument.contract, quantity, price)
         # NONE here: more than any limit, or not known.
         if most != NONE and (shown == NONE or shown > most):
             return self.refuse(REJECT_NOTIONAL_LIMIT, shown, most)
@@ -182,7 +182,8 @@ cdef class Entry(Liquidation):
         cdef ticket_t *ticket = &self.tickets[row]
         cdef instrument_t *instrument = &self.instruments[order.symbol]
         cdef int64_t mark = instrument.mark
-        cdef int64_t room, filled
+        cdef int64_t room, filled, price
+        cdef bint is_inverse
         if order.is_reduce_only:
             room = self.reducible(row)
             if room == 0:
@@ -195,17 +196,18 @@ cdef class Entry(Liquidation):
         if order.price > MONEY_MAX or ticket.quantity > MONEY_MAX:
             return REJECT_OVERFLOW
         if order.price != NONE:
-            if not self.value_fits(order.symbol, 1, order.price):
+            if not self.price_fits(order.symbol, order.price):
                 return REJECT_OVERFLOW
-            mark = max64(mark, order.price * instrument.marks_per_tick)
+            # The one at which it is worth more: an inverse contract's falls with the price.
+            price = order.price * instrument.marks_per_tick
+            is_inverse = instrument.contract.kind == KIND_INVERSE
+            mark = min64(mark, price) if is_inverse else max64(mark, price)
         if order.is_reduce_only:
             # Such orders are not limited by what there is to reduce, all together.
             if may_rest(ticket.kind, ticket.time_in_force) and (
                     order.leaves > MONEY_MAX - instrument.reduce_only_lots):
                 return REJECT_OVERFLOW
-            if mul(order.leaves, mark) > wide(MONEY_MAX):
-                return REJECT_OVERFLOW
-            if mul_wide(mul(order.leaves, mark), instrument.unit_value) > wide(MONEY_MAX):
+            if not notional_fits(&instrument.contract, order.leaves, mark):
                 return REJECT_OVERFLOW
         elif not self.fits(order.symbol, order.leaves, mark):
             return REJECT_OVERFLOW
@@ -267,20 +269,18 @@ cdef class Entry(Liquidation):
         cdef int64_t rest, rest_value, rest_loss, cost, equity
         cdef int64_t room = self.reducible_by(ticket.position, order.side)
         cdef int reason
-        cdef bint is_sale_below_mark = False
+        cdef bint is_larger_at_mark = False
         if position.margin_mode == MODE_CROSS:
-            is_sale_below_mark = order.side == SIDE_SELL and (
-                order.price == NONE
-                or mul(order.price, instrument.marks_per_tick) < wide(instrument.mark))
-            if room == 0 and not is_sale_below_mark:
+            is_larger_at_mark = order.side != value_side(&instrument.contract) and (
+                order.price == NONE or self.is_losing(order.symbol, order.side, order.price))
+            if room == 0 and not is_larger_at_mark:
                 return ACCEPTED
         self.rehearse(
             row, limit, STP_OWN_ACCOUNT if order.stp == STP_NONE else order.stp, &terms)
         rest = order.leaves - terms.lots
         if rest and may_rest(ticket.kind, ticket.time_in_force):
-            rest_value = self.value_at_tick(order.symbol, rest, order.price)
-            rest_loss = rest_value - self.value(order.symbol, rest, instrument.mark)
-            rest_loss = max64(0, rest_loss if order.side == SIDE_BUY else -rest_loss)
+            rest_value = self.notional_at_tick(order.symbol, rest, order.price)
+            rest_loss = self.loss_at(order.symbol, order.side, rest, order.price)
             # What rests on the near side of the mark is of no concern to the opening.
             if rest_loss:
                 terms.lots += rest
@@ -296,8 +296,8 @@ cdef class Entry(Liquidation):
             reason = self.check_isolated_self_trade(row, limit)
             if reason != ACCEPTED:
                 return reason
-        if is_sale_below_mark and terms.loss:
-            reason = self.check_sale_below_mark(ticket.position, &terms)
+        if is_larger_at_mark and terms.loss:
+            reason = self.check_larger_at_mark(ticket.position, order.side, &terms)
             if reason != ACCEPTED:
                 return reason
         if room == 0:
@@ -313,14 +313,19 @@ cdef class Entry(Liquidation):
             return self.refuse(REJECT_INSUFFICIENT_MARGIN, cost, max64(0, equity))
         return ACCEPTED
 
-    # Refuse a sale after which the pool would be due at once: its initial margin is that of
-    # its own price, maintenance is asked for at the mark.
-    cdef int check_sale_below_mark(self, int32_t position, const terms_t *terms) except -2:
+    # Refuse a sale below the mark (inverse: a purchase above) after which the pool would be
+    # due at once: its initial margin is that of its own price, maintenance is asked for at
+    # the mark, where it is larger.
+    cdef int check_larger_at_mark(
+        self, int32_t position, int side, const terms_t *terms
+    ) except -2:
         cdef int32_t symbol = self.positions[position].symbol
         cdef instrument_t *instrument = &self.instruments[symbol]
-        cdef int64_t after = sub_checked(self.positions[position].quantity, terms.lots)
+        cdef int sign = 1 if side == SIDE_BUY else -1
+        cdef int64_t after = add_checked(
+            self.positions[position].quantity, sign * terms.lots)
         cdef int64_t equity, needed
-        if after >= 0:
+        if sign * after <= 0:
             return ACCEPTED
         self.measure(self.pool_of(position), &equity, &needed)
         equity = sub_checked(equity, add_checked(terms.loss, max64(
@@ -328,7 +333,7 @@ cdef class Entry(Liquidation):
         if self.positions[position].quantity:
             needed -= self.maintenance(position)
         needed = add_checked(needed, maintenance_margin(
-            &instrument.schedule, abs64(self.value(symbol, after, instrument.mark))))
+            &instrument.schedule, self.marked_notional(symbol, abs64(after))))
         if equity <= needed:
             return self.refuse(REJECT_INSUFFICIENT_MARGIN, needed, max64(0, equity))
         return ACCEPTED
@@ -348,7 +353,7 @@ cdef class Entry(Liquidation):
         equity = sub_checked(equity, mul_div_ceil(terms.loss, opened, terms.lots))
         needed = maintenance_margin(
             &instrument.schedule,
-            self.value(self.positions[position].symbol, held + opened, instrument.mark))
+            self.marked_notional(self.positions[position].symbol, held + opened))
         if equity <= needed:
             return self.refuse(REJECT_INSUFFICIENT_MARGIN, needed, max64(0, equity))
         return ACCEPTED
@@ -362,7 +367,7 @@ cdef class Entry(Liquidation):
         cdef position_t *position = &self.positions[self.tickets[row].position]
         cdef int sign = 1 if order.side == SIDE_BUY else -1
         cdef int32_t maker
-        cdef int64_t lots, worth, equity, needed
+        cdef int64_t lots, worth, value, equity, needed
         cdef bint has_own = False
         cdef terms_t terms
         cdef isolated_t trial
@@ -376,18 +381,20 @@ cdef class Entry(Liquidation):
         trial.margin = 0 if position.isolated < 0 else self.pools[position.isolated].balance
         trial.wallet = self.pools[position.wallet].balance
         trial.leverage = self.leverage_of(self.tickets[row].position)
-        trial.mark_value = self.value(order.symbol, 1, instrument.mark)
+        trial.contract, trial.mark = &instrument.contract, instrument.mark
         trial.schedule = &instrument.schedule
         for maker, lots in fills:
-            worth = self.value_at_tick(order.symbol, lots, self.orders[maker].price)
+            worth = self.worth_at_tick(order.symbol, lots, self.orders[maker].price)
+            value = value_sign(&instrument.contract, order.side) * worth
             if self.orders[maker].account == order.account:
-                isolated_fill(&trial, -sign * lots, -sign * worth)
+                isolated_fill(&trial, -sign * lots, -value)
                 isolated_pay(&trial, trade_fee(worth, instrument.maker_fee))
-            isolated_fill(&trial, sign * lots, sign * worth)
+            isolated_fill(&trial, sign * lots, value)
             isolated_pay(&trial, trade_fee(worth, instrument.taker_fee))
         worth = self.value(order.symbol, trial.quantity, instrument.mark)
         equity = sub_checked(add_checked(trial.margin, worth), trial.entry_value)
-        needed = maintenance_margin(&instrument.schedule, abs64(worth))
+        needed = maintenance_margin(
+            &instrument.schedule, self.marked_notional(order.symbol, abs64(trial.quantity)))
         if trial.quantity and equity <= needed:
             return self.refuse(REJECT_INSUFFICIENT_MARGIN, needed, max64(0, equity))
         return ACCEPTED
@@ -397,13 +404,11 @@ cdef class Entry(Liquidation):
     cdef int entry_terms(self, int32_t row, int64_t limit, terms_t *terms) except -1:
         cdef order_t *order = &self.orders[row]
         cdef ticket_t *ticket = &self.tickets[row]
-        cdef instrument_t *instrument = &self.instruments[order.symbol]
         if is_market(ticket.kind):
             return self.rehearse(row, limit, order.stp, terms)
         terms.lots = order.leaves
-        terms.value = self.value_at_tick(order.symbol, order.leaves, order.price)
-        terms.loss = terms.value - self.value(order.symbol, order.leaves, instrument.mark)
-        terms.loss = max64(0, terms.loss if order.side == SIDE_BUY else -terms.loss)
+        terms.value = self.notional_at_tick(order.symbol, order.leaves, order.price)
+        terms.loss = self.loss_at(order.symbol, order.side, order.leaves, order.price)
         return 0
 
     # Nothing is opened on an isolated position whose last one left a deficit unpaid.
@@ -443,9 +448,7 @@ cdef class Entry(Liquidation):
     ) except *:
         cdef int32_t position = self.tickets[row].position
         cdef int side = self.orders[row].side
-        cdef i128 held = wide(self.value(
-            self.orders[row].symbol, self.positions[position].quantity,
-            self.instruments[self.orders[row].symbol].mark))
+        cdef i128 held = wide(self.signed_notional(position))
         cdef i128 total = self.side_total(position, side, terms, without)
         total = add(held, total if side == SIDE_BUY else neg(total))
         total = total if total >= wide(0) else neg(total)

@@ -8,9 +8,12 @@
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t
 
 from engine.core.book cimport Desk
+from engine.core.contracts cimport (
+    contract_t, notional_at, notional_fits, value_at, worth_at,
+)
 from engine.core.events cimport Records
 from engine.core.fixed cimport (
-    abs64, add, i128, low_half, max64, min64, mul3, overflows, sub_checked, wide,
+    abs64, add, i128, low_half, max64, min64, sub_checked, wide,
 )
 from engine.core.tables cimport table_get, table_t
 from engine.core.tiers cimport initial_margin, maintenance_margin, schedule_t
@@ -35,7 +38,7 @@ cdef struct instrument_t:
     # terms
     int32_t settle               # asset row
     int64_t marks_per_tick       # mark ticks in one tick
-    int64_t unit_value           # minor units of one lot at one mark tick
+    contract_t contract
     int64_t maker_fee, taker_fee, liquidation_fee
     int64_t price_band           # of mark; NONE: no band
     int64_t max_order_quantity   # lots; NONE: no limit
@@ -244,14 +247,28 @@ cdef class Ledger(Desk):
     cdef inline int64_t spendable(self, int32_t wallet) noexcept:
         return 0 if self.pools[wallet].in_queue else max64(0, self.pools[wallet].balance)
 
-    # Value of lots at a mark, exact. Within the money range for any real position: a mark
-    # or trade that would carry open interest beyond it is refused.
+    # Value of a signed position at a mark. Within the money range for any real position: a
+    # mark or trade that would carry open interest beyond it is refused.
     cdef inline int64_t value(self, int32_t symbol, int64_t quantity, int64_t mark) except? -1:
-        return mul3(quantity, mark, self.instruments[symbol].unit_value)
+        return value_at(&self.instruments[symbol].contract, quantity, mark)
+
+    # Notional of lots at the mark.
+    cdef inline int64_t marked_notional(self, int32_t symbol, int64_t lots) except? -1:
+        return notional_at(
+            &self.instruments[symbol].contract, lots, self.instruments[symbol].mark)
+
+    # What lots are worth at the mark.
+    cdef inline int64_t marked_worth(self, int32_t symbol, int64_t lots) except? -1:
+        return worth_at(&self.instruments[symbol].contract, lots, self.instruments[symbol].mark)
 
     cdef inline int64_t notional(self, int32_t position) except? -1:
-        cdef const position_t *row = &self.positions[position]
-        return self.value(row.symbol, abs64(row.quantity), self.instruments[row.symbol].mark)
+        return self.marked_notional(
+            self.positions[position].symbol, abs64(self.positions[position].quantity))
+
+    # Notional, with the sign of the quantity.
+    cdef inline int64_t signed_notional(self, int32_t position) except? -1:
+        cdef int64_t notional = self.notional(position)
+        return notional if self.positions[position].quantity > 0 else -notional
 
     cdef inline int64_t maintenance(self, int32_t position) except? -1:
         if self.positions[position].quantity == 0:
@@ -280,8 +297,5 @@ cdef class Ledger(Desk):
         cdef const instrument_t *instrument = &self.instruments[symbol]
         cdef i128 lots = add(wide(quantity), add(
             wide(instrument.long_lots), wide(instrument.resting_lots)))
-        cdef int64_t worth
-        if lots > wide(MONEY_MAX):
-            return False
-        return not overflows(low_half(lots), mark, instrument.unit_value, &worth) and (
-            worth <= MONEY_MAX)
+        return lots <= wide(MONEY_MAX) and notional_fits(
+            &instrument.contract, low_half(lots), mark)

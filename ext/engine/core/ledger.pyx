@@ -9,6 +9,7 @@ from libc.stdlib cimport free, qsort
 from libc.string cimport memset
 
 from engine.core.book cimport ORDER_LIVE
+from engine.core.contracts cimport notional_of_value, split_value
 from engine.core.fixed cimport (
     abs64, add, add_checked, max64, min64, mul_div_ceil, mul_div_floor, narrow, neg,
     sub_checked, wide,
@@ -197,8 +198,7 @@ cdef class Ledger(Desk):
         cdef int32_t symbol = self.positions[position].symbol
         cdef const schedule_t *schedule = &self.instruments[symbol].schedule
         return scaled_margin(schedule, value, allowed_leverage(
-            schedule, self.value(symbol, lots, self.instruments[symbol].mark),
-            self.leverage_of(position)))
+            schedule, self.marked_notional(symbol, lots), self.leverage_of(position)))
 
     # --- notes of what changed --------------------------------------------------------
 
@@ -320,10 +320,8 @@ cdef class Ledger(Desk):
         cdef int sign = 1 if quantity > 0 else -1
         if (held > 0) != (quantity > 0) and held != 0:
             closing = min64(abs64(held), abs64(quantity))
-            closing_value = value
-            if closing < abs64(quantity):
-                # Exact for trades on the book; an external fill was rounded toward zero.
-                closing_value = sign * mul_div_floor(abs64(value), closing, abs64(quantity))
+            # Exact for linear trades on the book; an external fill was rounded toward zero.
+            closing_value = split_value(value, closing, abs64(quantity))
             self.close_part(position, sign * closing, closing_value)
             quantity -= sign * closing
             value -= closing_value
@@ -473,9 +471,7 @@ cdef class Ledger(Desk):
         cdef int sign = 1 if quantity > 0 else -1
         if (held > 0) != (quantity > 0) and held != 0:
             closing = min64(abs64(held), abs64(quantity))
-            closing_value = value
-            if closing < abs64(quantity):
-                closing_value = sign * mul_div_floor(abs64(value), closing, abs64(quantity))
+            closing_value = split_value(value, closing, abs64(quantity))
             released = mul_div_ceil(house.entry_value, closing, abs64(held))
             profit = narrow(neg(add(wide(closing_value), wide(released))))
             house.quantity += sign * closing
@@ -508,16 +504,18 @@ cdef class Ledger(Desk):
     cdef int measure(self, int32_t pool, int64_t *equity, int64_t *maintenance) except -1:
         cdef int32_t row = self.pools[pool].first_open
         cdef position_t *position
+        cdef instrument_t *instrument
         cdef int64_t worth
         equity[0] = self.pools[pool].balance
         maintenance[0] = 0
         while row >= 0:
             position = &self.positions[row]
-            worth = self.value(
-                position.symbol, position.quantity, self.instruments[position.symbol].mark)
+            instrument = &self.instruments[position.symbol]
+            worth = self.value(position.symbol, position.quantity, instrument.mark)
             equity[0] = add_checked(equity[0], sub_checked(worth, position.entry_value))
             maintenance[0] = add_checked(maintenance[0], maintenance_margin(
-                &self.instruments[position.symbol].schedule, abs64(worth)))
+                &instrument.schedule, notional_of_value(
+                    &instrument.contract, position.quantity, worth, instrument.mark)))
             row = position.next_open
         return 0
 

@@ -67,6 +67,8 @@ cdef class Liquidation(Deleveraging):
     cdef int32_t choose_position(self, int32_t pool, set stuck) except? -2
     cdef int64_t step(self, int32_t pool, int32_t position, const measured_t *row) except? -1
     cdef int64_t step_quantity(self, int32_t position) except? -1
+    cdef int64_t inverse_bound(
+        self, int32_t symbol, int side, int64_t lots, int64_t share) except? -1
     cdef int64_t bound_price(
         self, int32_t symbol, int side, int64_t lots, int64_t share) except? -1
     cdef int sweep_part(

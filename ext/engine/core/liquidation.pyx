@@ -7,8 +7,12 @@ from itertools import islice
 from libc.stdlib cimport free, qsort
 
 from engine.core.book cimport order_t, ticket_t
+from engine.core.contracts cimport (
+    inverse_limit, notional_of_value, value_sign,
+)
 from engine.core.fixed cimport (
-    abs64, add, add_checked, ceil_div, compare, floor_div, i128, max64, min64, mul, mul_wide,
+    abs64, add, add_checked, ceil_div, compare, floor_div, i128, max64, min64, mul,
+    mul_div_floor, mul_wide,
     narrow, sub, sub_checked, wide,
 )
 from engine.core.ledger cimport instrument_t, pool_t
@@ -19,8 +23,9 @@ from engine.core.types cimport (
     CANCEL_LIQUIDATION, EVENT_AUTO_TOP_UP, EVENT_LIQUIDATION_FINISHED, EVENT_LIQUIDATION_STARTED,
     EVENT_LIQUIDATION_STEP, EVENT_LIQUIDATION_TAKEOVER, EVENT_MARGIN_CALL,
     EVENT_MARGIN_CALL_CLEARED, HALT_ALL, HALT_AUCTION, HALT_NO_LIQUIDATION, INSURANCE_DEFICIT,
-    INSURANCE_INVENTORY, INSURANCE_LIQUIDATION_FEE, NIL, NONE, OUTCOME_BANKRUPT, OUTCOME_CLOSED,
-    OUTCOME_RELEASED, RATE_SCALE, SIDE_BUY, SIDE_SELL, TIF_IOC, TYPE_LIMIT,
+    INSURANCE_INVENTORY, INSURANCE_LIQUIDATION_FEE, KIND_INVERSE, MONEY_MAX, NIL, NONE,
+    OUTCOME_BANKRUPT, OUTCOME_CLOSED, OUTCOME_RELEASED, RATE_SCALE, SIDE_BUY, SIDE_SELL, TIF_IOC,
+    TYPE_LIMIT,
 )
 
 # How many pools of a round ahead their rows are fetched into the cache.
@@ -567,7 +572,7 @@ cdef class Liquidation(Deleveraging):
         cdef Py_ssize_t silent = self.records.count
         if held > lots:
             after = maintenance_margin(
-                &instrument.schedule, self.value(symbol, held - lots, instrument.mark))
+                &instrument.schedule, self.marked_notional(symbol, held - lots))
         if row.maintenance > 0:
             # The part's share of the equity; floor: against the trader, also below zero.
             share = narrow(floor_div(mul(row.equity, before - after), wide(row.maintenance)))
@@ -576,8 +581,10 @@ cdef class Liquidation(Deleveraging):
         self.sweep_part(
             self.positions[position].account, symbol, position, side, lots, bound, &filled,
             &worth)
-        # The fee on what was filled (up), at most what the fills saved over the bound.
-        saved = -sign * (worth - self.value_at_tick(symbol, filled, bound))
+        # The fee on what was filled (up), at most what the fills saved over the bound. Inverse
+        # fills that round one by one may come to less than all at the bound.
+        saved = self.worth_at_tick(symbol, filled, bound) - worth
+        saved = max64(0, value_sign(&instrument.contract, side) * saved)
         fee = min64(saved, narrow(ceil_div(
             mul(worth, instrument.liquidation_fee), wide(RATE_SCALE))))
         out = self.emit(EVENT_LIQUIDATION_STEP)
@@ -600,7 +607,8 @@ cdef class Liquidation(Deleveraging):
         lots -= filled
         if lots and self.fund_free(
                 instrument.settle, symbol, -sign * lots,
-                -sign * self.value_at_tick(symbol, lots, bound)) >= 0:
+                -value_sign(&instrument.contract, side)
+                * self.worth_at_tick(symbol, lots, bound)) >= 0:
             self.take_over(position, side, lots, bound)
             lots = 0
         if lots:
@@ -620,8 +628,11 @@ cdef class Liquidation(Deleveraging):
         cdef int64_t keep
         if tier.min_notional == 0:
             return held
+        if instrument.contract.kind == KIND_INVERSE:
+            return held - min64(held, mul_div_floor(
+                tier.min_notional, instrument.mark, instrument.contract.unit_value))
         keep = narrow(floor_div(
-            wide(tier.min_notional), mul(instrument.mark, instrument.unit_value)))
+            wide(tier.min_notional), mul(instrument.mark, instrument.contract.unit_value)))
         return held - min64(held, keep)
 
     # Worst price in ticks at which closing `lots` costs at most `share` against mark; a sell
@@ -630,15 +641,31 @@ cdef class Liquidation(Deleveraging):
         self, int32_t symbol, int side, int64_t lots, int64_t share
     ) except? -1:
         cdef instrument_t *instrument = &self.instruments[symbol]
-        cdef i128 at_mark = wide(self.value(symbol, lots, instrument.mark))
+        cdef i128 at_mark = wide(self.marked_worth(symbol, lots))
         cdef i128 per_tick = mul_wide(
-            mul(lots, instrument.unit_value), instrument.marks_per_tick)
+            mul(lots, instrument.contract.unit_value), instrument.marks_per_tick)
         cdef i128 price
+        if instrument.contract.kind == KIND_INVERSE:
+            return self.inverse_bound(symbol, side, lots, share)
         if side == SIDE_SELL:
             price = ceil_div(sub(at_mark, wide(share)), per_tick)
         else:
             price = floor_div(add(at_mark, wide(share)), per_tick)
         return max64(1, narrow(price))
+
+    # The same for an inverse position: at least one tick, at most MONEY_MAX marks.
+    cdef int64_t inverse_bound(
+        self, int32_t symbol, int side, int64_t lots, int64_t share
+    ) except? -1:
+        cdef instrument_t *instrument = &self.instruments[symbol]
+        cdef i128 worth = wide(self.marked_worth(symbol, lots))
+        cdef int64_t price
+        worth = add(worth, wide(share)) if side == SIDE_SELL else sub(worth, wide(share))
+        price = inverse_limit(
+            side, mul(lots, instrument.contract.unit_value), worth, instrument.marks_per_tick)
+        if price == NONE:
+            return MONEY_MAX // instrument.marks_per_tick
+        return max64(1, min64(MONEY_MAX // instrument.marks_per_tick, price))
 
     # Sweep lots through the book as an immediate order of a pool in liquidation, or of the
     # fund (account and position NIL).
@@ -688,8 +715,9 @@ cdef class Liquidation(Deleveraging):
             worth = self.value(i, quantity, instrument.mark)
             spare = add_checked(spare, sub_checked(worth, entry_value))
             if quantity:
-                spare = sub_checked(
-                    spare, maintenance_margin(&instrument.schedule, abs64(worth)))
+                spare = sub_checked(spare, maintenance_margin(
+                    &instrument.schedule, notional_of_value(
+                        &instrument.contract, quantity, worth, instrument.mark)))
         return spare
 
     cdef int take_over(
@@ -697,13 +725,14 @@ cdef class Liquidation(Deleveraging):
     ) except -1:
         cdef int32_t symbol = self.positions[position].symbol
         cdef int sign = 1 if side == SIDE_BUY else -1
-        cdef int64_t worth = self.value_at_tick(symbol, lots, bound)
+        cdef int64_t value = value_sign(
+            &self.instruments[symbol].contract, side) * self.worth_at_tick(symbol, lots, bound)
         cdef int64_t account = self.accounts[self.positions[position].account].id
         cdef int64_t profit
         cdef int64_t *out
-        self.settle_fill(position, sign * lots, sign * worth)
+        self.settle_fill(position, sign * lots, value)
         profit = self.settle_house(
-            symbol, &self.instruments[symbol].fund, -sign * lots, -sign * worth)
+            symbol, &self.instruments[symbol].fund, -sign * lots, -value)
         self.drop_reduce_only(position)
         out = self.emit(EVENT_LIQUIDATION_TAKEOVER)
         out[0] = account

@@ -3,9 +3,10 @@
 
 from libc.stdint cimport int32_t, int64_t
 
+from engine.core.contracts cimport contract_t, notional_at, notional_fits, value_side, worth_at
 from engine.core.fixed cimport i128, max64, mul, mul_wide, narrow, overflows, wide
 from engine.core.ledger cimport Ledger, instrument_t, position_t
-from engine.core.types cimport MONEY_MAX, SIDE_BUY
+from engine.core.types cimport KIND_INVERSE, MONEY_MAX, SIDE_BUY
 
 # What an order would add to its side of a symbol: value and loss against mark.
 cdef struct terms_t:
@@ -15,7 +16,7 @@ cdef struct terms_t:
 
 # What a position stands for at the mark.
 cdef struct stake_t:
-    int64_t held                 # its value, + for a long
+    int64_t held                 # its notional, + for a long
     int64_t own                  # its initial margin
     int64_t leverage
 
@@ -97,24 +98,52 @@ cdef class Matching(Ledger):
         cdef int64_t held = self.positions[position].quantity
         return max64(0, -held) if side == SIDE_BUY else max64(0, held)
 
-    # Value of lots at a price in ticks, exact; the caller knows that it fits.
-    cdef inline int64_t value_at_tick(
+    # Worth of lots at a price in ticks; the caller knows that it fits.
+    cdef inline int64_t worth_at_tick(
         self, int32_t symbol, int64_t lots, int64_t price
     ) except? -1:
         cdef const instrument_t *instrument = &self.instruments[symbol]
         cdef int64_t out
+        if instrument.contract.kind == KIND_INVERSE:
+            return worth_at(&instrument.contract, lots, price * instrument.marks_per_tick)
         if overflows(lots, price, instrument.marks_per_tick, &out) or overflows(
-                out, instrument.unit_value, 1, &out):
+                out, instrument.contract.unit_value, 1, &out):
             return narrow(mul_wide(
-                mul(lots, price), narrow(mul(instrument.marks_per_tick, instrument.unit_value))))
+                mul(lots, price),
+                narrow(mul(instrument.marks_per_tick, instrument.contract.unit_value))))
         return out
 
-    # Whether the value of lots at a price in ticks stays in the money range.
-    cdef inline bint value_fits(self, int32_t symbol, int64_t lots, int64_t price) noexcept:
+    # Notional of lots at a price in ticks.
+    cdef inline int64_t notional_at_tick(
+        self, int32_t symbol, int64_t lots, int64_t price
+    ) except? -1:
         cdef const instrument_t *instrument = &self.instruments[symbol]
-        cdef int64_t out
-        return not (overflows(price, instrument.marks_per_tick, lots, &out) or overflows(
-            out, instrument.unit_value, 1, &out)) and out <= MONEY_MAX
+        if instrument.contract.kind == KIND_INVERSE:
+            return notional_at(&instrument.contract, lots, price * instrument.marks_per_tick)
+        return self.worth_at_tick(symbol, lots, price)
+
+    # What a losing order counts with at its price: up where it owes that, down where it
+    # owes the worth at the mark.
+    cdef inline int64_t losing_worth(
+        self, int32_t symbol, int side, int64_t lots, int64_t price
+    ) except? -1:
+        if side == value_side(&self.instruments[symbol].contract):
+            return self.notional_at_tick(symbol, lots, price)
+        return self.worth_at_tick(symbol, lots, price)
+
+    # Whether a price in ticks is within the range of marks.
+    cdef inline bint price_fits(self, int32_t symbol, int64_t price) noexcept:
+        return mul(price, self.instruments[symbol].marks_per_tick) <= wide(MONEY_MAX)
+
+    # What trading lots at a price in ticks loses against the mark, rounded up.
+    cdef inline int64_t loss_at(
+        self, int32_t symbol, int side, int64_t lots, int64_t price
+    ) except? -1:
+        if not self.is_losing(symbol, side, price):
+            return 0
+        if side == value_side(&self.instruments[symbol].contract):
+            return self.losing_worth(symbol, side, lots, price) - self.marked_worth(symbol, lots)
+        return self.marked_notional(symbol, lots) - self.losing_worth(symbol, side, lots, price)
 
     # Whether orders at a price lose against the mark when they trade.
     cdef inline bint is_losing(self, int32_t symbol, int side, int64_t price) noexcept:

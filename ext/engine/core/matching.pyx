@@ -3,6 +3,7 @@
 cimport cython
 
 from engine.core.book cimport ORDER_LIVE, order_t, ticket_t, within_limit
+from engine.core.contracts cimport notional_of_value, value_side, value_sign
 from engine.core.fixed cimport (
     abs64, add, add_checked, ceil_div, fits_int64, floor_div, i128, low_half, max64, min64, mul,
     mul3_wide, mul_wide, narrow, neg, sign_of, sub, sub_checked, wide,
@@ -13,7 +14,7 @@ from engine.core.tables cimport table_get, table_remove
 from engine.core.tiers cimport initial_margin, trade_fee
 from engine.core.types cimport (
     CANCEL_REDUCE_ONLY, EVENT_ORDER_CANCELED, EVENT_TRADE, HALT_AUCTION, INSURANCE_INVENTORY,
-    MODE_CROSS,
+    KIND_INVERSE, MODE_CROSS,
     MODE_ISOLATED, MONEY_MAX, NIL, NONE, RATE_SCALE, SIDE_BUY, SIDE_SELL, STP_CANCEL_BOTH,
     STP_CANCEL_TAKER, STP_DECREMENT, STP_NONE,
 )
@@ -70,20 +71,28 @@ cdef class Matching(Ledger):
         cdef ticket_t *ticket = &self.tickets[order]
         cdef position_t *position = &self.positions[ticket.position]
         cdef int64_t change = lots - ticket.reserved
-        cdef int64_t worth
+        cdef int64_t worth, losing
         if change == 0:
             return 0
         if row.is_reduce_only:  # it reserves nothing, and is only counted
             self.instruments[row.symbol].reduce_only_lots += change
             ticket.reserved = lots
             return 0
-        worth = self.value_at_tick(row.symbol, change, row.price)
+        if self.instruments[row.symbol].contract.kind == KIND_INVERSE:
+            worth = sub_checked(
+                self.notional_at_tick(row.symbol, lots, row.price),
+                self.notional_at_tick(row.symbol, ticket.reserved, row.price))
+            losing = sub_checked(
+                self.losing_worth(row.symbol, row.side, lots, row.price),
+                self.losing_worth(row.symbol, row.side, ticket.reserved, row.price))
+        else:
+            worth = losing = self.worth_at_tick(row.symbol, change, row.price)
         position.side_value[row.side] += worth
         if not self.has_losses(ticket.position, row.side):
             position.loss_mark[row.side] = 0
         elif self.is_losing(row.symbol, row.side, row.price):
             position.loss_lots[row.side] += change
-            position.loss_value[row.side] += worth
+            position.loss_value[row.side] += losing
         self.instruments[row.symbol].resting_lots += change
         ticket.reserved = lots
         if change > 0:
@@ -213,7 +222,7 @@ cdef class Matching(Ledger):
     cdef int on_trade(self, int32_t taker, int32_t maker, int64_t price, int64_t lots) except -1:
         cdef int32_t symbol = self.orders[taker].symbol
         cdef instrument_t *instrument = &self.instruments[symbol]
-        cdef int64_t worth = self.value_at_tick(symbol, lots, price)
+        cdef int64_t worth = self.worth_at_tick(symbol, lots, price)
         # Fees round up, so a rebate (a negative fee) is rounded down in size. A
         # liquidation pays the liquidation fee instead of the taker fee.
         cdef int64_t maker_fee = trade_fee(worth, instrument.maker_fee)
@@ -221,6 +230,7 @@ cdef class Matching(Ledger):
         cdef int32_t maker_position = self.tickets[maker].position
         cdef int32_t taker_position = self.tickets[taker].position
         cdef int sign = 1 if self.orders[taker].side == SIDE_BUY else -1
+        cdef int64_t value = value_sign(&instrument.contract, self.orders[taker].side) * worth
         cdef bint is_fund = taker_position < 0
         cdef int64_t *out
         if not self.tickets[taker].is_liquidation:
@@ -247,11 +257,11 @@ cdef class Matching(Ledger):
             self.note_fill(taker, lots)
             self.on_fill(taker, lots)
         if is_fund:
-            self.settle_fund(symbol, sign * lots, sign * worth)
-        self.settle_fill(maker_position, -sign * lots, -sign * worth)
+            self.settle_fund(symbol, sign * lots, value)
+        self.settle_fill(maker_position, -sign * lots, -value)
         self.charge(maker_position, maker_fee)
         if not is_fund:
-            self.settle_fill(taker_position, sign * lots, sign * worth)
+            self.settle_fill(taker_position, sign * lots, value)
             self.charge(taker_position, taker_fee)
         self.drop_reduce_only(maker_position)
         if not is_fund:
@@ -416,10 +426,17 @@ cdef class Matching(Ledger):
         trial.wanted -= fill
         if fills is not None:
             fills.append((row, fill))
+        if instrument.contract.kind == KIND_INVERSE:
+            trial.value = add(
+                trial.value, wide(self.worth_at_tick(maker.symbol, fill, maker.price)))
+            trial.loss = add(trial.loss, wide(
+                self.loss_at(maker.symbol, 1 - maker.side, fill, maker.price)))
+            return fill
         worth = mul_wide(
-            mul3_wide(fill, maker.price, instrument.marks_per_tick), instrument.unit_value)
+            mul3_wide(fill, maker.price, instrument.marks_per_tick),
+            instrument.contract.unit_value)
         trial.value = add(trial.value, worth)
-        over = sub(worth, mul3_wide(fill, instrument.mark, instrument.unit_value))
+        over = sub(worth, mul3_wide(fill, instrument.mark, instrument.contract.unit_value))
         over = over if maker.side == SIDE_SELL else neg(over)
         if over > wide(0):
             trial.loss = add(trial.loss, over)
@@ -466,7 +483,6 @@ cdef class Matching(Ledger):
     # `side_loss` where orders may be on the losing side of the mark.
     cdef int64_t losses(self, int32_t position, int side, int32_t without) except? -1:
         cdef position_t *row = &self.positions[position]
-        cdef int64_t mark = self.instruments[row.symbol].mark
         cdef int64_t lots, value
         if not self.has_losses(position, side):
             self.sum_losses(position, side)
@@ -474,10 +490,11 @@ cdef class Matching(Ledger):
         if without >= 0 and self.orders[without].side == side and self.is_losing(
                 row.symbol, side, self.orders[without].price):
             lots -= self.tickets[without].reserved
-            value -= self.value_at_tick(
-                row.symbol, self.tickets[without].reserved, self.orders[without].price)
-        value = sub_checked(value, self.value(row.symbol, lots, mark))
-        return value if side == SIDE_BUY else -value
+            value -= self.losing_worth(
+                row.symbol, side, self.tickets[without].reserved, self.orders[without].price)
+        if side == value_side(&self.instruments[row.symbol].contract):
+            return sub_checked(value, self.marked_worth(row.symbol, lots))
+        return sub_checked(self.marked_notional(row.symbol, lots), value)
 
     # Whether the sums of a side's losing orders are those at the mark. Where no order can be
     # among them they are zero, and are from then on kept in step.
@@ -509,7 +526,8 @@ cdef class Matching(Ledger):
                 extreme = max64(extreme, price) if side == SIDE_BUY else min64(extreme, price)
                 if self.is_losing(row.symbol, side, price):
                     row.loss_lots[side] += reserved
-                    row.loss_value[side] += self.value_at_tick(row.symbol, reserved, price)
+                    row.loss_value[side] += self.losing_worth(
+                        row.symbol, side, reserved, price)
             order = self.tickets[order].own_next
         row.extreme_price[side] = extreme
         return 0
@@ -522,7 +540,7 @@ cdef class Matching(Ledger):
         cdef i128 total = add(
             wide(self.positions[position].side_value[side]), wide(extra.value))
         if without >= 0 and self.orders[without].side == side:
-            total = sub(total, wide(self.value_at_tick(
+            total = sub(total, wide(self.notional_at_tick(
                 self.orders[without].symbol, self.tickets[without].reserved,
                 self.orders[without].price)))
         return total
@@ -535,7 +553,7 @@ cdef class Matching(Ledger):
         stake.leverage = self.leverage_of(position)
         stake.held = stake.own = 0
         if row.quantity:
-            stake.held = self.value(row.symbol, row.quantity, instrument.mark)
+            stake.held = self.signed_notional(position)
             stake.own = initial_margin(
                 &instrument.schedule, abs64(stake.held), stake.leverage)
         return 0
@@ -608,7 +626,8 @@ cdef class Matching(Ledger):
 
     # Notional of the worse side of position plus open orders, with an extra order of a side
     # (NULL: none) and one less; MONEY_MAX + 1 where beyond. A new sell counts at the mark
-    # where its price is lower: it may trade as high as that.
+    # where its price is lower: it may trade as high as that. So does a new inverse buy whose
+    # price is higher.
     cdef int64_t exposure(
         self, int32_t position, int side, const terms_t *extra, int32_t without
     ) except? -1:
@@ -618,11 +637,11 @@ cdef class Matching(Ledger):
         cdef i128 held, worst, total = wide(row.side_value[side])
         if mark == NONE:
             return 0
-        held = wide(self.value(row.symbol, row.quantity, mark))
+        held = wide(self.signed_notional(position))
         if extra != NULL:
             total = self.side_total(position, side, extra, without)
-            if side == SIDE_SELL:
-                at_mark = self.value(row.symbol, extra.lots, mark)
+            if side != value_side(&self.instruments[row.symbol].contract):
+                at_mark = self.marked_notional(row.symbol, extra.lots)
                 if at_mark > extra.value:
                     total = add(total, sub(wide(at_mark), wide(extra.value)))
         worst = widest(held, with_side(held, side, total))
@@ -665,7 +684,9 @@ cdef class Matching(Ledger):
             worth = self.value(position.symbol, position.quantity, instrument.mark)
             spare = add(spare, sub(wide(worth), wide(position.entry_value)))
             spare = sub(spare, wide(initial_margin(
-                &instrument.schedule, abs64(worth), self.leverage_of(row))))
+                &instrument.schedule, notional_of_value(
+                    &instrument.contract, position.quantity, worth, instrument.mark),
+                self.leverage_of(row))))
             row = position.next_open
         if spare < wide(-MONEY_MAX):
             return -MONEY_MAX

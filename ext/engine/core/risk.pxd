@@ -71,6 +71,9 @@ cdef class Risk(Protection):
     cdef int64_t walk(
         self, position_t *position, const bound_t *bound, int step
     ) except? -1
+    cdef int64_t walk_inverse(
+        self, position_t *position, const bound_t *bound, int step
+    ) except? -1
     cdef int32_t call_set_row(self, tuple key) except -1
     cdef const call_set_t *call_set_of(self, int32_t pool) noexcept
     cdef int level_of(self, int32_t pool, int64_t equity, int64_t maintenance) noexcept

@@ -8,13 +8,20 @@ from engine.core.fixed cimport (
     abs64, add, bit_length, ceil_div, floor_div, max64, min64, mul, mul_wide, narrow, neg,
     shift_right, sub, wide,
 )
+from engine.core.contracts cimport notional_of_value
 from engine.core.ledger cimport instrument_t
 from engine.core.memory cimport prefetch
-from engine.core.tiers cimport maintenance_margin, schedule_t, tier_index
+from engine.core.tiers cimport (
+    inverse_tier_marks, maintenance_margin, schedule_t, tier_index, tier_t,
+)
 from engine.core.triggers cimport (
     trigger_crossed, trigger_free, trigger_init, trigger_insert, trigger_remove,
 )
-from engine.core.types cimport MONEY_MAX, NONE, RATE_SCALE
+from engine.core.types cimport KIND_INVERSE, MONEY_MAX, NONE, RATE_SCALE
+
+
+cdef inline int64_t in_range(i128 a) except? -1:
+    return narrow(a) if a < wide(MONEY_MAX) else MONEY_MAX
 
 # How many crossed triggers ahead a position, and then its pool, is fetched into the cache.
 cdef enum:
@@ -169,7 +176,11 @@ cdef class Risk(Protection):
             notional = narrow(bound)
             if k == schedule.count - 1 or notional < schedule.tiers[k].max_notional:
                 break
-        return narrow(floor_div(wide(notional), mul(instrument.mark, instrument.unit_value)))
+        if instrument.contract.kind == KIND_INVERSE:
+            bound = floor_div(mul(notional, instrument.mark), wide(instrument.contract.unit_value))
+            return in_range(bound)
+        return narrow(floor_div(
+            wide(notional), mul(instrument.mark, instrument.contract.unit_value)))
 
     # --- filing -----------------------------------------------------------------------
 
@@ -204,7 +215,8 @@ cdef class Risk(Protection):
         cdef bint may_clear = owner.call_level > 0
         cdef bound_t down, up
         cdef i128 slack, clear_slack = wide(0), share, contribution
-        cdef int64_t worth, requirement, low, high, clear_low, clear_high, part
+        cdef instrument_t *instrument
+        cdef int64_t worth, notional, requirement, low, high, clear_low, clear_high, part
         cdef int64_t parts = 1
         cdef int32_t row = owner.first_open
         cdef int shift = 0
@@ -228,12 +240,13 @@ cdef class Risk(Protection):
         row = owner.first_open
         while row >= 0:
             position = &self.positions[row]
-            worth = self.value(
-                position.symbol, position.quantity, self.instruments[position.symbol].mark)
-            requirement = maintenance_margin(
-                &self.instruments[position.symbol].schedule, abs64(worth))
+            instrument = &self.instruments[position.symbol]
+            worth = self.value(position.symbol, position.quantity, instrument.mark)
+            notional = notional_of_value(
+                &instrument.contract, position.quantity, worth, instrument.mark)
+            requirement = maintenance_margin(&instrument.schedule, notional)
             # Shares are rounded down, so that together they never exceed the slack.
-            part = abs64(worth) >> shift
+            part = notional >> shift
             share = slack
             if not is_alone:
                 share = floor_div(mul_wide(slack, part), wide(parts))
@@ -336,13 +349,17 @@ cdef class Risk(Protection):
     cdef int64_t walk(self, position_t *position, const bound_t *bound, int step) except? -1:
         cdef instrument_t *instrument = &self.instruments[position.symbol]
         cdef schedule_t *schedule = &instrument.schedule
-        cdef int64_t per_mark = narrow(mul(abs64(position.quantity), instrument.unit_value))
+        cdef int64_t per_mark
         cdef int64_t origin = instrument.mark
         cdef int64_t start = origin
         cdef int64_t stop
         cdef int sign = 1 if position.quantity > 0 else -1
-        cdef int k = tier_index(schedule, narrow(mul(per_mark, origin)))
+        cdef int k
         cdef i128 slope, level, edge
+        if instrument.contract.kind == KIND_INVERSE:
+            return self.walk_inverse(position, bound, step)
+        per_mark = narrow(mul(abs64(position.quantity), instrument.contract.unit_value))
+        k = tier_index(schedule, narrow(mul(per_mark, origin)))
         while 0 <= k < schedule.count:
             slope = mul(per_mark, bound.sense * (sign * bound.weight - schedule.tiers[k].rate))
             level = sub(sub(schedule.tiers[k].deduction, mul(bound.weight, position.entry_value)),
@@ -369,3 +386,63 @@ cdef class Risk(Protection):
                 start = stop + step
             k += step
         return MONEY_MAX if step > 0 else 0
+
+    # The same for an inverse position, whose size is x = worth x mark / mark: the bound is a
+    # line A x + B >= 0 in it, but for what value and notional round. That is allowed for: the
+    # mark returned may be short of the one at which the bound fails, never beyond.
+    @cython.final
+    cdef int64_t walk_inverse(
+        self, position_t *position, const bound_t *bound, int step
+    ) except? -1:
+        cdef instrument_t *instrument = &self.instruments[position.symbol]
+        cdef schedule_t *schedule = &instrument.schedule
+        cdef i128 total = mul(abs64(position.quantity), instrument.contract.unit_value)
+        cdef int64_t origin = instrument.mark
+        cdef int64_t start = origin
+        cdef int64_t low, high, safe_low, safe_high, stop
+        cdef int k = tier_index(schedule, narrow(ceil_div(total, wide(origin))))
+        while 0 <= k < schedule.count:
+            inverse_tier_marks(schedule, k, total, &low, &high)
+            inverse_safe_marks(position, bound, &schedule.tiers[k], total, &safe_low, &safe_high)
+            stop = high if step > 0 else low
+            if (stop - start) * step >= 0:
+                if not safe_low <= start <= safe_high:
+                    return max64(0, origin + step) if start == origin else start
+                if step > 0 and safe_high < stop:
+                    return safe_high + 1
+                if step < 0 and safe_low > stop:
+                    return safe_low - 1
+                start = stop + step
+            k -= step  # a higher mark is a smaller notional
+        return MONEY_MAX if step > 0 else 0
+
+
+# The marks at which a bound of an inverse position holds for certain, by the formula of one
+# tier; none where the first is above the second.
+cdef int inverse_safe_marks(
+    const position_t *position, const bound_t *bound, const tier_t *tier, i128 total,
+    int64_t *low, int64_t *high
+) except -1:
+    cdef int sign = 1 if position.quantity > 0 else -1
+    cdef int64_t slope = bound.sense * (-sign * bound.weight - tier.rate)
+    cdef i128 level = sub(
+        sub(tier.deduction, mul(bound.weight, position.entry_value)), bound.limit)
+    cdef i128 edge
+    if bound.sense > 0:
+        # A short's value may be one unit less than x, a notional one more.
+        level = sub(level, wide(tier.rate + (bound.weight if sign < 0 else 0)))
+    else:
+        # A long's debt may be one unit less.
+        level = sub(neg(level), wide(bound.weight if sign > 0 else 0))
+    low[0], high[0] = 1, MONEY_MAX
+    if slope < 0:
+        edge = floor_div(level, wide(-slope))  # the largest x
+        low[0] = in_range(ceil_div(total, edge)) if edge > wide(0) else MONEY_MAX
+        high[0] = MONEY_MAX if edge > wide(0) else 0
+    elif slope > 0:
+        edge = ceil_div(neg(level), wide(slope))  # the smallest
+        if edge > wide(0):
+            high[0] = in_range(floor_div(total, edge))
+    elif level < wide(0):
+        high[0] = 0
+    return 0

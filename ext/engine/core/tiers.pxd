@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int32_t, int64_t
 
+from engine.core.contracts cimport contract_t
 from engine.core.fixed cimport (
     abs64, add_checked, ceil_div, i128, max64, min64, mul, mul_div_ceil, mul_div_floor, narrow,
     sub, sub_checked, too_wide, wide,
@@ -80,6 +81,22 @@ cdef inline int64_t trade_fee(int64_t worth, int64_t rate) except? -1:
     return mul_div_ceil(worth, rate, RATE_SCALE)
 
 
+# Lowest and highest mark at which an inverse position is within tier k; a lower mark is a
+# larger notional. `total` is its worth times the mark.
+cdef inline int inverse_tier_marks(
+    const schedule_t *schedule, int k, i128 total, int64_t *low, int64_t *high
+) except -1:
+    cdef i128 edge
+    low[0], high[0] = 1, MONEY_MAX
+    if k < schedule.count - 1:
+        edge = ceil_div(total, wide(schedule.tiers[k].max_notional))
+        low[0] = narrow(edge) if edge < wide(MONEY_MAX) else MONEY_MAX
+    if schedule.tiers[k].min_notional:
+        edge = sub(ceil_div(total, wide(schedule.tiers[k].min_notional)), wide(1))
+        high[0] = narrow(edge) if edge < wide(MONEY_MAX) else MONEY_MAX
+    return 0
+
+
 # An isolated position and its wallet, to try fills on: what the ledger would make of them.
 cdef struct isolated_t:
     int64_t quantity             # lots, long > 0
@@ -87,7 +104,8 @@ cdef struct isolated_t:
     int64_t margin
     int64_t wallet
     int64_t leverage             # the account's; the tier may allow less
-    int64_t mark_value           # of one lot
+    const contract_t *contract
+    int64_t mark
     const schedule_t *schedule
 
 cdef int isolated_fill(isolated_t *trial, int64_t quantity, int64_t value) except -1

@@ -1,5 +1,6 @@
 """Loading of margin schedules."""
 
+from engine.core.contracts cimport notional_at, split_value
 from engine.core.fixed cimport add, floor_div, mul, mul_div_ceil, wide
 from engine.core.types cimport RULE_MARGINAL
 
@@ -61,7 +62,7 @@ cdef int isolated_fill(isolated_t *trial, int64_t quantity, int64_t value) excep
     cdef int64_t closing, closing_value, released, profit, moved
     if trial.quantity and (trial.quantity > 0) != (quantity > 0):
         closing = min64(held, abs64(quantity))
-        closing_value = sign * mul_div_floor(abs64(value), closing, abs64(quantity))
+        closing_value = split_value(value, closing, abs64(quantity))
         released = mul_div_ceil(trial.entry_value, closing, held)
         profit = -add_checked(closing_value, released)
         moved = max64(0, add_checked(mul_div_floor(trial.margin, closing, held), profit))
@@ -75,7 +76,7 @@ cdef int isolated_fill(isolated_t *trial, int64_t quantity, int64_t value) excep
         trial.quantity = add_checked(trial.quantity, quantity)
         trial.entry_value = add_checked(trial.entry_value, value)
         moved = scaled_margin(trial.schedule, abs64(value), allowed_leverage(
-            trial.schedule, narrow(mul(abs64(trial.quantity), trial.mark_value)),
+            trial.schedule, notional_at(trial.contract, abs64(trial.quantity), trial.mark),
             trial.leverage))
         moved = min64(moved, max64(0, trial.wallet))
         trial.margin = add_checked(trial.margin, moved)

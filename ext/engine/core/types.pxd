@@ -65,6 +65,10 @@ cdef enum MarginMode:
     MODE_CROSS = 0
     MODE_ISOLATED = 1
 
+cdef enum ContractKind:
+    KIND_LINEAR = 0
+    KIND_INVERSE = 1
+
 cdef enum TierRule:
     RULE_MARGINAL = 0
     RULE_WHOLE = 1

@@ -11,6 +11,8 @@ cdef class Views(Auctions):
     cdef int64_t due_price(
         self, int32_t position, int64_t equity, int64_t maintenance) except? -1
     cdef int64_t walk_due(self, int32_t position, int64_t most, int step) except? -1
+    cdef int64_t inverse_due_price(
+        self, int32_t position, int64_t equity, int64_t maintenance) except? -1
     cdef int64_t bankruptcy_price(self, int32_t position) except? -1
     cdef int64_t spent_price(self, int32_t position, int64_t equity) except? -1
     cdef int64_t adl_rank(self, int32_t position) except? -1

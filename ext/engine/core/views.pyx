@@ -6,21 +6,33 @@ from engine.messages import RejectReason
 
 from engine.core.auctions cimport equilibrium_t
 from engine.core.book cimport ORDER_LIVE, ORDER_UNARMED, order_t, ticket_t
+from engine.core.contracts cimport contract_t, inverse_limit, notional_at, worth_at
 from engine.core.fixed cimport (
-    abs64, add, ceil_div, floor_div, high_half, i128, low_half, mul, mul_wide, narrow, neg, sub,
-    wide,
+    abs64, add, ceil_div, floor_div, high_half, i128, low_half, max64, min64, mul, mul_wide, narrow,
+    neg, sub, sub_checked, wide,
 )
 from engine.core.ledger cimport asset_t, instrument_t, pool_t, position_t
 from engine.core.linked cimport special_t
 from engine.core.liquidation cimport measured_t
 from engine.core.risk cimport bound_t
 from engine.core.tables cimport table_get
-from engine.core.tiers cimport tier_index, tier_t
+from engine.core.tiers cimport inverse_tier_marks, schedule_t, tier_index, tier_t
 from engine.core.types cimport (
-    ACCOUNT_ACTIVE, ACCOUNT_BANKRUPT, ACCOUNT_LIQUIDATING, ACCOUNT_MARGIN_CALL, MONEY_MAX, NIL,
-    NONE, RATE_SCALE, SIDE_BUY, STATUS_OPEN, STATUS_PARTIALLY_FILLED, STATUS_PENDING,
+    ACCOUNT_ACTIVE, ACCOUNT_BANKRUPT, ACCOUNT_LIQUIDATING, ACCOUNT_MARGIN_CALL, KIND_INVERSE,
+    MONEY_MAX, NIL, NONE, RATE_SCALE, SIDE_BUY, SIDE_SELL, STATUS_OPEN, STATUS_PARTIALLY_FILLED,
+    STATUS_PENDING,
 )
 from libc.stdint cimport uint64_t
+
+
+# A pool but for one inverse position, and that position: for asking what another mark makes
+# of them.
+cdef struct probe_t:
+    int64_t equity, maintenance  # of the rest
+    int64_t quantity
+    const contract_t *contract
+    const schedule_t *schedule
+    i128 total                   # worth times mark
 
 
 cdef class Views(Auctions):
@@ -164,6 +176,8 @@ cdef class Views(Auctions):
         cdef int step = -1 if row.quantity > 0 else 1
         cdef bound_t bound
         cdef i128 own
+        if self.instruments[row.symbol].contract.kind == KIND_INVERSE:
+            return self.inverse_due_price(position, equity, maintenance)
         own = sub(wide(self.unrealized(position)), wide(self.maintenance(position)))
         # Due while the position contributes at most own - (equity - maintenance).
         own = sub(own, sub(wide(equity), wide(maintenance)))
@@ -193,6 +207,35 @@ cdef class Views(Auctions):
         bound.limit = sub(mul(most + 1, RATE_SCALE), wide(1))
         return self.walk(&self.positions[position], &bound, step)
 
+    # The same for an inverse position, by bisection of each tier with the exact measure. The
+    # value of a short is rounded down and its notional up, which are one apart unless the
+    # division comes out even: its pool can be due at the marks around such a one and not
+    # there. So tiers are bisected as if they always were, and then settled to the unit.
+    cdef int64_t inverse_due_price(
+        self, int32_t position, int64_t equity, int64_t maintenance
+    ) except? -1:
+        cdef position_t *row = &self.positions[position]
+        cdef instrument_t *instrument = &self.instruments[row.symbol]
+        cdef int step = -1 if row.quantity > 0 else 1
+        cdef int64_t price, origin = instrument.mark
+        cdef probe_t probe
+        probe.equity = sub_checked(
+            equity, self.value(row.symbol, row.quantity, instrument.mark))
+        probe.maintenance = maintenance - self.maintenance(position)
+        probe.quantity = row.quantity
+        probe.contract, probe.schedule = &instrument.contract, &instrument.schedule
+        probe.total = mul(abs64(row.quantity), instrument.contract.unit_value)
+        if probe_is_due(&probe, origin, False):
+            # Walk toward safety, and from there come back.
+            price = first_mark(&probe, origin, -step, False)
+            if price == NONE or price + step < 1:
+                return NONE
+            origin = price + step
+        price = first_mark(&probe, origin, step, True)
+        while price != NONE and not probe_is_due(&probe, price, False):
+            price = first_mark(&probe, price + step, step, True)
+        return price
+
     # Mark at which the pool's equity is spent, the others at theirs: up for a long, down for
     # a short; NONE where there is none above zero.
     cdef int64_t bankruptcy_price(self, int32_t position) except? -1:
@@ -205,8 +248,15 @@ cdef class Views(Auctions):
     cdef int64_t spent_price(self, int32_t position, int64_t equity) except? -1:
         cdef position_t *row = &self.positions[position]
         cdef instrument_t *instrument = &self.instruments[row.symbol]
-        cdef i128 per_mark = mul(abs64(row.quantity), instrument.unit_value)
+        cdef i128 per_mark = mul(abs64(row.quantity), instrument.contract.unit_value)
         cdef i128 spent, price
+        if instrument.contract.kind == KIND_INVERSE:
+            # A long owes what the position is worth, a short has it.
+            spent = wide(self.marked_worth(row.symbol, abs64(row.quantity)))
+            spent = add(spent, wide(equity)) if row.quantity > 0 else sub(spent, wide(equity))
+            price = wide(inverse_limit(
+                SIDE_SELL if row.quantity > 0 else SIDE_BUY, per_mark, spent, 1))
+            return narrow(price) if wide(0) < price <= wide(MONEY_MAX) else NONE
         spent = sub(wide(self.value(row.symbol, row.quantity, instrument.mark)), wide(equity))
         if row.quantity > 0:
             price = ceil_div(spent, per_mark)
@@ -480,6 +530,51 @@ cdef class Views(Auctions):
             held += self.positions[self.instruments[symbol].holders[i]].quantity
         return (held, self.instruments[symbol].fund.quantity,
                 self.instruments[symbol].external.quantity)
+
+
+# Whether a pool is due with the mark of its inverse position at `mark`; `is_wary`: or would
+# be but for rounding, which is monotone within a tier.
+cdef bint probe_is_due(const probe_t *probe, int64_t mark, bint is_wary) except -1:
+    cdef int64_t worth = worth_at(probe.contract, abs64(probe.quantity), mark)
+    cdef int64_t notional = notional_at(probe.contract, abs64(probe.quantity), mark)
+    cdef const tier_t *tier = &probe.schedule.tiers[tier_index(probe.schedule, notional)]
+    cdef i128 equity = add(
+        wide(probe.equity), wide(-worth if probe.quantity > 0 else worth))
+    cdef i128 needed
+    if is_wary and probe.quantity < 0:
+        notional = worth + 1
+    needed = ceil_div(sub(mul(notional, tier.rate), tier.deduction), wide(RATE_SCALE))
+    return equity <= add(wide(probe.maintenance), needed)
+
+
+# First mark from `origin` in direction `step` at which being due, warily, equals `wanted`.
+cdef int64_t first_mark(
+    const probe_t *probe, int64_t origin, int step, bint wanted
+) except? -1:
+    cdef int64_t least = narrow(ceil_div(probe.total, wide(MONEY_MAX)))
+    cdef int64_t low, high, begin, end, middle
+    cdef int k = probe.schedule.count - 1 if step > 0 else 0
+    while 0 <= k < probe.schedule.count:
+        inverse_tier_marks(probe.schedule, k, probe.total, &low, &high)
+        low, high = max64(low, least), min64(high, MONEY_MAX - 1)
+        begin, end = (low, high) if step > 0 else (high, low)
+        k -= step  # a higher mark is a smaller notional
+        if low > high or (end - origin) * step < 0:
+            continue
+        if (begin - origin) * step < 0:
+            begin = origin
+        if probe_is_due(probe, begin, True) == wanted:
+            return begin
+        if probe_is_due(probe, end, True) != wanted:
+            continue
+        while (end - begin) * step > 1:
+            middle = begin + (end - begin) // 2
+            if probe_is_due(probe, middle, True) == wanted:
+                end = middle
+            else:
+                begin = middle
+        return end
+    return NONE
 
 
 class UrgencyKey:
