@@ -141,6 +141,7 @@ COMMANDS: dict[str, dict[str, Field]] = {
         "min_order_notional": _or_null(_decimal(required=False)),
         "max_order_notional": _or_null(_decimal(required=False)),
         "max_open_orders": _or_null(_int(required=False)),
+        "expiry_ts": _or_null(_int(required=False)),
         "profile": Field(
             lambda value: value is None or isinstance(value, (str, Mapping)),
             "a profile's name or an object", False),
@@ -222,6 +223,7 @@ COMMANDS: dict[str, dict[str, Field]] = {
         "account": _int(), "to": _int(), "asset": _name(), "amount": _decimal(),
     },
     "auto_top_up": {"account": _int(), "symbol": _name(), "enabled": _flag(required=True)},
+    "settle": {"symbol": _name(), "price": _or_null(_decimal(required=False))},
 }
 
 QUERIES: dict[str, dict[str, Field]] = {

@@ -455,7 +455,7 @@ class Exchange:
 
     def _do_instrument(self, line: Mapping[str, Any], ts: int) -> None:
         try:
-            check_form(line)
+            check_form(line, self.core.ts if ts == NONE else ts)
             if line["symbol"] in self._instruments:
                 raise TermsError(RejectReason.ALREADY_EXISTS, "declared before")
             settle = self._assets.get(line["settle"])
@@ -711,6 +711,10 @@ class Exchange:
 
     def _do_resume(self, line: Mapping[str, Any], ts: int) -> None:
         self.core.resume(self.symbol_index(line["symbol"]), ts)
+
+    def _do_settle(self, line: Mapping[str, Any], ts: int) -> None:
+        symbol = self.symbol_index(line["symbol"])
+        self.core.settle_contract(symbol, self._mark_price(symbol, line.get("price")), ts)
 
     def _do_time(self, line: Mapping[str, Any], ts: int) -> None:
         self.core.advance(ts)

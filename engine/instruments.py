@@ -212,8 +212,15 @@ def _positive(value: DecimalLike, name: str) -> Grid:
         raise TermsError(RejectReason.MALFORMED, f"{name} must be positive") from None
 
 
-def check_form(terms: Mapping[str, Any]) -> None:
+def check_form(terms: Mapping[str, Any], now: int = 0) -> None:
     """Refuse terms that are senseless on their own, or that are not built yet.
+
+    Parameters
+    ----------
+    terms : mapping
+        The declaration.
+    now : int
+        Engine time; a contract must expire after it.
 
     Raises
     ------
@@ -241,6 +248,9 @@ def check_form(terms: Mapping[str, Any]) -> None:
             raise TermsError(RejectReason.MALFORMED, "price_band must lie between 0 and 1")
     if terms.get("max_open_orders") is not None and terms["max_open_orders"] <= 0:
         raise TermsError(RejectReason.MALFORMED, "max_open_orders must be positive")
+    if terms.get("expiry_ts") is not None and not now < terms["expiry_ts"] <= MONEY_MAX:
+        raise TermsError(
+            RejectReason.MALFORMED, "expiry_ts must be later than now, and at most 2^62")
     if terms.get("profile") is not None:
         raise TermsError(RejectReason.UNSUPPORTED, "venue profiles are not built yet")
 
@@ -306,12 +316,13 @@ def core_terms(instrument: Instrument, tiers: list[TierRow]) -> tuple[Any, ...]:
     )
 
 
-def core_limits(instrument: Instrument) -> tuple[int, int, int, int]:
-    """Return the rest: least quantity (lots), least and largest notional of an order; the kind."""
+def core_limits(instrument: Instrument) -> tuple[int, int, int, int, int]:
+    """Return the rest: least quantity (lots), least and largest notional, kind and expiry."""
+    expiry = instrument.terms.get("expiry_ts")
     return (
         _lots_of(instrument, "min_order_quantity"),
         _money_of(instrument, "min_order_notional"), _money_of(instrument, "max_order_notional"),
-        int(instrument.kind),
+        int(instrument.kind), NONE if expiry is None else expiry,
     )
 
 

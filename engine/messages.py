@@ -138,6 +138,7 @@ class Command(IntEnum):
     MARGIN_MULTIPLIER = 26
     TRANSFER = 27
     AUTO_TOP_UP = 28
+    SETTLE = 29
 
 
 class RejectReason(IntEnum):
@@ -158,6 +159,7 @@ class RejectReason(IntEnum):
     POSITION_OPEN = 10
     NO_POSITION = 11
     NO_MARK_PRICE = 12
+    EXPIRED = 32
     HALTED = 13
     AUCTION = 30
     PROTECTION = 29
@@ -198,6 +200,7 @@ class CancelReason(IntEnum):
     FOK_UNFILLABLE = 15
     INSUFFICIENT_MARGIN = 16
     OVERFLOW = 17
+    EXPIRED = 18  # with its symbol
 
 
 class InsuranceReason(IntEnum):
@@ -254,6 +257,8 @@ class EventKind(IntEnum):
     TRANSFER = 37
     AUTO_TOP_UP_SET = 38
     AUTO_TOP_UP = 39
+    SETTLED = 40
+    POSITION_SETTLED = 41
 
 
 class MarketKind(IntEnum):
@@ -428,6 +433,11 @@ EVENT_LAYOUTS: dict[EventKind, tuple[tuple[str, str], ...]] = {
         ("account", "int"), ("symbol", "symbol"), ("enabled", "bool"),
     ),
     EventKind.AUTO_TOP_UP: (("account", "int"), ("symbol", "symbol"), ("amount", "money")),
+    EventKind.SETTLED: (("symbol", "symbol"), ("price", "mark")),
+    EventKind.POSITION_SETTLED: (
+        ("account", "int"), ("symbol", "symbol"), ("quantity", "lots"), ("price", "mark"),
+        ("amount", "money"),
+    ),
 }
 
 #: Integers in a stored record: kind, seq, ts, cause and the widest payload.

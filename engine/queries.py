@@ -317,6 +317,7 @@ class Queries:
             else HaltMode(view["halt"]).name.lower(),
             "feed_seq": None if view["feed_seq"] == NONE else view["feed_seq"],
             **_multipliers(view),
+            "expiry_ts": terms.get("expiry_ts"), "is_settled": bool(view["is_over"]),
         }
 
     def _queue(self, query: Mapping[str, Any]) -> dict[str, Any]:

@@ -200,6 +200,7 @@ _PLAIN_DETAILS: dict[RejectReason, str] = {
     RejectReason.AUCTION: "not taken during a call auction",
     RejectReason.PROTECTION: "frozen by market-maker protection",
     RejectReason.NOTIONAL_LIMIT: "the notional is beyond the symbol's limit",
+    RejectReason.EXPIRED: "the symbol has been settled",
     RejectReason.HALTED: "the symbol takes no new orders or amends",
     RejectReason.ACCOUNT_LIQUIDATING: "the account is in liquidation",
     RejectReason.OFF_TICK: "a price is not a multiple of its tick",

@@ -30,6 +30,7 @@ class Audit(Digest):
             assert instrument.reduce_only_lots == sum(
                 order.leaves for side in Side for order in instrument.book.orders(side)
                 if order.reduce_only)
+            self.check_expiry(instrument)
             assert instrument.halt in ASLEEP or not instrument.book.is_crossed(), instrument.index
         for pool in self.all_pools():
             if self.positions_of(pool) and not pool.in_queue:
@@ -39,6 +40,17 @@ class Audit(Digest):
                 self.check_position(account, position)
             assert self.reserved_ids(account) == account.reserved
             assert account.parent == NONE or self.accounts[account.parent].parent == NONE
+
+    def check_expiry(self, instrument: Instrument) -> None:
+        """What has expired is over, and nothing of what is over is left."""
+        if not instrument.is_over:
+            assert not NONE < instrument.expiry_ts <= self.ts, instrument.index
+            return
+        assert not self.open_interest(instrument), instrument.index
+        assert self.position_totals(instrument.index) == (0, 0, 0), instrument.index
+        for account in self.accounts.values():
+            position = account.positions.get(instrument.index)
+            assert position is None or not (position.quantity or position.orders), position
 
     def check_position(self, account: Account, position: Position) -> None:
         assert position.margin_mode is MarginMode.ISOLATED or not position.isolated.balance

@@ -45,6 +45,15 @@ class OrderChecks(Auction):
         self.require(0 <= symbol < len(self.instruments), RejectReason.UNKNOWN_SYMBOL)
         return self.instruments[symbol]
 
+    def require_trading(self, instrument: Instrument) -> None:
+        """Refuse what is about a symbol that has been settled."""
+        self.require(not instrument.is_over, RejectReason.EXPIRED)
+
+    def find_trading(self, symbol: int) -> Instrument:
+        instrument = self.find_instrument(symbol)
+        self.require_trading(instrument)
+        return instrument
+
     def find_account(self, account: int) -> Account:
         self.require(account in self.accounts, RejectReason.UNKNOWN_ACCOUNT)
         return self.accounts[account]
@@ -57,6 +66,7 @@ class OrderChecks(Auction):
     ) -> None:
         """Refuse an order or amend for the state of its symbol or of its owner."""
         self.require(instrument.mark != NONE, RejectReason.NO_MARK_PRICE)
+        self.require_trading(instrument)
         self.require(instrument.halt not in NO_NEW_ORDERS, RejectReason.HALTED)
         self.require(
             instrument.halt is not HaltMode.AUCTION or suits_auction, RejectReason.AUCTION)

@@ -101,6 +101,7 @@ class Commands(Timers, Audit):
         tier_rule: int, tiers: list[tuple[int, int, int, int]], ts: int = NONE,
         min_order_quantity: int = NONE, min_order_notional: int = NONE,
         max_order_notional: int = NONE, kind: int = ContractKind.LINEAR,
+        expiry_ts: int = NONE,
     ) -> None:
         def run() -> None:
             schedule = Schedule.build(TierRule(tier_rule), tiers)
@@ -108,7 +109,7 @@ class Commands(Timers, Audit):
                 len(self.instruments), settle, marks_per_tick, unit_value, maker_fee, taker_fee,
                 liquidation_fee, price_band, max_order_quantity, max_open_orders,
                 min_order_quantity, min_order_notional, max_order_notional, schedule,
-                ContractKind(kind),
+                ContractKind(kind), expiry_ts=expiry_ts,
             ))
             self.emit(EventKind.INSTRUMENT_ADDED, len(self.instruments) - 1)
 
@@ -124,6 +125,7 @@ class Commands(Timers, Audit):
                 in_force.fit(tiers) and (
                     instrument.announced is None or instrument.announced.multipliers.fit(tiers)),
                 RejectReason.BAD_TIERS)
+            self.require_trading(instrument)
             instrument.schedule = Schedule.build(instrument.schedule.rule, tiers, in_force)
             self.emit(EventKind.TIERS_CHANGED, symbol)
             self.retry_all()
@@ -232,6 +234,7 @@ class Commands(Timers, Audit):
             self.require(leverage > 0 or leverage == TOO_LARGE, RejectReason.MALFORMED)
             instrument = self.find_instrument(symbol)
             position = self.find_account(account).position(instrument)
+            self.require_trading(instrument)
             self.require(
                 not self.pool_of(position).in_queue, RejectReason.ACCOUNT_LIQUIDATING)
             exposure = self.worst_exposure(position)
@@ -265,6 +268,7 @@ class Commands(Timers, Audit):
             self.require(
                 position.quantity == 0 and not position.orders
                 and position.isolated.balance == 0, RejectReason.POSITION_OPEN)
+            self.require_trading(instrument)
             position.margin_mode = MarginMode(mode)
             self.emit(EventKind.MARGIN_MODE_CHANGED, account, symbol, mode)
 
@@ -316,6 +320,7 @@ class Commands(Timers, Audit):
             instrument = self.find_instrument(symbol)
             owner = self.find_account(account)
             self.require(instrument.mark != NONE, RejectReason.NO_MARK_PRICE)
+            self.require_trading(instrument)
             self.require(quantity != OFF_GRID, RejectReason.OFF_LOT)
             self.require(
                 TOO_LARGE not in (quantity, value, fee) and abs(fee) <= MONEY_MAX
@@ -361,6 +366,8 @@ class Commands(Timers, Audit):
                 and all(row[1] != NONE for row in marks), RejectReason.MALFORMED,
             )
             found = [self.find_instrument(row[0]) for row in marks]
+            for instrument in found:
+                self.require_trading(instrument)
             self.require(OFF_GRID not in prices, RejectReason.OFF_TICK)
             self.require(TOO_LARGE not in prices, RejectReason.OVERFLOW)
             for instrument, row in zip(found, marks, strict=True):
@@ -389,6 +396,7 @@ class Commands(Timers, Audit):
             self.require(abs(rate) <= RATE_SCALE, RejectReason.MALFORMED)
             instrument = self.find_instrument(symbol)
             self.require(instrument.mark != NONE, RejectReason.NO_MARK_PRICE)
+            self.require_trading(instrument)
             books = self.assets[instrument.settle]
             paid = 0
             for account in sorted(self.accounts):
@@ -445,6 +453,7 @@ class Commands(Timers, Audit):
             )
             instrument = self.find_instrument(symbol)
             position = self.find_account(account).position(instrument)
+            self.require_trading(instrument)
             self.require(quantity != OFF_GRID, RejectReason.OFF_LOT)
             self.require(
                 quantity != TOO_LARGE and quantity <= MONEY_MAX, RejectReason.OVERFLOW)
@@ -458,14 +467,14 @@ class Commands(Timers, Audit):
 
     def halt(self, symbol: int, mode: int, ts: int = NONE) -> None:
         def run() -> None:
-            instrument = self.find_instrument(symbol)
+            instrument = self.find_trading(symbol)
             self.change_mode(instrument, HaltMode(mode), EventKind.HALTED, mode)
 
         self.execute(Command.HALT, ts, run, symbol=symbol)
 
     def resume(self, symbol: int, ts: int = NONE) -> None:
         def run() -> None:
-            instrument = self.find_instrument(symbol)
+            instrument = self.find_trading(symbol)
             self.change_mode(instrument, HaltMode.NONE, EventKind.RESUMED)
 
         self.execute(Command.RESUME, ts, run, symbol=symbol)

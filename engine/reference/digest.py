@@ -24,6 +24,8 @@ TAG_ANNOUNCED = -3
 TAG_PARENT = -4
 TAG_AUTO_TOP_UP = -5
 TAG_KIND = -6
+TAG_EXPIRY = -7
+TAG_OVER = -8
 
 
 class Digest(Views):
@@ -79,6 +81,10 @@ class Digest(Views):
         # What only some have, behind a negative tag: nothing else here begins so.
         if instrument.is_inverse:
             out += [TAG_KIND, instrument.kind]
+        if instrument.expiry_ts != NONE:
+            out += [TAG_EXPIRY, instrument.expiry_ts]
+        if instrument.is_over:
+            out.append(TAG_OVER)
 
     def digest_account(self, account: Account, out: list[int]) -> None:
         out += [account.id, account.margin_mode, account.stp_group, account.dead_man_due]

@@ -49,6 +49,7 @@ class Settings(Commands):
             instrument = self.find_instrument(symbol)
             multipliers = Multipliers(maintenance, initial)
             self.require(multipliers.fit(instrument.schedule.base), RejectReason.BAD_TIERS)
+            self.require_trading(instrument)
             if effective_ts > self.ts:
                 instrument.announced = Announced(effective_ts, multipliers)
                 self.emit(

@@ -101,6 +101,8 @@ class Instrument:
     schedule: Schedule
     kind: ContractKind = ContractKind.LINEAR
     announced: Announced | None = None
+    expiry_ts: int = NONE
+    is_over: bool = False  # it has been settled
     mark: int = NONE
     index_price: int = NONE
     feed_seq: int = NONE

@@ -1,20 +1,21 @@
-"""Time: orders that expire, the dead man's switch, and multipliers that were announced."""
+"""Time: what expires, the dead man's switch, and multipliers that were announced."""
 
 from __future__ import annotations
 
 from engine.messages import MONEY_MAX, NONE, CancelReason, Command, EventKind, RejectReason
+from engine.reference.delivery import Delivery
 from engine.reference.margin import Multipliers, Schedule
-from engine.reference.settlement import Settlement
 from engine.reference.state import Account, Instrument, Order
 
 
-class Timers(Settlement):
+class Timers(Delivery):
     """What happens by itself when time passes."""
 
     def pass_time(self, ts: int) -> None:
         """Let what is due by `ts` happen, each at its own time.
 
-        Among equals expiries come first, then dead-man timers, then multipliers.
+        Among equals orders expire first, then dead-man timers strike, then multipliers change,
+        then contracts end; what the last two set off is worked off at that time.
         """
         due: list[tuple[int, int, int, Order | Account | Instrument]] = [
             (order.expire_ts, 0, order.arrival, order)
@@ -29,12 +30,14 @@ class Timers(Settlement):
             for instrument in self.instruments
             if instrument.announced is not None and instrument.announced.effective_ts <= ts
         ]
-        for at, _, _, what in sorted(due, key=lambda entry: entry[:3]):
+        due += [
+            (instrument.expiry_ts, 3, instrument.index, instrument)
+            for instrument in self.instruments
+            if NONE < instrument.expiry_ts <= ts and not instrument.is_over
+        ]
+        for at, kind, _, what in sorted(due, key=lambda entry: entry[:3]):
             if isinstance(what, Instrument):
-                assert what.announced is not None
-                self.ts = at
-                self.change_multipliers(what, what.announced.multipliers)
-                self.settle()  # whom it breaches is liquidated then, not later
+                self.instrument_due(what, at, is_end=kind == 3)
             elif isinstance(what, Account):
                 self.ts = at
                 what.dead_man_due = NONE
@@ -42,6 +45,21 @@ class Timers(Settlement):
             elif what in self.timed_orders:
                 self.ts = at
                 self.expire_order(what)
+
+    def instrument_due(self, instrument: Instrument, at: int, *, is_end: bool) -> None:
+        """Let a contract end, or its announced multipliers come, if it has not ended by then.
+
+        Whom that breaches is liquidated then, not later.
+        """
+        if is_end:
+            self.ts = at
+            self.deliver(instrument, instrument.mark)
+        elif instrument.announced is not None:
+            self.ts = at
+            self.change_multipliers(instrument, instrument.announced.multipliers)
+        else:
+            return
+        self.settle()
 
     def change_multipliers(self, instrument: Instrument, multipliers: Multipliers) -> None:
         """Put multipliers into force; every holder is evaluated anew."""

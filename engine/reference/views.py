@@ -334,6 +334,7 @@ class Views(Auction):
             "external_quantity": instrument.external.quantity,
             "external_entry_value": instrument.external.entry_value,
             **self.multiplier_view(instrument),
+            "is_over": int(instrument.is_over),
         }
 
     @staticmethod

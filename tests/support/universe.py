@@ -68,7 +68,7 @@ class Universe(SpecialOrders, MarginSettings):
                 "cancel_all": 0.5, "halt": 0.3, "resume_all": 2, "fill": 2.5,
                 "stop": 8, "special": 6, "auction": 0.5, "protection": 0.7,
                 "cancel_all_after": 0.5, "margin_multiplier": 0.7, "auto_top_up": 2,
-                "sub_account": 0.3, "margin_call_levels": 1}
+                "sub_account": 0.3, "margin_call_levels": 1, "settle": 0.1}
         swarm = (0, 0.3, 1, 1, 3)
         self.weights = {
             kind: base.get(kind, 1.5) * self.random.choice(swarm) for kind in sorted(kinds)}
@@ -129,6 +129,8 @@ class Universe(SpecialOrders, MarginSettings):
             command["min_order_quantity"] = "2"
         if self.random.random() < 0.1:
             command |= {"min_order_notional": "60.5", "max_order_notional": "600"}
+        if self.kinds.random() < 0.1:
+            command["expiry_ts"] = self.ts + self.kinds.choice((3, 50, 2000, 9000))
         return command | self.kind(settle)
 
     def kind(self, settle: str) -> Command:
@@ -375,6 +377,13 @@ class Universe(SpecialOrders, MarginSettings):
     def make_time(self) -> Command:
         self.ts += 1
         return {"cmd": "time", "ts": self.ts}
+
+    def make_settle(self) -> Command:
+        command: Command = {"cmd": "settle", "symbol": self.symbol()}
+        if self.is_rare(0.5):
+            command["price"] = self.random.choice((
+                self.mark_text(self.symbols[0]), self.price(self.symbols[0], 30), "99.75"))
+        return command
 
     def make_declaration(self) -> Command:
         """Now and then: something that exists already, or that makes no sense."""

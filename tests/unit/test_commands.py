@@ -50,6 +50,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "margin_multiplier": {"symbol": "BTC", "maintenance": "1", "initial": "1"},
     "transfer": {"account": 1, "to": 2, "asset": "USDT", "amount": "1"},
     "auto_top_up": {"account": 1, "symbol": "BTC", "enabled": True},
+    "settle": {"symbol": "BTC"},
 }
 
 

@@ -179,6 +179,10 @@ REFUSALS: dict[str, list[tuple[str, dict[str, Any]]]] = {
                  ("insufficient_balance", MOVE | {"amount": "1" + "0" * 12})],
     "auto_top_up": [("unknown_symbol", BTC | {"symbol": "Z", "enabled": True}),
                     ("unknown_account", BTC | {"account": 8, "enabled": True})],
+    "settle": [("malformed", {"symbol": "BTC", "price": "0"}),
+               ("unknown_symbol", {"symbol": "Z"}), ("expired", {"symbol": "OVER"}),
+               ("off_tick", {"symbol": "BTC", "price": "1.5"}),
+               ("overflow", {"symbol": "BTC", "price": "9" * 30})],
 }
 
 
@@ -186,7 +190,8 @@ REFUSALS: dict[str, list[tuple[str, dict[str, Any]]]] = {
 def busy(desk: Desk) -> Desk:
     """A market in which every refusal can happen.
 
-    3 is in liquidation, 4 has nothing free; CALL is in an auction, and 2 is frozen on OPEN.
+    3 is in liquidation, 4 has nothing free; CALL is in an auction, OVER has been settled, and 2
+    is frozen on OPEN.
     """
     tiers = [
         {"min_notional": "0", "max_notional": "200000", "maintenance_margin_rate": "0.005",
@@ -223,6 +228,8 @@ def busy(desk: Desk) -> Desk:
     desk.buy(1, 20, 89, "CALL", order_id=7, post_only=True)
     desk.must("halt", symbol="CALL", mode="auction")
     desk.must("halt", symbol="OFF", mode="cancel_only")
+    desk.symbol("OVER")
+    desk.must("settle", symbol="OVER")
     desk.must("time", ts=5)
     return desk
 

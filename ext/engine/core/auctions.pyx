@@ -5,8 +5,8 @@ from engine.core.fixed cimport max64, min64
 from engine.core.levels cimport book_t, level_t
 from engine.core.types cimport (
     ACCEPTED, CANCEL_REDUCE_ONLY, EVENT_AUCTION_UNCROSSED, EVENT_HALTED, EVENT_RESUMED,
-    FLAG_AUCTION, FLAG_REPEATED, HALT_AUCTION, HALT_NONE, NONE, REJECT_MALFORMED,
-    REJECT_UNKNOWN_SYMBOL, SIDE_BUY, SIDE_SELL,
+    FLAG_AUCTION, FLAG_REPEATED, HALT_AUCTION, HALT_NONE, NONE, REJECT_EXPIRED,
+    REJECT_MALFORMED, REJECT_UNKNOWN_SYMBOL, SIDE_BUY, SIDE_SELL,
 )
 
 
@@ -21,6 +21,8 @@ cdef class Auctions(Orders):
             return REJECT_MALFORMED
         if not 0 <= symbol < self.instrument_count:
             return REJECT_UNKNOWN_SYMBOL
+        if self.instruments[symbol].is_over:
+            return REJECT_EXPIRED
         was_asleep = self.is_asleep(<int32_t>symbol)
         self.instruments[symbol].halt = mode
         if mode == HALT_NONE:

@@ -28,6 +28,8 @@ cdef enum:
     TAG_PARENT = -4
     TAG_AUTO_TOP_UP = -5
     TAG_KIND = -6
+    TAG_EXPIRY = -7
+    TAG_OVER = -8
 
 
 cdef class Words:
@@ -115,6 +117,7 @@ cdef class Audit(Views):
             self.require_row(
                 self.instruments[i].announced_ts == NONE
                 or self.instruments[i].announced_ts > self.ts, "overdue: multiplier of symbol", i)
+            self.check_expiry(i)
             for by in range(BY_INDEX + 1):
                 filed += self.check_stops(i, by)
         self.require(filed == self.count_waiting(), "filed orders are those that wait")
@@ -126,6 +129,24 @@ cdef class Audit(Views):
         self.require(
             not (self.pending_count or self.queue_count or self.turn_count or self.noted_count
                  or self.tripped_count), "work left undone")
+
+    # What has expired is over, and nothing of what is over is left.
+    cdef int check_expiry(self, int32_t symbol) except -1:
+        cdef instrument_t *instrument = &self.instruments[symbol]
+        cdef int32_t row
+        if not instrument.is_over:
+            return self.require_row(
+                instrument.expiry_ts == NONE or instrument.expiry_ts > self.ts,
+                "overdue: symbol", symbol)
+        self.require_row(
+            instrument.holder_count == 0 and instrument.long_lots == 0
+            and instrument.fund.quantity == 0 and instrument.external.quantity == 0,
+            "position in a settled symbol", symbol)
+        for row in range(self.position_count):
+            self.require_row(
+                self.positions[row].symbol != symbol or self.positions[row].order_count == 0,
+                "orders in a settled symbol: position row", row)
+        return 0
 
     cdef int require(self, bint condition, str what) except -1:
         if not condition:
@@ -442,6 +463,11 @@ cdef int digest_instrument(Audit core, int32_t symbol, Words words) except -1:
     if instrument.contract.kind != KIND_LINEAR:
         words.put(TAG_KIND)
         words.put(instrument.contract.kind)
+    if instrument.expiry_ts != NONE:
+        words.put(TAG_EXPIRY)
+        words.put(instrument.expiry_ts)
+    if instrument.is_over:
+        words.put(TAG_OVER)
     return 0
 
 

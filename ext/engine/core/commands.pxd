@@ -25,6 +25,7 @@ cdef class Commands(Publishing):
         self, int64_t symbol, int64_t mark, int64_t index_price, int64_t feed_seq) except -2
     cdef int do_marks(self, list marks) except -2
     cdef int evaluate_marked(self, int32_t symbol, int64_t index_price) except -1
+    cdef int do_settle_contract(self, int64_t symbol, int64_t price) except -2
     cdef int check_mark(self, int64_t symbol, int64_t mark, int64_t index_price) except -2
     cdef int check_mark_size(self, int64_t symbol, int64_t mark, int64_t index_price) except -2
     cdef int apply_mark(

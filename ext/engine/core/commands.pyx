@@ -15,16 +15,17 @@ from engine.core.risk cimport CALL_LEVELS_MAX, call_set_t
 from engine.core.tiers cimport (
     schedule_fits, schedule_load, schedule_scale, schedule_t, tier_index,
 )
+from engine.core.timers cimport TIMER_CONTRACT
 from engine.core.types cimport (
     ACCEPTED, BY_INDEX, BY_MARK, CMD_ACCOUNT, CMD_AMEND, CMD_ASSET, CMD_CANCEL, CMD_CANCEL_ALL,
     CMD_CANCEL_ALL_AFTER, CMD_DEPOSIT, CMD_FILL, CMD_FUNDING, CMD_HALT, CMD_INSTRUMENT,
     CMD_INSURANCE, CMD_ISOLATED_MARGIN, CMD_LEVERAGE, CMD_MARGIN_MODE, CMD_MARK, CMD_MARKS,
-    CMD_ORDER, CMD_PROTECTION, CMD_RESUME, CMD_TIERS, CMD_TIME, CMD_WITHDRAW, EVENT_ACCOUNT_OPENED,
-    EVENT_ASSET_ADDED, EVENT_FUNDING_PAYMENT, EVENT_INSTRUMENT_ADDED, EVENT_LEVERAGE_CHANGED,
-    EVENT_MARGIN_CALL_LEVELS_SET, EVENT_MARGIN_MODE_CHANGED, EVENT_MARK, EVENT_TIERS_CHANGED,
-    HALT_NONE, INSURANCE_COMMAND, INSURANCE_FUNDING, KIND_INVERSE, KIND_LINEAR, MODE_ISOLATED,
-    MONEY_MAX, NIL, NONE, OFF_GRID, RATE_SCALE, REJECT_ACCOUNT_LIQUIDATING, REJECT_ALREADY_EXISTS,
-    REJECT_BAD_TIERS, REJECT_INSUFFICIENT_BALANCE,
+    CMD_ORDER, CMD_PROTECTION, CMD_RESUME, CMD_SETTLE, CMD_TIERS, CMD_TIME, CMD_WITHDRAW,
+    EVENT_ACCOUNT_OPENED, EVENT_ASSET_ADDED, EVENT_FUNDING_PAYMENT, EVENT_INSTRUMENT_ADDED,
+    EVENT_LEVERAGE_CHANGED, EVENT_MARGIN_CALL_LEVELS_SET, EVENT_MARGIN_MODE_CHANGED, EVENT_MARK,
+    EVENT_TIERS_CHANGED, HALT_NONE, INSURANCE_COMMAND, INSURANCE_FUNDING, KIND_INVERSE, KIND_LINEAR,
+    MODE_ISOLATED, MONEY_MAX, NIL, NONE, OFF_GRID, RATE_SCALE, REJECT_ACCOUNT_LIQUIDATING,
+    REJECT_ALREADY_EXISTS, REJECT_BAD_TIERS, REJECT_EXPIRED, REJECT_INSUFFICIENT_BALANCE,
     REJECT_INSUFFICIENT_MARGIN, REJECT_LEVERAGE, REJECT_MALFORMED, REJECT_NO_MARK_PRICE,
     REJECT_NO_POSITION, REJECT_OFF_LOT, REJECT_OFF_TICK, REJECT_OVERFLOW, REJECT_POSITION_OPEN,
     REJECT_UNKNOWN_ACCOUNT, REJECT_UNKNOWN_ASSET, REJECT_UNKNOWN_SYMBOL, SIDE_BUY, TOO_LARGE,
@@ -69,6 +70,7 @@ cdef class Commands(Publishing):
         int64_t max_order_quantity, int64_t max_open_orders, int tier_rule, list tiers,
         int64_t ts=NONE, int64_t min_order_quantity=NONE, int64_t min_order_notional=NONE,
         int64_t max_order_notional=NONE, int kind=KIND_LINEAR,
+        int64_t expiry_ts=NONE,
     ):
         """Declare the next instrument; terms are checked by `engine.instruments`."""
         cdef schedule_t schedule
@@ -93,6 +95,7 @@ cdef class Commands(Publishing):
             row.maker_fee, row.taker_fee = maker_fee, taker_fee
             row.liquidation_fee = liquidation_fee
             row.price_band = price_band
+            row.expiry_ts = expiry_ts
             row.max_order_quantity, row.max_open_orders = max_order_quantity, max_open_orders
             row.min_order_quantity = min_order_quantity
             row.min_order_notional = min_order_notional
@@ -105,6 +108,10 @@ cdef class Commands(Publishing):
             out = self.emit(EVENT_INSTRUMENT_ADDED)
             out[0] = self.instrument_count
             self.instrument_count += 1
+            if expiry_ts != NONE:
+                self.schedule(
+                    TIMER_CONTRACT, expiry_ts, self.instrument_count - 1,
+                    self.instrument_count - 1)
             reason = ACCEPTED
         self.end(CMD_INSTRUMENT, reason, NONE, NONE, NONE, NONE)
 
@@ -129,6 +136,8 @@ cdef class Commands(Publishing):
         if instrument.announced_ts != NONE and not schedule_fits(
                 &schedule, instrument.announced_maintenance):
             return REJECT_BAD_TIERS
+        if instrument.is_over:
+            return REJECT_EXPIRED
         schedule_scale(
             &schedule, instrument.schedule.maintenance_multiplier,
             instrument.schedule.initial_multiplier)
@@ -326,6 +335,8 @@ cdef class Commands(Publishing):
         if owner < 0:
             return REJECT_UNKNOWN_ACCOUNT
         position = self.position_at(owner, <int32_t>symbol)
+        if self.instruments[symbol].is_over:
+            return REJECT_EXPIRED
         if self.pools[self.pool_of(position)].in_queue:
             return REJECT_ACCOUNT_LIQUIDATING
         schedule = &self.instruments[symbol].schedule
@@ -378,6 +389,8 @@ cdef class Commands(Publishing):
         if position.quantity or position.order_count or (
                 position.isolated >= 0 and self.pools[position.isolated].balance):
             return REJECT_POSITION_OPEN
+        if self.instruments[symbol].is_over:
+            return REJECT_EXPIRED
         position.margin_mode = mode
         out = self.emit(EVENT_MARGIN_MODE_CHANGED)
         out[0] = account
@@ -535,6 +548,8 @@ cdef class Commands(Publishing):
             return REJECT_UNKNOWN_ACCOUNT
         if self.instruments[symbol].mark == NONE:
             return REJECT_NO_MARK_PRICE
+        if self.instruments[symbol].is_over:
+            return REJECT_EXPIRED
         if quantity == OFF_GRID:
             return REJECT_OFF_LOT
         if quantity == TOO_LARGE or value == TOO_LARGE or fee == TOO_LARGE:
@@ -586,6 +601,8 @@ cdef class Commands(Publishing):
         self, int64_t symbol, int64_t mark, int64_t index_price, int64_t feed_seq
     ) except -2:
         cdef int reason = self.check_mark(symbol, mark, index_price)
+        if reason == ACCEPTED and self.instruments[symbol].is_over:
+            return REJECT_EXPIRED
         if reason == ACCEPTED:
             reason = self.check_mark_size(symbol, mark, index_price)
         if reason == ACCEPTED:
@@ -616,6 +633,12 @@ cdef class Commands(Publishing):
         if worst != ACCEPTED:
             return worst
         for row in rows:
+            if self.instruments[<int32_t>row[0]].is_over:
+                return REJECT_EXPIRED
+        for row in rows:
+            if row[1] == OFF_GRID or row[2] == OFF_GRID:
+                return REJECT_OFF_TICK
+        for row in rows:
             reason = self.check_mark_size(row[0], row[1], row[2])
             if reason != ACCEPTED:
                 return reason
@@ -633,7 +656,6 @@ cdef class Commands(Publishing):
         return 0 if index_price == NONE else self.evaluate_reference(symbol, BY_INDEX)
 
     cdef int check_mark(self, int64_t symbol, int64_t mark, int64_t index_price) except -2:
-        cdef bint is_off = mark == OFF_GRID or index_price == OFF_GRID
         if mark <= 0 and mark != OFF_GRID and mark != TOO_LARGE:
             return REJECT_MALFORMED
         if (index_price <= 0 and index_price != NONE and index_price != OFF_GRID
@@ -641,9 +663,11 @@ cdef class Commands(Publishing):
             return REJECT_MALFORMED
         if not 0 <= symbol < self.instrument_count:
             return REJECT_UNKNOWN_SYMBOL
-        return REJECT_OFF_TICK if is_off else ACCEPTED
+        return ACCEPTED
 
     cdef int check_mark_size(self, int64_t symbol, int64_t mark, int64_t index_price) except -2:
+        if mark == OFF_GRID or index_price == OFF_GRID:
+            return REJECT_OFF_TICK
         if mark == TOO_LARGE or index_price == TOO_LARGE:
             return REJECT_OVERFLOW
         return ACCEPTED if self.fits(<int32_t>symbol, 0, mark) else REJECT_OVERFLOW
@@ -686,6 +710,8 @@ cdef class Commands(Publishing):
         instrument = &self.instruments[symbol]
         if instrument.mark == NONE:
             return REJECT_NO_MARK_PRICE
+        if instrument.is_over:
+            return REJECT_EXPIRED
         books = &self.assets[instrument.settle]
         for _, position in sorted([
             (self.accounts[self.positions[instrument.holders[i]].account].id,
@@ -744,6 +770,29 @@ cdef class Commands(Publishing):
         self.end(
             CMD_RESUME, self.do_halt(symbol, HALT_NONE) if self.begin(ts) else REJECT_MALFORMED,
             NONE, NONE, symbol, NONE)
+
+    def settle_contract(self, int64_t symbol, int64_t price=NONE, int64_t ts=NONE):
+        """Settle a symbol at a price (mark ticks), NONE: at its mark; then it is over."""
+        self.end(
+            CMD_SETTLE,
+            self.do_settle_contract(symbol, price) if self.begin(ts) else REJECT_MALFORMED,
+            NONE, NONE, symbol, NONE)
+
+    cdef int do_settle_contract(self, int64_t symbol, int64_t price) except -2:
+        if price <= 0 and price != NONE and price != OFF_GRID and price != TOO_LARGE:
+            return REJECT_MALFORMED
+        if not 0 <= symbol < self.instrument_count:
+            return REJECT_UNKNOWN_SYMBOL
+        if self.instruments[symbol].is_over:
+            return REJECT_EXPIRED
+        if price == OFF_GRID:
+            return REJECT_OFF_TICK
+        if price == TOO_LARGE or (
+                price != NONE and not self.fits(<int32_t>symbol, 0, price)):
+            return REJECT_OVERFLOW
+        self.deliver(
+            <int32_t>symbol, self.instruments[symbol].mark if price == NONE else price)
+        return ACCEPTED
 
     def advance(self, int64_t ts=NONE):
         """Advance the clock."""

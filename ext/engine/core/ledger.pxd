@@ -45,12 +45,14 @@ cdef struct instrument_t:
     int64_t max_open_orders      # NONE: no limit
     int64_t min_order_quantity   # lots; NONE: no limit
     int64_t min_order_notional, max_order_notional  # minor units; NONE: no limit
+    int64_t expiry_ts            # NONE: never
     schedule_t schedule
     # market
     int64_t mark                 # mark ticks; NONE before the first
     int64_t index_price          # mark ticks; NONE before the first
     int64_t feed_seq
     int32_t halt                 # HaltMode
+    int32_t is_over              # it has been settled
     # holders
     house_t fund, external
     int64_t long_lots            # open interest: sum of all long positions, house included

@@ -13,9 +13,10 @@ from engine.core.tables cimport table_get, table_put
 from engine.core.timers cimport TIMER_DEAD_MAN, TIMER_EXPIRY
 from engine.core.types cimport (
     ACCEPTED, BY_MARK, CANCEL_AMEND, CANCEL_USER, EVENT_CANCEL_ALL_AFTER, EVENT_PROTECTION_SET,
-    EVENT_REJECTED, MONEY_MAX, NIL, NONE, OFF_GRID, REJECT_DUPLICATE_ORDER_ID, REJECT_MALFORMED,
-    REJECT_OCO_GROUP, REJECT_OFF_LOT, REJECT_OFF_TICK, REJECT_OVERFLOW, REJECT_REDUCE_ONLY,
-    REJECT_UNKNOWN_ACCOUNT, REJECT_UNKNOWN_ORDER, REJECT_UNKNOWN_SYMBOL, TOO_LARGE,
+    EVENT_REJECTED, MONEY_MAX, NIL, NONE, OFF_GRID, REJECT_DUPLICATE_ORDER_ID, REJECT_EXPIRED,
+    REJECT_MALFORMED, REJECT_OCO_GROUP, REJECT_OFF_LOT, REJECT_OFF_TICK, REJECT_OVERFLOW,
+    REJECT_REDUCE_ONLY, REJECT_UNKNOWN_ACCOUNT, REJECT_UNKNOWN_ORDER, REJECT_UNKNOWN_SYMBOL,
+    TOO_LARGE,
 )
 from libc.stdint cimport int8_t, uint8_t
 
@@ -35,14 +36,15 @@ cdef class Orders(Timers):
         self.is_busy = True
         self.seq += 1
         self.ts_before = self.ts
-        self.needed = self.limit = NONE
         if ts != NONE:
             if ts < self.ts:
+                self.needed = self.limit = NONE
                 return False
             # What is due happens whether or not the command is then refused.
             if self.timer_count and self.timers[0].due <= ts and self.pass_time(ts):
                 self.ts_before = self.ts
             self.ts = ts
+        self.needed = self.limit = NONE  # of this command, not of what was due before it
         return True
 
     # Close a command: work off what it set off, or report its refusal. A failure on the
@@ -421,6 +423,8 @@ cdef class Orders(Timers):
         owner = self.find_account(account)
         if owner < 0:
             return REJECT_UNKNOWN_ACCOUNT
+        if self.instruments[symbol].is_over:
+            return REJECT_EXPIRED
         if quantity == OFF_GRID:
             return REJECT_OFF_LOT
         if quantity == TOO_LARGE or quantity > MONEY_MAX:

@@ -9,9 +9,9 @@ from engine.core.timers cimport TIMER_MULTIPLIER
 from engine.core.types cimport (
     ACCEPTED, CMD_AUTO_TOP_UP, CMD_MARGIN_CALL_LEVELS, CMD_MARGIN_MULTIPLIER, CMD_TRANSFER,
     EVENT_AUTO_TOP_UP_SET, EVENT_MULTIPLIER_ANNOUNCED, EVENT_TRANSFER, MONEY_MAX, NONE,
-    RATE_SCALE, REJECT_ACCOUNT_LIQUIDATING, REJECT_BAD_TIERS, REJECT_INSUFFICIENT_BALANCE,
-    REJECT_MALFORMED, REJECT_NOT_RELATED, REJECT_OVERFLOW, REJECT_UNKNOWN_ACCOUNT,
-    REJECT_UNKNOWN_ASSET, REJECT_UNKNOWN_SYMBOL, TOO_LARGE,
+    RATE_SCALE, REJECT_ACCOUNT_LIQUIDATING, REJECT_BAD_TIERS, REJECT_EXPIRED,
+    REJECT_INSUFFICIENT_BALANCE, REJECT_MALFORMED, REJECT_NOT_RELATED, REJECT_OVERFLOW,
+    REJECT_UNKNOWN_ACCOUNT, REJECT_UNKNOWN_ASSET, REJECT_UNKNOWN_SYMBOL, TOO_LARGE,
 )
 
 # Largest multiplier of a requirement.
@@ -75,6 +75,8 @@ cdef class Settings(Commands):
         instrument = &self.instruments[symbol]
         if not schedule_fits(&instrument.schedule, maintenance):
             return REJECT_BAD_TIERS
+        if instrument.is_over:
+            return REJECT_EXPIRED
         if effective_ts <= self.ts:
             self.change_multipliers(<int32_t>symbol, maintenance, initial)
             return ACCEPTED

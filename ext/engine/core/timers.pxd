@@ -1,10 +1,11 @@
-# What happens because time passes: orders that expire, dead-man timers, and multipliers that
-# were announced. Due things happen in order of their time, before the command that carries a
-# later one.
+# What happens because time passes: orders and contracts that expire, dead-man timers, and
+# multipliers that were announced. Due things happen in order of their time, before the command
+# that carries a later one.
 
 from libc.stdint cimport int32_t, int64_t
 
 from engine.core.entry cimport Entry
+from engine.core.ledger cimport house_t
 
 cdef struct timer_t:
     int64_t due                  # ns
@@ -16,6 +17,7 @@ cdef enum:
     TIMER_EXPIRY = 0
     TIMER_DEAD_MAN = 1
     TIMER_MULTIPLIER = 2
+    TIMER_CONTRACT = 3
 
 cdef class Timers(Entry):
     cdef timer_t *timers         # binary heap, earliest on top; may hold dead entries
@@ -32,5 +34,11 @@ cdef class Timers(Entry):
     cdef int expire(self, int32_t order) except -1
     cdef int change_multipliers(
         self, int32_t symbol, int64_t maintenance, int64_t initial) except -1
+    cdef int deliver(self, int32_t symbol, int64_t price) except -1
+    cdef int64_t deliver_house(
+        self, int32_t symbol, house_t *house, int64_t price) except? -1
+    cdef int emit_settled(
+        self, int64_t account, int32_t symbol, int64_t quantity, int64_t price, int64_t profit
+    ) except -1
     cdef int cancel_of_account(
         self, int32_t account, int64_t symbol, int64_t side, int reason) except -1

@@ -1,11 +1,14 @@
-"""Expiries, dead-man timers, multipliers to come."""
+"""Expiries, dead-man timers, multipliers to come, the end of a contract."""
 
 from libc.stdlib cimport free
 
+from engine.core.fixed cimport add_checked, sub_checked
+from engine.core.ledger cimport asset_t, instrument_t
 from engine.core.memory cimport larger
 from engine.core.tiers cimport schedule_scale
 from engine.core.types cimport (
-    CANCEL_DEAD_MAN, EVENT_MULTIPLIER_CHANGED, EVENT_ORDER_EXPIRED, NONE,
+    CANCEL_DEAD_MAN, CANCEL_EXPIRED, EVENT_MULTIPLIER_CHANGED, EVENT_ORDER_EXPIRED,
+    EVENT_POSITION_SETTLED, EVENT_SETTLED, INSURANCE_INVENTORY, NONE,
 )
 
 
@@ -39,12 +42,14 @@ cdef class Timers(Entry):
         return self.sift_timer(self.timer_count - 1)
 
     # Whether a timer still means something: its order lives and is the same, its account
-    # has not set another.
+    # has not set another, its contract was not settled before.
     cdef bint is_live_timer(self, const timer_t *timer) noexcept:
         if timer.kind == TIMER_DEAD_MAN:
             return self.accounts[timer.row].dead_man == timer.due
         if timer.kind == TIMER_MULTIPLIER:
             return self.instruments[timer.row].announced_ts == timer.due
+        if timer.kind == TIMER_CONTRACT:
+            return not self.instruments[timer.row].is_over
         return (self.tickets[timer.row].arrival == timer.arrival
                 and self.is_listed(timer.row))
 
@@ -114,6 +119,9 @@ cdef class Timers(Entry):
                 timer.row, self.instruments[timer.row].announced_maintenance,
                 self.instruments[timer.row].announced_initial)
             return self.settle()  # whom it breaches is liquidated then, not later
+        if timer.kind == TIMER_CONTRACT:
+            self.deliver(timer.row, self.instruments[timer.row].mark)
+            return self.settle()
         self.accounts[timer.row].dead_man = NONE
         return self.cancel_of_account(timer.row, NONE, NONE, CANCEL_DEAD_MAN)
 
@@ -143,6 +151,66 @@ cdef class Timers(Entry):
         out[1] = maintenance
         out[2] = initial
         return self.reevaluate_holders(symbol)
+
+    # Cancel a symbol's orders and close its positions at a price in mark ticks; NONE: there
+    # are none. Then it is over. Inverse values round by themselves, so they need not add up
+    # to nothing; what is left goes to the rounding account. O(accounts).
+    cdef int deliver(self, int32_t symbol, int64_t price) except -1:
+        cdef instrument_t *instrument = &self.instruments[symbol]
+        cdef asset_t *books = &self.assets[instrument.settle]
+        cdef int32_t i, account, row
+        cdef int64_t value, quantity, profit
+        cdef int64_t *out
+        for _, account in sorted([(self.accounts[i].id, i) for i in range(self.account_count)]):
+            self.cancel_of_account(account, symbol, NONE, CANCEL_EXPIRED)
+        instrument.is_over = 1
+        instrument.announced_ts = NONE
+        out = self.emit(EVENT_SETTLED)
+        out[0] = symbol
+        out[1] = price
+        if price == NONE:
+            return 0
+        for _, row in sorted([
+            (self.accounts[self.positions[instrument.holders[i]].account].id,
+             instrument.holders[i])
+            for i in range(instrument.holder_count)
+        ]):
+            quantity = self.positions[row].quantity
+            value = self.value(symbol, quantity, price)
+            self.emit_settled(
+                self.accounts[self.positions[row].account].id, symbol, quantity, price,
+                sub_checked(value, self.positions[row].entry_value))
+            self.settle_fill(row, -quantity, -value)
+            self.drop_reduce_only(row)
+            books.rounding = sub_checked(books.rounding, value)
+        profit = self.deliver_house(symbol, &instrument.external, price)
+        books.external = add_checked(books.external, profit)
+        if instrument.fund.quantity:
+            quantity = instrument.fund.quantity
+            profit = self.deliver_house(symbol, &instrument.fund, price)
+            self.emit_settled(0, symbol, quantity, price, profit)
+            return self.change_insurance(instrument.settle, profit, INSURANCE_INVENTORY, 0)
+        return 0
+
+    # Close the fund's or the external account's position; the profit.
+    cdef int64_t deliver_house(
+        self, int32_t symbol, house_t *house, int64_t price
+    ) except? -1:
+        cdef asset_t *books = &self.assets[self.instruments[symbol].settle]
+        cdef int64_t value = self.value(symbol, house.quantity, price)
+        books.rounding = sub_checked(books.rounding, value)
+        return self.settle_house(symbol, house, -house.quantity, -value)
+
+    cdef int emit_settled(
+        self, int64_t account, int32_t symbol, int64_t quantity, int64_t price, int64_t profit
+    ) except -1:
+        cdef int64_t *out = self.emit(EVENT_POSITION_SETTLED)
+        out[0] = account
+        out[1] = symbol
+        out[2] = quantity
+        out[3] = price
+        out[4] = profit
+        return 0
 
     # Cancel an account's orders by symbol and side (NONE: all), by symbol, then acceptance.
     cdef int cancel_of_account(

@@ -116,6 +116,7 @@ cdef enum Command:
     CMD_MARGIN_MULTIPLIER = 26
     CMD_TRANSFER = 27
     CMD_AUTO_TOP_UP = 28
+    CMD_SETTLE = 29
 
 cdef enum RejectReason:
     ACCEPTED = -1
@@ -152,6 +153,7 @@ cdef enum RejectReason:
     REJECT_AUCTION = 30
     REJECT_OCO_GROUP = 31
     REJECT_NOT_RELATED = 32
+    REJECT_EXPIRED = 33
 
 cdef enum CancelReason:
     CANCEL_USER = 0
@@ -172,6 +174,7 @@ cdef enum CancelReason:
     CANCEL_FOK_UNFILLABLE = 15
     CANCEL_INSUFFICIENT_MARGIN = 16
     CANCEL_OVERFLOW = 17
+    CANCEL_EXPIRED = 18
 
 cdef enum InsuranceReason:
     INSURANCE_COMMAND = 0
@@ -225,6 +228,8 @@ cdef enum EventKind:
     EVENT_TRANSFER = 37
     EVENT_AUTO_TOP_UP_SET = 38
     EVENT_AUTO_TOP_UP = 39
+    EVENT_SETTLED = 40
+    EVENT_POSITION_SETTLED = 41
 
 cdef enum MarketKind:
     MARKET_RESET = 0

@@ -416,6 +416,7 @@ cdef class Views(Auctions):
                 instrument.announced_maintenance if instrument.announced_ts != NONE else NONE,
             "announced_initial":
                 instrument.announced_initial if instrument.announced_ts != NONE else NONE,
+            "is_over": instrument.is_over,
         }
 
     def auction_view(self, int64_t symbol):
