@@ -159,7 +159,7 @@ class RejectReason(IntEnum):
     POSITION_OPEN = 10
     NO_POSITION = 11
     NO_MARK_PRICE = 12
-    EXPIRED = 32
+    EXPIRED = 33
     HALTED = 13
     AUCTION = 30
     PROTECTION = 29

@@ -141,7 +141,8 @@ class Market(RuleBasedStateMachine):
         leverages=st.lists(st.sampled_from(("5", "10", "20", "50")), min_size=5, max_size=5),
         stp_groups=st.lists(st.sampled_from((None, None, 1, 2)), min_size=5, max_size=5),
         limits=st.sampled_from((
-            {}, {}, {}, {}, {}, {"expiry_ts": 60}, {"min_order_quantity": "2"}, {"max_order_quantity": "6"},
+            {}, {}, {}, {}, {}, {"expiry_ts": 60}, {"min_order_quantity": "2"},
+            {"max_order_quantity": "6"},
             {"min_order_notional": "150", "max_order_notional": "900"},
             {"max_open_orders": 4})),
     )

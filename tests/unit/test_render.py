@@ -18,8 +18,8 @@ INTEGERS = {"seq", "ts", "cause", "account", "order_id", "trade_id", "maker_orde
             "maker_account", "taker_order_id", "taker_account", "step", "steps", "tier_from",
             "tier_to", "rank", "counterparty", "feed_seq", "tier", "adl_rank", "max_open_orders",
             "stp_group", "expire_ts", "oco", "parent_order_id", "take_profit", "stop_loss",
-            "due_ts", "window", "count", "freeze", "frozen_until", "parent", "sub_accounts", "to",
-            "effective_ts"}
+            "due_ts", "expiry_ts", "window", "count", "freeze", "frozen_until", "parent",
+            "sub_accounts", "to", "effective_ts"}
 
 
 def leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
