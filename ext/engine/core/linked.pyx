@@ -64,19 +64,17 @@ cdef class Linked(Matching):
     cdef int on_used_up(self, int32_t order) except -1:
         return self.show_next_part(order, self.display_of(order))
 
-    # The end of an order: it leaves its group, its bracket and the trigger index. Returns
-    # the group that is to be dissolved once the order's last event is out, NIL for none.
-    cdef int32_t retire_order(self, int32_t order) except -2:
+    # The end of an order with special terms: it leaves its group, its bracket and the trigger
+    # index. Returns the group that is to be dissolved once the order's last event is out,
+    # NIL for none.
+    cdef int32_t untie(self, int32_t order) except -2:
         cdef int32_t row = self.tickets[order].special
-        cdef int32_t group = NIL
-        if row >= 0:
-            group = self.leave_group(order)
-            self.leave_bracket(order)
-            self.unfile_order(order)
-            self.tickets[order].special = NIL
-            self.specials[row].group = self.free_special
-            self.free_special = row
-        Matching.retire_order(self, order)
+        cdef int32_t group = self.leave_group(order)
+        self.leave_bracket(order)
+        self.unfile_order(order)
+        self.tickets[order].special = NIL
+        self.specials[row].group = self.free_special
+        self.free_special = row
         return group
 
     cdef int32_t group_of(self, int32_t order) noexcept:

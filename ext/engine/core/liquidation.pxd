@@ -28,7 +28,17 @@ cdef class Liquidation(Deleveraging):
     cdef int32_t marked_count, marked_capacity
     cdef dict waiting            # queued pools that are stuck for now, longest first
 
-    cdef int settle(self) except -1
+    # The end of a command: work off everything that it set off, then report what changed.
+    # Most orders and cancels set nothing off.
+    cdef inline int settle(self) except -1:
+        if (self.pending_count or self.tripped_count or self.noted_count or self.turn_count
+                or self.marked_count or self.is_ranking_live):
+            self.settle_all()
+        if self.changed_order_count or self.changed_position_count or self.changed_pool_count:
+            self.flush_changes()
+        return 0
+
+    cdef int settle_all(self) except -1
     cdef int work_off(self) except -1
     cdef int activate_next(self) except -1
     cdef int work_off_queue(self) except -1

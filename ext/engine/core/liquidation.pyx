@@ -79,20 +79,17 @@ cdef class Liquidation(Deleveraging):
 
     # --- after every command ----------------------------------------------------------
 
-    # Work off everything that the command set off, then report what changed.
-    cdef int settle(self) except -1:
+    # Work off everything that the command set off.
+    cdef int settle_all(self) except -1:
         cdef int32_t i, symbol
-        if self.pending_count or self.tripped_count or self.noted_count or self.turn_count:
-            self.work_off()
+        self.work_off()
         for i in range(self.marked_count):
             symbol = self.marked[i]
             if self.instruments[symbol].fund.quantity and self.may_liquidate(symbol):
                 self.reduce_inventory(symbol)
                 self.work_off()
         self.marked_count = 0
-        if self.is_ranking_live:
-            self.drop_rankings()
-        return self.flush_changes()
+        return self.drop_rankings() if self.is_ranking_live else 0
 
     # Risk comes first; then triggered orders take their turns, one at a time.
     @cython.final

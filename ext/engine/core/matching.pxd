@@ -4,9 +4,13 @@
 from libc.stdint cimport int32_t, int64_t
 
 from engine.core.contracts cimport contract_t, notional_at, notional_fits, value_side, worth_at
-from engine.core.fixed cimport i128, max64, mul, mul_wide, narrow, overflows, wide
+from engine.core.fixed cimport (
+    add, i128, max64, min64, mul, mul_wide, narrow, overflows, sub, sub_checked, wide,
+)
 from engine.core.ledger cimport Ledger, instrument_t, position_t
-from engine.core.types cimport KIND_INVERSE, MONEY_MAX, SIDE_BUY
+from engine.core.types cimport (
+    KIND_INVERSE, MODE_CROSS, MODE_ISOLATED, MONEY_MAX, NIL, SIDE_BUY,
+)
 
 # What an order would add to its side of a symbol: value and loss against mark.
 cdef struct terms_t:
@@ -46,6 +50,7 @@ cdef class Matching(Ledger):
     # Hooks for orders that are tied to others, and for protection; plain orders have none.
     cdef int note_fill(self, int32_t order, int64_t lots) except -1
     cdef int on_fill(self, int32_t order, int64_t lots) except -1
+    cdef int32_t untie(self, int32_t order) except -2
     cdef int dissolve_group(self, int32_t group) except -1
     cdef int32_t group_of(self, int32_t order) noexcept
     cdef int64_t display_of(self, int32_t order) noexcept
@@ -71,8 +76,6 @@ cdef class Matching(Ledger):
         self, int32_t maker, int64_t fill, trial_t *trial) except? -1
 
     # order margin
-    cdef i128 side_total(
-        self, int32_t position, int side, const terms_t *extra, int32_t without) except? -1
     cdef int64_t losses(self, int32_t position, int side, int32_t without) except? -1
     cdef bint has_losses(self, int32_t position, int side) noexcept
     cdef int sum_losses(self, int32_t position, int side) except -1
@@ -85,10 +88,7 @@ cdef class Matching(Ledger):
         self, int32_t position, int side, const terms_t *extra, int32_t without) except? -1
     cdef int64_t exposure(
         self, int32_t position, int side, const terms_t *extra, int32_t without) except? -1
-    cdef int64_t orders_reserve(
-        self, int32_t wallet, bint isolated_only, int32_t known, int64_t reserved) except? -1
     cdef int64_t free_margin(self, int32_t wallet, int32_t known, int64_t reserved) except? -1
-    cdef int64_t free_for(self, int32_t position, int32_t known, int64_t reserved) except? -1
     cdef int64_t withdrawable(self, int32_t wallet) except? -1
 
     # --- small enough to be inlined everywhere ----------------------------------------
@@ -159,3 +159,43 @@ cdef class Matching(Ledger):
         if not self.is_losing(row.symbol, side, row.extreme_price[side]):
             return 0
         return self.losses(position, side, without)
+
+    # Value of a side's orders, with an extra order and without another.
+    cdef inline i128 side_total(
+        self, int32_t position, int side, const terms_t *extra, int32_t without
+    ) except? -1:
+        cdef i128 total = add(
+            wide(self.positions[position].side_value[side]), wide(extra.value))
+        if without >= 0 and self.orders[without].side == side:
+            total = sub(total, wide(self.notional_at_tick(
+                self.orders[without].symbol, self.tickets[without].reserved,
+                self.orders[without].price)))
+        return total
+
+    # Order margin of all symbols that settle in a wallet's asset. Of one position (NIL: of
+    # none) what it reserves is known already.
+    cdef inline int64_t orders_reserve(
+        self, int32_t wallet, bint isolated_only, int32_t known, int64_t reserved
+    ) except? -1:
+        cdef i128 total = wide(0)
+        cdef int32_t row = self.accounts[self.pools[wallet].account].first_position
+        while row >= 0:
+            if (self.positions[row].order_count and self.positions[row].wallet == wallet
+                    and not (isolated_only and self.positions[row].margin_mode == MODE_CROSS)):
+                total = add(total, wide(
+                    reserved if row == known else self.order_margin(row)))
+            row = self.positions[row].next_in_account
+        return narrow(total) if total < wide(MONEY_MAX) else MONEY_MAX
+
+    # What new orders of a symbol may reserve; may be negative. Isolated margin is paid from
+    # the wallet itself, not from unrealized profit.
+    cdef inline int64_t free_for(
+        self, int32_t position, int32_t known, int64_t reserved
+    ) except? -1:
+        cdef int32_t wallet = self.positions[position].wallet
+        cdef int64_t free = self.free_margin(wallet, known, reserved)
+        if self.positions[position].margin_mode == MODE_ISOLATED:
+            free = min64(free, sub_checked(
+                self.pools[wallet].balance,
+                self.orders_reserve(wallet, True, known, reserved)))
+        return free

@@ -14,7 +14,7 @@ from engine.core.tables cimport table_get, table_remove
 from engine.core.tiers cimport initial_margin, trade_fee
 from engine.core.types cimport (
     CANCEL_REDUCE_ONLY, EVENT_ORDER_CANCELED, EVENT_TRADE, HALT_AUCTION, INSURANCE_INVENTORY,
-    KIND_INVERSE, MODE_CROSS,
+    KIND_INVERSE,
     MODE_ISOLATED, MONEY_MAX, NIL, NONE, RATE_SCALE, SIDE_BUY, SIDE_SELL, STP_CANCEL_BOTH,
     STP_CANCEL_TAKER, STP_DECREMENT, STP_NONE,
 )
@@ -103,11 +103,12 @@ cdef class Matching(Ledger):
         return 0
 
     # Forget an order that is dead and off the book; its last event is the caller's.
-    # Returns what `Linked` has left to do after it.
+    # Returns the group that is to be dissolved after that event, NIL for none.
     cdef int32_t retire_order(self, int32_t order) except -2:
         cdef order_t *row = &self.orders[order]
         cdef ticket_t *ticket = &self.tickets[order]
         cdef position_t *position = &self.positions[ticket.position]
+        cdef int32_t group = self.untie(order) if ticket.special >= 0 else NIL
         self.sync_reserve(order, 0)
         table_remove(&self.order_table, row.account, row.order_id)
         if ticket.changed:
@@ -127,7 +128,7 @@ cdef class Matching(Ledger):
             position.extreme_price[0] = 0
             position.extreme_price[1] = MONEY_MAX
         self.free_order_row(order)
-        return NIL
+        return group
 
     # Cancel an order, resting or not.
     cdef int cancel_order(self, int32_t order, int reason) except -1:
@@ -161,6 +162,9 @@ cdef class Matching(Ledger):
 
     cdef int on_fill(self, int32_t order, int64_t lots) except -1:
         return 0
+
+    cdef int32_t untie(self, int32_t order) except -2:
+        return NIL
 
     cdef int dissolve_group(self, int32_t group) except -1:
         return 0
@@ -532,19 +536,6 @@ cdef class Matching(Ledger):
         row.extreme_price[side] = extreme
         return 0
 
-    # Value of a side's orders, with an extra order and without another.
-    @cython.final
-    cdef i128 side_total(
-        self, int32_t position, int side, const terms_t *extra, int32_t without
-    ) except? -1:
-        cdef i128 total = add(
-            wide(self.positions[position].side_value[side]), wide(extra.value))
-        if without >= 0 and self.orders[without].side == side:
-            total = sub(total, wide(self.notional_at_tick(
-                self.orders[without].symbol, self.tickets[without].reserved,
-                self.orders[without].price)))
-        return total
-
     # What a position stands for at the mark.
     @cython.final
     cdef int weigh(self, int32_t position, stake_t *stake) except -1:
@@ -649,22 +640,6 @@ cdef class Matching(Ledger):
             worst = widest(worst, with_side(held, 1 - side, wide(row.side_value[1 - side])))
         return narrow(worst) if worst <= wide(MONEY_MAX) else MONEY_MAX + 1
 
-    # Order margin of all symbols that settle in a wallet's asset. Of one position (NIL: of
-    # none) what it reserves is known already.
-    @cython.final
-    cdef int64_t orders_reserve(
-        self, int32_t wallet, bint isolated_only, int32_t known, int64_t reserved
-    ) except? -1:
-        cdef i128 total = wide(0)
-        cdef int32_t row = self.accounts[self.pools[wallet].account].first_position
-        while row >= 0:
-            if (self.positions[row].order_count and self.positions[row].wallet == wallet
-                    and not (isolated_only and self.positions[row].margin_mode == MODE_CROSS)):
-                total = add(total, wide(
-                    reserved if row == known else self.order_margin(row)))
-            row = self.positions[row].next_in_account
-        return narrow(total) if total < wide(MONEY_MAX) else MONEY_MAX
-
     # Equity - initial margin - order margin of a cross pool; may be negative. Kept within
     # the money range, for accounts that reserve beyond it over many symbols.
     @cython.final
@@ -691,17 +666,6 @@ cdef class Matching(Ledger):
         if spare < wide(-MONEY_MAX):
             return -MONEY_MAX
         return narrow(spare) if spare < wide(MONEY_MAX) else MONEY_MAX
-
-    # What new orders of a symbol may reserve; may be negative. Isolated margin is paid from
-    # the wallet itself, not from unrealized profit.
-    cdef int64_t free_for(self, int32_t position, int32_t known, int64_t reserved) except? -1:
-        cdef int32_t wallet = self.positions[position].wallet
-        cdef int64_t free = self.free_margin(wallet, known, reserved)
-        if self.positions[position].margin_mode == MODE_ISOLATED:
-            free = min64(free, sub_checked(
-                self.pools[wallet].balance,
-                self.orders_reserve(wallet, True, known, reserved)))
-        return free
 
     cdef int64_t withdrawable(self, int32_t wallet) except? -1:
         return max64(0, min64(self.pools[wallet].balance, self.free_margin(wallet, NIL, 0)))
