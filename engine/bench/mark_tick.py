@@ -122,6 +122,8 @@ class Crash:
         Account index → tick of its first breach, by the engine's events.
     scan_breaches : dict
         The same by the exact scan.
+    cpu : float
+        Mean of a tick, CPU time of the thread, with draining and two clocks.
     """
 
     tick_count: int
@@ -133,6 +135,7 @@ class Crash:
     scan_each: Ints
     first_breaches: dict[int, int]
     scan_breaches: dict[int, int]
+    cpu: float = 0.0
 
     @property
     def agrees(self) -> bool:
@@ -414,14 +417,16 @@ def crash_rows(desk: MarkDesk) -> Rows:
 def engine_crash(desk: MarkDesk, rows: Rows) -> Crash:
     """The engine's half of the crash; what a scan found is to be filled in."""
     evaluated, events, first_seq = desk.core.evaluation_count, desk.event_count, desk.core.seq
+    start = thread_time_ns()
     each = desk.measure_each(rows)
+    cpu = (thread_time_ns() - start) / max(1, len(rows))
     started = desk.take_started()
     first: dict[int, int] = {}
     for account, seq in zip(started[:, 4].tolist(), started[:, 1].tolist(), strict=True):
         first.setdefault(account - 1, seq - first_seq - 1)
     return Crash(
         len(rows), desk.core.evaluation_count - evaluated, len(started),
-        desk.event_count - events, 0.0, each, np.empty(0, np.int64), first, {})
+        desk.event_count - events, 0.0, each, np.empty(0, np.int64), first, {}, cpu)
 
 
 def scan_crash(scan: Any, rows: Rows) -> tuple[Ints, dict[int, int]]:
