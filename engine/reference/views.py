@@ -158,7 +158,8 @@ class Views(Auction):
         per_mark = abs(position.quantity) * instrument.unit_value
         equity, maintenance = self.measure(self.pool_of(position))
         # In the last tier a mark tick is worth at least this much to the pool, if anything.
-        slope = per_mark * (RATE_SCALE - instrument.schedule.tiers[-1].maintenance_rate)
+        rate = instrument.schedule.tiers[-1].maintenance_rate
+        slope = per_mark * (RATE_SCALE + (-rate if position.quantity > 0 else rate))
         reach = 4 * (instrument.mark + instrument.schedule.tiers[-1].min_notional // per_mark + 1)
         if slope:
             reach += 4 * (abs(equity) + maintenance + 1) * RATE_SCALE // slope
