@@ -94,7 +94,9 @@ class Settings(Commands):
 
         def run() -> None:
             instrument = self.find_instrument(symbol)
-            self.find_account(account).position(instrument).auto_top_up = bool(enabled)
+            position = self.find_account(account).position(instrument)
+            self.require_trading(instrument)
+            position.auto_top_up = bool(enabled)
             self.emit(EventKind.AUTO_TOP_UP_SET, account, symbol, enabled)
 
         self.execute(Command.AUTO_TOP_UP, ts, run, account, symbol)

@@ -7,7 +7,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 from engine.messages import EVENT_LAYOUTS, RECORD_WIDTH
 
 cdef enum:
-    ROW_BYTES = ROW * 8
+    ROW_BYTES = 128              # of a row; a product would not compile with overflow checks
     BYTES_TO_GIVE = 65536        # a block with as much in it is given away, not copied
 
 # Memory asked for in one go is handed out by the kernel page by page, as it is first

@@ -155,6 +155,8 @@ cdef class Settings(Commands):
         owner = self.find_account(account)
         if owner < 0:
             return REJECT_UNKNOWN_ACCOUNT
+        if self.instruments[symbol].is_over:
+            return REJECT_EXPIRED
         self.positions[self.position_at(owner, <int32_t>symbol)].auto_top_up = enabled
         out = self.emit(EVENT_AUTO_TOP_UP_SET)
         out[0] = account
