@@ -98,7 +98,7 @@ class VolatilityRules:
 
 @dataclass(frozen=True)
 class OpenInterestRules:
-    """How open interest becomes an initial multiplier.
+    """How open interest becomes an initial multiplier; for linear contracts.
 
     Attributes
     ----------
