@@ -132,13 +132,13 @@ def test_two_prices_far_apart_do_not_stall_the_book(market: Desk, core_name: str
     market.must("deposit", account=1, asset="USDT", amount="10000000000000000")
     market.must("deposit", account=2, asset="USDT", amount="10000000000000000")
     far = 10**12
-    start = time.perf_counter()
+    start = time.process_time()
     for number in range(50):
         market.sell(1, 1, far + number)
         market.buy(2, 1, 1 + number % 3)
         market.sell(1, 1, 2)
         market.do("cancel_all", account=1)
-    assert time.perf_counter() - start < SECONDS[core_name]
+    assert time.process_time() - start < SECONDS[core_name]
     assert market.book()[1] == []
 
 
@@ -149,10 +149,10 @@ def test_a_quote_costs_nothing_per_resting_order(market: Desk, core_name: str) -
             "cmd": "order", "account": 1, "symbol": "BTC", "order_id": number + 1, "side": "buy",
             "type": "limit", "quantity": "1", "price": str(99 - number % 60)})
     market.exchange.drain()
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(2000 if core_name == "compiled" else 20):
         market.ask("book", symbol="BTC", depth=1)
-    assert time.perf_counter() - start < SECONDS[core_name]
+    assert time.process_time() - start < SECONDS[core_name]
 
 
 def test_a_sweep_of_thousands_of_orders_is_no_recursion(market: Desk, core_name: str) -> None:
@@ -163,9 +163,9 @@ def test_a_sweep_of_thousands_of_orders_is_no_recursion(market: Desk, core_name:
             "cmd": "order", "account": 1 + number % 2, "symbol": "BTC", "order_id": number + 1,
             "side": "sell", "type": "limit", "quantity": "1", "price": str(100 + number % 7)})
     market.exchange.drain()
-    start = time.perf_counter()
+    start = time.process_time()
     events = market.buy(3, count, 106)
-    assert time.perf_counter() - start < SECONDS[core_name]
+    assert time.process_time() - start < SECONDS[core_name]
     assert len(only(events, "trade")) == count
     assert market.quantity(3) == str(count)
     assert market.book() == ([], [])
@@ -190,11 +190,11 @@ def test_a_long_queue_is_cancelled_from_the_middle(
         desk.exchange.submit({
             "cmd": "order", "account": 1, "symbol": "BTC", "order_id": number + 1, "side": "buy",
             "type": "limit", "quantity": "1", "price": "99"})
-    start = time.perf_counter()
+    start = time.process_time()
     for number in range(count // 4, count, 2):
         desk.exchange.submit({"cmd": "cancel", "account": 1, "symbol": "BTC",
                               "order_id": number + 1})
-    assert time.perf_counter() - start < SECONDS[core_name]
+    assert time.process_time() - start < SECONDS[core_name]
     desk.exchange.drain()
     assert desk.orders(1)[: count // 4] == list(range(1, count // 4 + 1))
 
@@ -208,9 +208,9 @@ def test_a_chain_of_thousands_of_stops_is_no_recursion(market: Desk, core_name: 
         market.order("buy", 2, 1, type="stop_market", trigger_price=str(101 + step),
                      trigger_by="last", order_id=1 + step)
     market.sell(1, 1, 101 + links, order_id=1 + links)
-    began = time.perf_counter()
+    began = time.process_time()
     events = market.buy(3, 1, 101)
-    assert time.perf_counter() - began < SECONDS[core_name]
+    assert time.process_time() - began < SECONDS[core_name]
     assert len(only(events, "order_triggered")) == links
     prices = [event["price"] for event in only(events, "trade")]
     assert prices == [str(101 + step) for step in range(links + 1)]
@@ -226,9 +226,9 @@ def test_thousands_of_groups_and_expiries_end_in_one_command(
         market.buy(1, 1, 90, order_id=pair, oco=pair, time_in_force="gtd", expire_ts=1_000)
         market.order("buy", 1, 1, type="stop_market", trigger_price="120", oco=pair,
                      order_id=pairs + pair)
-    began = time.perf_counter()
+    began = time.process_time()
     events = market.do("time", ts=1_000)
-    assert time.perf_counter() - began < SECONDS[core_name]
+    assert time.process_time() - began < SECONDS[core_name]
     assert kinds(events) == ["order_expired", "order_canceled"] * pairs
     assert market.orders(1) == []
 

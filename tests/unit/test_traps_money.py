@@ -222,9 +222,9 @@ def test_ten_thousand_breaches_in_one_tick(desk: Desk, core_name: str) -> None:
     desk.sell(20_000, 100 * count, 100)
     desk.must("fill", account=20_001, symbol="BTC", side="sell", quantity=str(100 * count),
               price="100")
-    start = time.perf_counter()
+    start = time.process_time()
     desk.exchange.submit({"cmd": "mark", "symbol": "BTC", "mark_price": "95"})
-    took = time.perf_counter() - start
+    took = time.process_time() - start
     events = desk.exchange.drain()
     assert len(only(events, "liquidation_started")) == count
     assert len(only(events, "liquidation_finished")) == count

@@ -50,9 +50,9 @@ def sweep(desk: Desk, count: int) -> tuple[float, list[tuple[int, ...]]]:
         place(exchange, account=1 + number % 3, order_id=first + number, side="sell",
               price="100", stp="none")
     exchange.drain_records()
-    start = time.perf_counter()
+    start = time.process_time()
     place(exchange, account=9, order_id=first, side="buy", price="100", quantity=str(count))
-    return time.perf_counter() - start, exchange.drain_records()
+    return time.process_time() - start, exchange.drain_records()
 
 
 def test_one_order_takes_five_thousand_one_by_one(core_name: str) -> None:
@@ -92,9 +92,9 @@ def cascade(desk: Desk, depth: int, **stop: Any) -> tuple[float, list[tuple[int,
         place(exchange, account=1, order_id=10**6 + away, side="sell", type="stop_market",
               trigger_price=str(top - away), trigger_by="last", **stop)
     exchange.drain_records()
-    start = time.perf_counter()
+    start = time.process_time()
     place(exchange, account=2, order_id=10**6, side="sell", type="market")
-    return time.perf_counter() - start, exchange.drain_records()
+    return time.process_time() - start, exchange.drain_records()
 
 
 @pytest.mark.parametrize("stop", [{}, {"reduce_only": True}], ids=["plain", "reduce_only"])
@@ -134,10 +134,10 @@ def test_an_iceberg_in_a_long_queue_costs_those_who_trade_ahead_of_it_nothing() 
         for number in range(20_000):
             place(desk.exchange, account=1, order_id=1 + number, side="sell", price="100")
         desk.sell(3, 2, 100, order_id=1, display_quantity=shown)
-        start = time.perf_counter()
+        start = time.process_time()
         for number in range(500):
             place(desk.exchange, account=9, order_id=1 + number, side="buy", type="market")
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     assert seconds[1] < 5 * seconds[0]
 
 

@@ -91,16 +91,16 @@ def test_no_numbers(value: object) -> None:
     ("7." + "0" * 100_000, (7, 0)),
 ], ids=range(9))
 def test_nothing_huge_is_expanded(value: str | int | Decimal, expected: object) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     assert split_decimal(value) == expected
-    assert time.perf_counter() - start < 0.05
+    assert time.process_time() - start < 0.05
 
 
 @pytest.mark.parametrize("value", [Decimal("0E+400000000"), Decimal("0E-400000000")])
 def test_zero_with_a_huge_exponent_is_zero_or_refused(value: Decimal) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     assert Grid("0.01").units(value) in (0, OFF_GRID)
-    assert time.perf_counter() - start < 0.05
+    assert time.process_time() - start < 0.05
 
 
 def test_edges_of_the_money_range() -> None:
