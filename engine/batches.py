@@ -12,7 +12,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engine.messages import COMMAND_COLUMNS, NONE, SPECIAL_COLUMNS, Command, MarginMode, Side
+from engine.messages import (
+    COMMAND_COLUMNS,
+    FLAG_POSITION_SIDE_SHIFT,
+    NONE,
+    SPECIAL_COLUMNS,
+    Command,
+    MarginMode,
+    PositionMode,
+    PositionSide,
+    Side,
+)
 
 Packed = npt.NDArray[Any]
 Ids = npt.NDArray[np.int64]
@@ -53,7 +63,8 @@ def _commands(command: Command, count: int, **columns: Column) -> Packed:
 
 
 def account_commands(
-    accounts: Ids, margin_mode: Column = MarginMode.CROSS, stp_group: Column = NONE
+    accounts: Ids, margin_mode: Column = MarginMode.CROSS, stp_group: Column = NONE,
+    position_mode: Column = PositionMode.ONE_WAY,
 ) -> Packed:
     """Return packed `account` commands, one for each id.
 
@@ -63,7 +74,8 @@ def account_commands(
     [1, 2, 3]
     """
     return _commands(
-        Command.ACCOUNT, len(accounts), account=accounts, type=margin_mode, order_id=stp_group)
+        Command.ACCOUNT, len(accounts), account=accounts, type=margin_mode, side=position_mode,
+        order_id=stp_group)
 
 
 def deposit_commands(accounts: Ids, asset: Column, amounts: Column) -> Packed:
@@ -79,7 +91,8 @@ def leverage_commands(accounts: Ids, symbols: Column, leverages: Column) -> Pack
 
 
 def fill_commands(
-    accounts: Ids, symbols: Column, quantities: Ids, values: Ids, fees: Column = 0
+    accounts: Ids, symbols: Column, quantities: Ids, values: Ids, fees: Column = 0,
+    position_sides: Column = PositionSide.BOTH,
 ) -> Packed:
     """Return packed `fill` commands.
 
@@ -93,11 +106,13 @@ def fill_commands(
     values : array of int64, minor units
         What all the lots cost; the sign does not matter.
     fees : int or array of int64, minor units
+    position_sides : int or array of int64
+        `engine.messages.PositionSide`: the legs of hedge accounts.
     """
     return _commands(
         Command.FILL, len(accounts), account=accounts, symbol=symbols,
         side=np.where(quantities > 0, Side.BUY, Side.SELL), quantity=np.abs(quantities),
-        price=np.abs(values), order_id=fees)
+        price=np.abs(values), order_id=fees, flags=position_sides << FLAG_POSITION_SIDE_SHIFT)
 
 
 def as_rows(array: Packed, dtype: np.dtype[Any], name: str) -> npt.NDArray[np.int64]:

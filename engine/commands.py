@@ -16,6 +16,7 @@ from engine.messages import (
     HaltMode,
     MarginMode,
     OrderType,
+    PositionMode,
     Side,
     StpMode,
     TierRule,
@@ -148,7 +149,7 @@ COMMANDS: dict[str, dict[str, Field]] = {
     },
     "tiers": {"symbol": _name(), "tiers": _rows()},
     "account": {
-        "account": _int(), "position_mode": _choice("one_way", "hedge", required=False),
+        "account": _int(), "position_mode": _members(PositionMode, required=False),
         "margin_mode": _members(MarginMode, required=False),
         "stp_group": _or_null(_int(required=False)),
         "margin_call_levels": _or_null(_decimals(required=False)),
@@ -224,6 +225,7 @@ COMMANDS: dict[str, dict[str, Field]] = {
     },
     "auto_top_up": {"account": _int(), "symbol": _name(), "enabled": _flag(required=True)},
     "settle": {"symbol": _name(), "price": _or_null(_decimal(required=False))},
+    "position_mode": {"account": _int(), "mode": _members(PositionMode)},
 }
 
 QUERIES: dict[str, dict[str, Field]] = {

@@ -36,6 +36,8 @@ from engine.messages import (
     MarginMode,
     OrderStatus,
     OrderType,
+    PositionMode,
+    PositionSide,
     RejectReason,
     Side,
     StpMode,
@@ -49,7 +51,7 @@ from engine.units import RATE, DecimalLike, Grid, sign_of
 #: Fields of an order that the core takes behind the plain ones.
 _SPECIAL = (
     "trigger_price", "trigger_by", "callback_rate", "display_quantity", "expire_ts",
-    "close_position", "oco", "take_profit", "stop_loss",
+    "close_position", "oco", "take_profit", "stop_loss", "position_side",
 )
 _LIMIT_TYPES = (OrderType.LIMIT, OrderType.STOP_LIMIT, OrderType.TAKE_PROFIT_LIMIT)
 
@@ -487,19 +489,18 @@ class Exchange:
         self.core.set_tiers(instrument.index, tiers, ts)
 
     def _do_account(self, line: Mapping[str, Any], ts: int) -> None:
-        account = line["account"]
-        if account > 0 and line.get("position_mode", "one_way") != "one_way":
-            self._reject(
-                Command.ACCOUNT, RejectReason.UNSUPPORTED, ts, "hedge mode is not built yet",
-                account)
-            return
         mode = MarginMode[line.get("margin_mode", "cross").upper()]
-        group = line.get("stp_group")
+        legs = PositionMode[line.get("position_mode", "one_way").upper()]
         levels = line.get("margin_call_levels")
         self.core.open_account(
-            account, int(mode), ts, NONE if group is None else group,
+            line["account"], int(mode), ts, _int_or_none(line.get("stp_group")),
             None if levels is None else _levels(levels),
-            _rate_or_none(line.get("margin_call_hysteresis")), _int_or_none(line.get("parent")))
+            _rate_or_none(line.get("margin_call_hysteresis")), _int_or_none(line.get("parent")),
+            int(legs))
+
+    def _do_position_mode(self, line: Mapping[str, Any], ts: int) -> None:
+        mode = PositionMode[line["mode"].upper()]
+        self.core.set_position_mode(line["account"], int(mode), ts)
 
     def _do_margin_call_levels(self, line: Mapping[str, Any], ts: int) -> None:
         self.core.set_margin_call_levels(
@@ -551,15 +552,11 @@ class Exchange:
 
     def _do_isolated_margin(self, line: Mapping[str, Any], ts: int) -> None:
         symbol = self.symbol_index(line["symbol"])
-        if line.get("position_side") is not None:
-            self._reject(
-                Command.ISOLATED_MARGIN, RejectReason.MALFORMED, ts,
-                "position_side in one-way mode", line["account"], symbol)
-            return
         amount = sign_of(line["amount"])
         if symbol >= 0:
             amount = self.instruments_by_index[symbol].settle.minor.units(line["amount"])
-        self.core.adjust_isolated_margin(line["account"], symbol, amount, ts)
+        self.core.adjust_isolated_margin(
+            line["account"], symbol, amount, ts, _position_side(line))
 
     def _price(self, symbol: int, price: DecimalLike | None) -> int:
         if price is None:
@@ -581,11 +578,6 @@ class Exchange:
     def _do_order(self, line: Mapping[str, Any], ts: int) -> None:
         account, order_id = line["account"], line["order_id"]
         symbol = self.symbol_index(line["symbol"])
-        if line.get("position_side") is not None:
-            self._reject(
-                Command.ORDER, RejectReason.MALFORMED, ts, "position_side in one-way mode",
-                account, symbol, order_id)
-            return
         order_type = OrderType[line["type"].upper()]
         time_in_force = line.get("time_in_force")
         if time_in_force is None:
@@ -622,7 +614,7 @@ class Exchange:
             self._lots(symbol, line.get("display_quantity")),
             _int_or_none(line.get("expire_ts")), bool(line.get("close_position")),
             _int_or_none(line.get("oco")), self._attached(symbol, line.get("take_profit")),
-            self._attached(symbol, line.get("stop_loss")),
+            self._attached(symbol, line.get("stop_loss")), _position_side(line),
         )
 
     def _attached(
@@ -669,11 +661,6 @@ class Exchange:
 
     def _do_fill(self, line: Mapping[str, Any], ts: int) -> None:
         symbol = self.symbol_index(line["symbol"])
-        if line.get("position_side") is not None:
-            self._reject(
-                Command.FILL, RejectReason.MALFORMED, ts, "position_side in one-way mode",
-                line["account"], symbol)
-            return
         quantity = self._lots(symbol, line["quantity"])
         value, fee = 0 if sign_of(line["price"]) > 0 else -1, 0
         if symbol >= 0:
@@ -681,7 +668,8 @@ class Exchange:
             value = instrument.fill_value(quantity, line["price"])
             fee = instrument.settle.minor.units(line.get("fee", 0))
         self.core.fill(
-            line["account"], symbol, int(Side[line["side"].upper()]), quantity, value, fee, ts)
+            line["account"], symbol, int(Side[line["side"].upper()]), quantity, value, fee, ts,
+            _position_side(line))
 
     def _mark_row(
         self, symbol: str, mark: DecimalLike, index: DecimalLike | None, feed_seq: int | None
@@ -740,6 +728,11 @@ def _rate_or_none(value: DecimalLike | None) -> int:
 
 def _levels(values: Iterable[DecimalLike]) -> list[int]:
     return [RATE.units(value) for value in values]
+
+
+def _position_side(line: Mapping[str, Any]) -> int:
+    name = line.get("position_side")
+    return NONE if name is None else int(PositionSide[name.upper()])
 
 
 def _trigger_by(name: str | None) -> int:

@@ -84,6 +84,19 @@ class ContractKind(IntEnum):
     INVERSE = 1
 
 
+class PositionMode(IntEnum):
+    ONE_WAY = 0
+    HEDGE = 1
+
+
+class PositionSide(IntEnum):
+    """A position of an account in a symbol: the only one, or one of a hedge account's two legs."""
+
+    BOTH = 0
+    LONG = 1
+    SHORT = 2
+
+
 class TierRule(IntEnum):
     MARGINAL = 0
     WHOLE = 1
@@ -139,6 +152,7 @@ class Command(IntEnum):
     TRANSFER = 27
     AUTO_TOP_UP = 28
     SETTLE = 29
+    POSITION_MODE = 30
 
 
 class RejectReason(IntEnum):
@@ -259,6 +273,8 @@ class EventKind(IntEnum):
     AUTO_TOP_UP = 39
     SETTLED = 40
     POSITION_SETTLED = 41
+    LEGS_NETTED = 42
+    POSITION_MODE_CHANGED = 43
 
 
 class MarketKind(IntEnum):
@@ -300,7 +316,7 @@ EVENT_LAYOUTS: dict[EventKind, tuple[tuple[str, str], ...]] = {
         ("account", "int"), ("symbol", "symbol"), ("order_id", "int"), ("side", "Side"),
         ("type", "OrderType"), ("price", "price"), ("quantity", "lots"),
         ("time_in_force", "TimeInForce"), ("post_only", "bool"), ("reduce_only", "bool"),
-        ("stp", "StpMode"),
+        ("stp", "StpMode"), ("position_side", "PositionSide"),
     ),
     EventKind.REJECTED: (
         ("cmd", "Command"), ("reason", "RejectReason"), ("account", "int"), ("asset", "asset"),
@@ -328,6 +344,7 @@ EVENT_LAYOUTS: dict[EventKind, tuple[tuple[str, str], ...]] = {
     EventKind.POSITION: (
         ("account", "int"), ("symbol", "symbol"), ("quantity", "lots"),
         ("entry_value", "money"), ("isolated_margin", "money"),
+        ("position_side", "PositionSide"),
     ),
     EventKind.MARK: (
         ("symbol", "symbol"), ("mark_price", "mark"), ("index_price", "mark"),
@@ -335,36 +352,38 @@ EVENT_LAYOUTS: dict[EventKind, tuple[tuple[str, str], ...]] = {
     ),
     EventKind.FUNDING_PAYMENT: (
         ("account", "int"), ("symbol", "symbol"), ("amount", "money"), ("rate", "rate"),
-        ("mark_price", "mark"),
+        ("mark_price", "mark"), ("position_side", "PositionSide"),
     ),
     # What would end the call: a deposit, or closing so much of one position at mark.
     EventKind.MARGIN_CALL: (
         ("account", "int"), ("asset", "asset"), ("symbol", "symbol"), ("level", "rate"),
         ("equity", "amount"), ("maintenance_margin", "amount"),
         ("collateral_needed", "amount"), ("symbol_to_close", "symbol"),
-        ("quantity_to_close", "lots"),
+        ("quantity_to_close", "lots"), ("position_side", "PositionSide"),
     ),
     EventKind.MARGIN_CALL_CLEARED: (
         ("account", "int"), ("asset", "asset"), ("symbol", "symbol"), ("level", "rate"),
         ("equity", "amount"), ("maintenance_margin", "amount"),
+        ("position_side", "PositionSide"),
     ),
     EventKind.LIQUIDATION_STARTED: (
         ("account", "int"), ("asset", "asset"), ("symbol", "symbol"), ("equity", "amount"),
-        ("maintenance_margin", "amount"),
+        ("maintenance_margin", "amount"), ("position_side", "PositionSide"),
     ),
     EventKind.LIQUIDATION_STEP: (
         ("account", "int"), ("step", "int"), ("symbol", "symbol"), ("side", "Side"),
         ("quantity", "lots"), ("limit_price", "price"), ("tier_from", "int"),
         ("tier_to", "int"), ("filled", "lots"), ("filled_value", "money"), ("fee", "money"),
+        ("position_side", "PositionSide"),
     ),
     EventKind.LIQUIDATION_TAKEOVER: (
         ("account", "int"), ("symbol", "symbol"), ("side", "Side"), ("quantity", "lots"),
-        ("price", "price"),
+        ("price", "price"), ("position_side", "PositionSide"),
     ),
     EventKind.LIQUIDATION_FINISHED: (
         ("account", "int"), ("asset", "asset"), ("symbol", "symbol"),
         ("outcome", "LiquidationOutcome"), ("steps", "int"), ("equity", "amount"),
-        ("maintenance_margin", "amount"),
+        ("maintenance_margin", "amount"), ("position_side", "PositionSide"),
     ),
     EventKind.INSURANCE: (
         ("asset", "asset"), ("delta", "amount"), ("balance", "amount"),
@@ -373,6 +392,7 @@ EVENT_LAYOUTS: dict[EventKind, tuple[tuple[str, str], ...]] = {
     EventKind.ADL: (
         ("account", "int"), ("counterparty", "int"), ("symbol", "symbol"), ("side", "Side"),
         ("quantity", "lots"), ("price", "price"), ("rank", "int"),
+        ("position_side", "PositionSide"),
     ),
     EventKind.TIERS_CHANGED: (("symbol", "symbol"),),
     EventKind.HALTED: (("symbol", "symbol"), ("mode", "HaltMode")),
@@ -381,7 +401,7 @@ EVENT_LAYOUTS: dict[EventKind, tuple[tuple[str, str], ...]] = {
     EventKind.INSTRUMENT_ADDED: (("symbol", "symbol"),),
     EventKind.ACCOUNT_OPENED: (
         ("account", "int"), ("margin_mode", "MarginMode"), ("stp_group", "int"),
-        ("parent", "int"),
+        ("parent", "int"), ("position_mode", "PositionMode"),
     ),
     EventKind.LEVERAGE_CHANGED: (
         ("account", "int"), ("symbol", "symbol"), ("leverage", "rate"),
@@ -432,12 +452,19 @@ EVENT_LAYOUTS: dict[EventKind, tuple[tuple[str, str], ...]] = {
     EventKind.AUTO_TOP_UP_SET: (
         ("account", "int"), ("symbol", "symbol"), ("enabled", "bool"),
     ),
-    EventKind.AUTO_TOP_UP: (("account", "int"), ("symbol", "symbol"), ("amount", "money")),
+    EventKind.AUTO_TOP_UP: (
+        ("account", "int"), ("symbol", "symbol"), ("amount", "money"),
+        ("position_side", "PositionSide"),
+    ),
     EventKind.SETTLED: (("symbol", "symbol"), ("price", "mark")),
     EventKind.POSITION_SETTLED: (
         ("account", "int"), ("symbol", "symbol"), ("quantity", "lots"), ("price", "mark"),
-        ("amount", "money"),
+        ("amount", "money"), ("position_side", "PositionSide"),
     ),
+    EventKind.LEGS_NETTED: (
+        ("account", "int"), ("symbol", "symbol"), ("quantity", "lots"), ("price", "mark"),
+    ),
+    EventKind.POSITION_MODE_CHANGED: (("account", "int"), ("position_mode", "PositionMode")),
 }
 
 #: Integers in a stored record: kind, seq, ts, cause and the widest payload.
@@ -450,13 +477,15 @@ RECORD_WIDTH = 4 + max(len(layout) for layout in EVENT_LAYOUTS.values())
 #: mark ticks), `order_id` (feed_seq); `deposit` and `withdraw` `account`, `symbol` (the asset),
 #: `quantity` (minor units); `leverage` `account`, `symbol`, `quantity` (1e-8 units);
 #: `cancel_all_after` `account`, `quantity` (ns); `account` `account`, `type` (MarginMode, cross
-#: where absent), `order_id` (stp_group); `margin_mode` `account`, `symbol`, `type`;
-#: `isolated_margin` `account`, `symbol`, `quantity` (minor units, signed); `fill` `account`,
-#: `symbol`, `side`, `quantity` (lots), `price` (value of all of it, minor units), `order_id`
-#: (fee, minor units, 0 where absent); `funding` `symbol`, `quantity` (1e-8 units); `insurance`
-#: `symbol` (the asset), `quantity` (minor units, signed); `time` none. `cmd` is a `Command`,
-#: other codes are enumerations of this module too; `flags` is 1 post_only + 2 reduce_only + 4
-#: close_position + 16 x StpMode; `special` a row of the second array.
+#: where absent), `side` (PositionMode, one_way where absent), `order_id` (stp_group);
+#: `margin_mode` `account`, `symbol`, `type`; `isolated_margin` `account`, `symbol`,
+#: `quantity` (minor units, signed); `fill` `account`, `symbol`, `side`, `quantity` (lots),
+#: `price` (value of all of it, minor units), `order_id` (fee, minor units, 0 where absent);
+#: `funding` `symbol`, `quantity` (1e-8 units); `insurance` `symbol` (the asset), `quantity`
+#: (minor units, signed); `time` none. `cmd` is a `Command`, other codes are enumerations of
+#: this module too; `flags` is 1 post_only + 2 reduce_only + 4
+#: close_position + 16 x StpMode + 128 x PositionSide (this also of `fill` and
+#: `isolated_margin`); `special` a row of the second array.
 COMMAND_COLUMNS: tuple[str, ...] = (
     "cmd", "ts", "account", "symbol", "order_id", "side", "type", "quantity", "price",
     "time_in_force", "flags", "special",
@@ -472,6 +501,8 @@ FLAG_POST_ONLY = 1
 FLAG_REDUCE_ONLY = 2
 FLAG_CLOSE_POSITION = 4
 FLAG_STP_SHIFT = 4
+FLAG_STP_MASK = 7
+FLAG_POSITION_SIDE_SHIFT = 7
 
 #: A margin ratio where equity is spent with a position open (null elsewhere), or too large.
 RATIO_WORST = 2**63 - 1

@@ -17,6 +17,7 @@ from engine.messages import (
     MarginMode,
     OrderStatus,
     OrderType,
+    PositionSide,
     RejectReason,
     Side,
     StpMode,
@@ -167,7 +168,7 @@ class Queries:
         equity, notional = view["pool_equity"], view["notional"]
         body: dict[str, Any] = {
             "symbol": instrument.symbol,
-            "position_side": "both",
+            "position_side": PositionSide(view["position_side"]).name.lower(),
             "quantity": instrument.lot.text(view["quantity"]),
             "entry_price": entry_price(instrument, view["quantity"], view["entry_value"]),
             "entry_value": money.text(view["entry_value"]),
@@ -218,6 +219,7 @@ class Queries:
                 "post_only": bool(view["post_only"]),
                 "reduce_only": bool(view["reduce_only"]),
                 "stp": StpMode(view["stp"]).name.lower(),
+                "position_side": PositionSide(view["position_side"]).name.lower(),
                 **_special_terms(instrument, view),
             }
             client_id = exchange.client_order_id(account, view["order_id"], exchange.seq)
@@ -323,13 +325,14 @@ class Queries:
     def _queue(self, query: Mapping[str, Any]) -> dict[str, Any]:
         exchange = self._exchange
         entries = []
-        for account, asset, symbol, equity, maintenance, steps, waiting in (
+        for account, asset, symbol, equity, maintenance, steps, waiting, leg in (
                 exchange.core.queue_view()):
             money = exchange.assets_by_index[asset].minor
             entries.append({
                 "account": account, "asset": exchange.assets_by_index[asset].name,
                 "symbol": None if symbol == NONE
                 else exchange.instruments_by_index[symbol].symbol,
+                "position_side": None if leg == NONE else PositionSide(leg).name.lower(),
                 "equity": money.text(equity), "maintenance_margin": money.text(maintenance),
                 "margin_ratio": margin_ratio(equity, maintenance, is_open=True),
                 "steps": steps, "is_waiting": bool(waiting),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from engine.messages import NONE, RATE_SCALE, MarginMode, Side, TriggerBy
+from engine.messages import NONE, RATE_SCALE, MarginMode, PositionSide, Side, TriggerBy
 from engine.reference.digest import Digest
 from engine.reference.liquidation import is_due
 from engine.reference.reserve import Reserve
-from engine.reference.state import ASLEEP, Account, Instrument, Order, Position, Stage
+from engine.reference.sides import closes
+from engine.reference.state import ASLEEP, LEGS, Account, Instrument, Order, Position, Stage
 from engine.reference.trigger_file import is_satisfied
 
 
@@ -48,11 +49,17 @@ class Audit(Digest):
             return
         assert not self.open_interest(instrument), instrument.index
         assert self.position_totals(instrument.index) == (0, 0, 0), instrument.index
-        for account in self.accounts.values():
-            position = account.positions.get(instrument.index)
-            assert position is None or not (position.quantity or position.orders), position
+        for position in self.positions_in(instrument):
+            assert not (position.quantity or position.orders), position
 
     def check_position(self, account: Account, position: Position) -> None:
+        assert position.leg in LEGS[account.position_mode]
+        assert position.leg is not PositionSide.LONG or position.quantity >= 0, position
+        assert position.leg is not PositionSide.SHORT or position.quantity <= 0, position
+        for twin in self.legs_of(position):
+            assert (twin.leverage, twin.margin_mode) == (position.leverage, position.margin_mode)
+            assert twin.protection is position.protection
+            assert twin.auto_top_up is position.auto_top_up
         assert position.margin_mode is MarginMode.ISOLATED or not position.isolated.balance
         assert position.quantity or position.isolated.balance <= 0, position
         assert position.quantity or not position.entry_value, position
@@ -79,6 +86,9 @@ class Audit(Digest):
         self, instrument: Instrument, position: Position, order: Order
     ) -> None:
         assert 0 < order.leaves <= order.quantity
+        assert order.position_side is position.leg
+        if position.leg is not PositionSide.BOTH:
+            assert order.reduce_only is closes(position.leg, order.side), order
         assert (order in self.timed_orders) is (order.expire_ts != NONE)
         assert order.expire_ts == NONE or order.expire_ts > self.ts
         if order.group is not None:

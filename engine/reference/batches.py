@@ -7,13 +7,16 @@ from collections.abc import Callable, Sequence
 from engine.messages import (
     COMMAND_COLUMNS,
     FLAG_CLOSE_POSITION,
+    FLAG_POSITION_SIDE_SHIFT,
     FLAG_POST_ONLY,
     FLAG_REDUCE_ONLY,
+    FLAG_STP_MASK,
     FLAG_STP_SHIFT,
     NONE,
     SPECIAL_COLUMNS,
     Command,
     MarginMode,
+    PositionMode,
     RejectReason,
     Side,
 )
@@ -117,10 +120,11 @@ class ReferenceCore(Bulk):
         self.place_order(
             row["account"], row["symbol"], row["order_id"], row["side"], row["type"],
             row["quantity"], row["price"], row["time_in_force"], bool(flags & FLAG_POST_ONLY),
-            bool(flags & FLAG_REDUCE_ONLY), flags >> FLAG_STP_SHIFT, row["ts"],
+            bool(flags & FLAG_REDUCE_ONLY), flags >> FLAG_STP_SHIFT & FLAG_STP_MASK, row["ts"],
             special["trigger_price"], special["trigger_by"], special["callback_rate"],
             special["display_quantity"], special["expire_ts"],
-            bool(flags & FLAG_CLOSE_POSITION), special["oco"], *attached)
+            bool(flags & FLAG_CLOSE_POSITION), special["oco"], attached[0],
+            attached[1], flags >> FLAG_POSITION_SIDE_SHIFT)
 
     def run_amend(self, row: Row, special: Row) -> None:
         self.amend_order(
@@ -153,8 +157,10 @@ class ReferenceCore(Bulk):
 
     def run_account(self, row: Row, special: Row) -> None:
         mode = or_else(row["type"], MarginMode.CROSS)
-        if mode in tuple(MarginMode):
-            self.open_account(row["account"], mode, row["ts"], row["order_id"])
+        legs = or_else(row["side"], PositionMode.ONE_WAY)
+        if mode in tuple(MarginMode) and legs in tuple(PositionMode):
+            self.open_account(
+                row["account"], mode, row["ts"], row["order_id"], position_mode=legs)
         else:
             self.refuse(row["cmd"], RejectReason.MALFORMED, row["ts"], *self.named(row))
 
@@ -166,13 +172,15 @@ class ReferenceCore(Bulk):
 
     def run_isolated_margin(self, row: Row, special: Row) -> None:
         self.adjust_isolated_margin(
-            row["account"], row["symbol"], or_else(row["quantity"], 0), row["ts"])
+            row["account"], row["symbol"], or_else(row["quantity"], 0), row["ts"],
+            row["flags"] >> FLAG_POSITION_SIDE_SHIFT)
 
     def run_fill(self, row: Row, special: Row) -> None:
         if row["side"] in tuple(Side):
             self.fill(
                 row["account"], row["symbol"], row["side"], row["quantity"], row["price"],
-                or_else(row["order_id"], 0), row["ts"])
+                or_else(row["order_id"], 0), row["ts"],
+                row["flags"] >> FLAG_POSITION_SIDE_SHIFT)
         else:
             self.refuse(row["cmd"], RejectReason.MALFORMED, row["ts"], *self.named(row))
 

@@ -41,7 +41,7 @@ class Bulk(Settings):
         rows = []
         for account in self.account_ids():
             for view in self.position_views(account, symbol):
-                row = {"account": account, "position_side": 0, "mark": view["mark_price"], **view}
+                row = {"account": account, "mark": view["mark_price"], **view}
                 for name in ("liquidation_price", "bankruptcy_price"):
                     if not with_prices or row[name] == NONE:
                         row[name] = 0

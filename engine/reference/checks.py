@@ -9,6 +9,7 @@ from engine.messages import (
     TOO_LARGE,
     HaltMode,
     MarginMode,
+    PositionMode,
     RejectReason,
     Side,
     StpMode,
@@ -58,6 +59,17 @@ class OrderChecks(Auction):
         self.require(account in self.accounts, RejectReason.UNKNOWN_ACCOUNT)
         return self.accounts[account]
 
+    def mode_of(self, account: int) -> PositionMode | None:
+        """An account's position mode, None where there is no such account."""
+        return self.accounts[account].position_mode if account in self.accounts else None
+
+    def find_order(self, account: int, symbol: int, order_id: int) -> Order:
+        """An account's live order of a symbol, on either leg."""
+        order = self.find_account(account).orders.get(order_id)
+        if order is None or order.symbol != symbol:
+            raise Rejected(RejectReason.UNKNOWN_ORDER)
+        return order
+
     # --- the market and its limits ----------------------------------------------------
 
     def check_open(
@@ -95,9 +107,9 @@ class OrderChecks(Auction):
             self.check_band(instrument, order)
         may_stay = order.may_rest or order.is_conditional
         if is_new and may_stay and instrument.max_open_orders != NONE:
-            if len(position.orders) >= instrument.max_open_orders:
-                raise Rejected(
-                    RejectReason.ORDER_LIMIT, len(position.orders), instrument.max_open_orders)
+            live = sum(len(leg.orders) for leg in self.legs_of(position))
+            if live >= instrument.max_open_orders:
+                raise Rejected(RejectReason.ORDER_LIMIT, live, instrument.max_open_orders)
 
     @staticmethod
     def check_quantity(instrument: Instrument, order: Order) -> None:
@@ -233,8 +245,8 @@ class OrderChecks(Auction):
     ) -> None:
         """Refuse an order that would at once cost more than there is.
 
-        What trades at once is rehearsed; what would rest counts at its limit. A trade with
-        oneself changes no position, so the account's own orders are stepped over.
+        What trades at once is rehearsed; what would rest counts at its limit. A trade of a
+        position with itself leaves it as it is, so its own orders are stepped over.
         """
         skip_own = order.stp is StpMode.NONE
         lots, value, loss = self.rehearse(order, limit, skip_own=skip_own)
@@ -249,9 +261,8 @@ class OrderChecks(Auction):
             value += rest_value if rest_loss or room else 0
         if position.margin_mode is MarginMode.ISOLATED and lots > room:
             self.check_isolated_opening(instrument, position, (lots, value, loss), lots - room)
-        if (position.margin_mode is MarginMode.ISOLATED and order.stp is StpMode.NONE
-                and not order.reduce_only):
-            self.check_isolated_self_trade(instrument, position, order, limit)
+        if order.stp is StpMode.NONE and not order.reduce_only:
+            self.check_self_trade(instrument, position, order, limit)
         is_cheaper = order.side is not instrument.value_side
         if position.margin_mode is MarginMode.CROSS and is_cheaper and loss:
             self.check_larger_at_mark(instrument, position, order.side, (lots, value, loss))
@@ -307,38 +318,86 @@ class OrderChecks(Auction):
         if equity <= needed:
             raise Rejected(RejectReason.INSUFFICIENT_MARGIN, needed, max(0, equity))
 
-    def check_isolated_self_trade(
+    def check_self_trade(
         self, instrument: Instrument, position: Position, order: Order, limit: int
     ) -> None:
-        """Refuse a trade with oneself after which an isolated position would be due at once.
-
-        It closes lots at its price and opens them anew there: profit goes to the wallet, and
-        the margin of the new opening need not bear its loss against mark.
-        """
+        """Refuse trades with oneself that would at once cost more than there is."""
         fills: list[Fill] = []
         self.rehearse(order, limit, fills=fills)
-        if all(maker.account != order.account for maker, _ in fills):
-            return
-        account = IsolatedAccount(
-            position.quantity, position.entry_value, position.isolated.balance,
-            self.wallet_of(position).balance)
+        own = [self.position_of(maker) for maker, _ in fills if maker.account == order.account]
+        if own and position.margin_mode is MarginMode.ISOLATED:
+            self.check_isolated_self_trade(instrument, position, order, fills)
+        elif any(leg is not position for leg in own):
+            self.check_cross_legs(instrument, position, order, fills)
+
+    def check_isolated_self_trade(
+        self, instrument: Instrument, position: Position, order: Order, fills: list[Fill]
+    ) -> None:
+        """Refuse trades with oneself after which an isolated position would be due at once.
+
+        In one position they close lots at their price and open them anew there: profit goes
+        to the wallet, and the margin of the new opening need not bear its loss against mark.
+        In a hedge account they may open both legs, from one wallet.
+        """
+        trials = {
+            leg.leg: IsolatedAccount(leg.quantity, leg.entry_value, leg.isolated.balance)
+            for leg in self.legs_of(position)}
+        touched = sorted({order.position_side} | {
+            maker.position_side for maker, _ in fills if maker.account == order.account})
+        wallet = self.wallet_of(position).balance
 
         def share(value: int, held: int) -> int:
             return self.isolated_share(position, value, held)
 
+        def fill(party: Order, lots: int, price: int, rate: int) -> None:
+            nonlocal wallet
+            value = instrument.worth_at_tick(lots, price)
+            trial = trials[party.position_side]
+            wallet = trial.fill(
+                signed(party.side, lots), instrument.signed_value(party.side, value), wallet,
+                share)
+            wallet = trial.pay(trade_fee(value, rate), wallet)
+
+        for maker, lots in fills:
+            if maker.account == order.account:
+                fill(maker, lots, maker.price, instrument.maker_fee)
+            fill(order, lots, maker.price, instrument.taker_fee)
+        for leg in touched:
+            trial = trials[leg]
+            equity = trial.margin + instrument.value(trial.quantity, instrument.mark)
+            equity -= trial.entry_value
+            needed = instrument.schedule.maintenance_margin(
+                instrument.notional(abs(trial.quantity), instrument.mark))
+            if trial.quantity and equity <= needed:
+                raise Rejected(RejectReason.INSUFFICIENT_MARGIN, needed, max(0, equity))
+
+    def check_cross_legs(
+        self, instrument: Instrument, position: Position, order: Order, fills: list[Fill]
+    ) -> None:
+        """Refuse trades that open both legs of a cross pool which would be due at once.
+
+        The order of the other leg was accepted at its own price; maintenance is asked for at
+        the mark, for both.
+        """
+        legs = self.legs_of(position)
+        lots_of = {leg.leg: leg.quantity for leg in legs}
+        equity, needed = self.measure(self.pool_of(position))
+        equity -= sum(instrument.value(leg.quantity, instrument.mark) for leg in legs)
+        needed -= sum(self.maintenance_margin(leg) for leg in legs)
         for maker, lots in fills:
             value = instrument.worth_at_tick(lots, maker.price)
-            bought = instrument.signed_value(order.side, value)
+            parties = [(order, instrument.taker_fee)]
             if maker.account == order.account:
-                account.fill(signed(maker.side, lots), -bought, share)
-                account.pay(trade_fee(value, instrument.maker_fee))
-            account.fill(signed(order.side, lots), bought, share)
-            account.pay(trade_fee(value, instrument.taker_fee))
-        equity = account.margin + instrument.value(account.quantity, instrument.mark)
-        equity -= account.entry_value
-        needed = instrument.schedule.maintenance_margin(
-            instrument.notional(abs(account.quantity), instrument.mark))
-        if account.quantity and equity <= needed:
+                parties.append((maker, instrument.maker_fee))
+            for party, rate in parties:
+                lots_of[party.position_side] += signed(party.side, lots)
+                equity -= instrument.signed_value(party.side, value) + trade_fee(value, rate)
+        for lots in lots_of.values():
+            equity += instrument.value(lots, instrument.mark)
+            if lots:
+                needed += instrument.schedule.maintenance_margin(
+                    instrument.notional(abs(lots), instrument.mark))
+        if equity <= needed:
             raise Rejected(RejectReason.INSUFFICIENT_MARGIN, needed, max(0, equity))
 
     def check_tier(self, instrument: Instrument, position: Position, exposure: int) -> None:

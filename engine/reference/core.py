@@ -18,15 +18,17 @@ from engine.messages import (
     InsuranceReason,
     MarginMode,
     MarketKind,
+    PositionMode,
+    PositionSide,
     RejectReason,
     Side,
     TierRule,
     TriggerBy,
 )
 from engine.reference.audit import Audit
-from engine.reference.forms import is_positive
+from engine.reference.forms import check_leg, is_positive
 from engine.reference.margin import Schedule, ceil_div, floor_div
-from engine.reference.sides import signed
+from engine.reference.sides import closes, signed
 from engine.reference.state import (
     ASLEEP,
     CALL_LEVELS_MAX,
@@ -135,6 +137,7 @@ class Commands(Timers, Audit):
     def open_account(
         self, account: int, margin_mode: int, ts: int = NONE, stp_group: int = NONE,
         levels: list[int] | None = None, hysteresis: int = NONE, parent: int = NONE,
+        position_mode: int = PositionMode.ONE_WAY,
     ) -> None:
         def run() -> None:
             self.require(
@@ -147,9 +150,11 @@ class Commands(Timers, Audit):
                 self.require(
                     self.find_account(parent).parent == NONE, RejectReason.MALFORMED)
             self.accounts[account] = Account(
-                account, MarginMode(margin_mode), stp_group, call_levels=call_levels,
-                parent=parent)
-            self.emit(EventKind.ACCOUNT_OPENED, account, margin_mode, stp_group, parent)
+                account, MarginMode(margin_mode), stp_group, PositionMode(position_mode),
+                call_levels=call_levels, parent=parent)
+            self.emit(
+                EventKind.ACCOUNT_OPENED, account, margin_mode, stp_group, parent,
+                position_mode)
             if levels is not None or hysteresis != NONE:
                 self.emit_call_levels(account, call_levels)
 
@@ -233,54 +238,86 @@ class Commands(Timers, Audit):
         def run() -> None:
             self.require(leverage > 0 or leverage == TOO_LARGE, RejectReason.MALFORMED)
             instrument = self.find_instrument(symbol)
-            position = self.find_account(account).position(instrument)
+            legs = self.find_account(account).legs(instrument)
             self.require_trading(instrument)
             self.require(
-                not self.pool_of(position).in_queue, RejectReason.ACCOUNT_LIQUIDATING)
-            exposure = self.worst_exposure(position)
+                not any(self.pool_of(leg).in_queue for leg in legs),
+                RejectReason.ACCOUNT_LIQUIDATING)
+            exposure = max(self.worst_exposure(leg) for leg in legs)
             tier = instrument.schedule.tiers[instrument.schedule.tier_index(exposure)]
             if leverage == TOO_LARGE or not RATE_SCALE <= leverage <= tier.max_leverage:
                 raise Rejected(RejectReason.LEVERAGE, leverage, tier.max_leverage)
-            self.require_margin_at(position, leverage)
-            position.leverage = leverage
+            self.require_margin_at(legs, leverage)
+            for leg in legs:
+                leg.leverage = leverage
             self.emit(EventKind.LEVERAGE_CHANGED, account, symbol, leverage)
 
         self.execute(Command.LEVERAGE, ts, run, account, symbol)
 
-    def require_margin_at(self, position: Position, leverage: int) -> None:
+    def require_margin_at(self, legs: list[Position], leverage: int) -> None:
         """Refuse a leverage at which the margin held would no longer do."""
-        kept, before = position.leverage, self.free_for(position)
-        position.leverage = leverage
-        after = self.free_for(position)
-        needed = self.initial_margin(position)
-        position.leverage = kept
+        first = legs[0]
+        kept, before = first.leverage, self.free_for(first)
+        for leg in legs:
+            leg.leverage = leverage
+        after = self.free_for(first)
+        needed = [self.initial_margin(leg) for leg in legs]
+        for leg in legs:
+            leg.leverage = kept
         if after < 0 and after < before:
             raise Rejected(RejectReason.INSUFFICIENT_MARGIN, before - after, max(0, before))
-        if position.quantity and position.margin_mode is MarginMode.ISOLATED:
-            equity, _ = self.measure(position.isolated)
-            if equity < needed:
-                raise Rejected(RejectReason.INSUFFICIENT_MARGIN, needed, max(0, equity))
+        for leg, margin in zip(legs, needed, strict=True):
+            if leg.quantity and leg.margin_mode is MarginMode.ISOLATED:
+                equity, _ = self.measure(leg.isolated)
+                if equity < margin:
+                    raise Rejected(RejectReason.INSUFFICIENT_MARGIN, margin, max(0, equity))
 
     def set_margin_mode(self, account: int, symbol: int, mode: int, ts: int = NONE) -> None:
         def run() -> None:
             instrument = self.find_instrument(symbol)
-            position = self.find_account(account).position(instrument)
-            self.require(
-                position.quantity == 0 and not position.orders
-                and position.isolated.balance == 0, RejectReason.POSITION_OPEN)
+            legs = self.find_account(account).legs(instrument)
+            self.require(all(self.is_idle(leg) for leg in legs), RejectReason.POSITION_OPEN)
             self.require_trading(instrument)
-            position.margin_mode = MarginMode(mode)
+            for leg in legs:
+                leg.margin_mode = MarginMode(mode)
             self.emit(EventKind.MARGIN_MODE_CHANGED, account, symbol, mode)
 
         self.execute(Command.MARGIN_MODE, ts, run, account, symbol)
 
+    @staticmethod
+    def is_idle(position: Position) -> bool:
+        """Whether nothing is open on a position, no order and no unpaid deficit either."""
+        return not (position.quantity or position.orders or position.isolated.balance)
+
+    def set_position_mode(self, account: int, mode: int, ts: int = NONE) -> None:
+        """Change between one position a symbol and two legs; settings go along."""
+
+        def run() -> None:
+            owner = self.find_account(account)
+            self.require(
+                all(self.is_idle(each) for each in owner.positions.values()),
+                RejectReason.POSITION_OPEN)
+            owner.position_mode = PositionMode(mode)
+            settings = {each.symbol: each for each in owner.positions.values()}
+            owner.positions.clear()
+            for symbol, old in settings.items():
+                for leg in owner.legs(self.instruments[symbol]):
+                    leg.leverage, leg.margin_mode = old.leverage, old.margin_mode
+                    leg.protection, leg.auto_top_up = old.protection, old.auto_top_up
+            self.emit(EventKind.POSITION_MODE_CHANGED, account, mode)
+
+        self.execute(Command.POSITION_MODE, ts, run, account)
+
     def adjust_isolated_margin(
-        self, account: int, symbol: int, amount: int, ts: int = NONE
+        self, account: int, symbol: int, amount: int, ts: int = NONE, position_side: int = NONE
     ) -> None:
+        leg = PositionSide.BOTH if position_side == NONE else position_side
+
         def run() -> None:
             self.require(amount not in (0, OFF_GRID), RejectReason.MALFORMED)
+            check_leg(leg, self.mode_of(account))
             instrument = self.find_instrument(symbol)
-            position = self.find_account(account).position(instrument)
+            position = self.find_account(account).position(instrument, PositionSide(leg))
             self.require(
                 position.margin_mode is MarginMode.ISOLATED
                 and (position.quantity != 0 or position.isolated.balance < 0),
@@ -308,12 +345,14 @@ class Commands(Timers, Audit):
 
     def fill(
         self, account: int, symbol: int, side: int, quantity: int, value: int, fee: int,
-        ts: int = NONE,
+        ts: int = NONE, position_side: int = NONE,
     ) -> None:
         """Book an execution made elsewhere; its other half goes to the external account."""
+        leg = PositionSide.BOTH if position_side == NONE else position_side
 
         def run() -> None:
             grid = (OFF_GRID, TOO_LARGE)
+            check_leg(leg, self.mode_of(account))
             self.require(quantity > 0 or quantity in grid, RejectReason.MALFORMED)
             self.require(value >= 0 or value == TOO_LARGE, RejectReason.MALFORMED)
             self.require(OFF_GRID not in (fee, value), RejectReason.MALFORMED)
@@ -322,12 +361,16 @@ class Commands(Timers, Audit):
             self.require(instrument.mark != NONE, RejectReason.NO_MARK_PRICE)
             self.require_trading(instrument)
             self.require(quantity != OFF_GRID, RejectReason.OFF_LOT)
+            position = owner.position(instrument, PositionSide(leg))
+            if closes(leg, side):
+                self.require(
+                    quantity != TOO_LARGE and quantity <= abs(position.quantity),
+                    RejectReason.REDUCE_ONLY)
             self.require(
                 TOO_LARGE not in (quantity, value, fee) and abs(fee) <= MONEY_MAX
                 and value <= MONEY_MAX and self.fits(instrument, quantity, instrument.mark),
                 RejectReason.OVERFLOW,
             )
-            position = owner.position(instrument)
             held = max(abs(position.entry_value), abs(instrument.external.entry_value))
             money = max(
                 abs(self.wallet_of(position).balance), abs(position.isolated.balance),
@@ -399,15 +442,15 @@ class Commands(Timers, Audit):
             self.require_trading(instrument)
             books = self.assets[instrument.settle]
             paid = 0
-            for account in sorted(self.accounts):
-                position = self.accounts[account].positions.get(symbol)
-                if position is None or position.quantity == 0:
+            for position in self.positions_in(instrument):
+                if position.quantity == 0:
                     continue
                 amount = self.funding_owed(instrument, position.quantity, rate)
                 self.charge(position, amount)
                 self.touch(self.pool_of(position))
                 self.emit(
-                    EventKind.FUNDING_PAYMENT, account, symbol, -amount, rate, instrument.mark)
+                    EventKind.FUNDING_PAYMENT, position.account, symbol, -amount, rate,
+                    instrument.mark, position.leg)
                 paid += amount
             if instrument.external.quantity:
                 amount = self.funding_owed(instrument, instrument.external.quantity, rate)
@@ -415,7 +458,9 @@ class Commands(Timers, Audit):
                 paid += amount
             if instrument.fund.quantity:
                 amount = self.funding_owed(instrument, instrument.fund.quantity, rate)
-                self.emit(EventKind.FUNDING_PAYMENT, 0, symbol, -amount, rate, instrument.mark)
+                self.emit(
+                    EventKind.FUNDING_PAYMENT, 0, symbol, -amount, rate, instrument.mark,
+                    PositionSide.BOTH)
                 self.change_insurance(
                     instrument.settle, -amount, InsuranceReason.FUNDING, NONE)
                 paid += amount
@@ -452,13 +497,15 @@ class Commands(Timers, Audit):
                 and (count == NONE or count > 0), RejectReason.MALFORMED,
             )
             instrument = self.find_instrument(symbol)
-            position = self.find_account(account).position(instrument)
+            legs = self.find_account(account).legs(instrument)
             self.require_trading(instrument)
             self.require(quantity != OFF_GRID, RejectReason.OFF_LOT)
             self.require(
                 quantity != TOO_LARGE and quantity <= MONEY_MAX, RejectReason.OVERFLOW)
             limits = (window, quantity, count, freeze) if is_on else (NONE,) * 4
-            position.protection = Protection(*limits) if is_on else None
+            protection = Protection(*limits) if is_on else None
+            for leg in legs:
+                leg.protection = protection
             self.emit(EventKind.PROTECTION_SET, account, symbol, *limits)
 
         self.execute(Command.PROTECTION, ts, run, account, symbol)

@@ -10,6 +10,7 @@ from engine.messages import (
     Command,
     EventKind,
     InsuranceReason,
+    PositionSide,
     RejectReason,
 )
 from engine.reference.settlement import Settlement
@@ -48,19 +49,19 @@ class Delivery(Settlement):
         if price == NONE:
             return
         books = self.assets[instrument.settle]
-        for account in sorted(self.accounts):
-            position = self.accounts[account].positions.get(symbol)
-            if position is not None and position.quantity:
+        for position in self.positions_in(instrument):
+            if position.quantity:
                 value = instrument.value(position.quantity, price)
                 self.emit_settled(
-                    account, instrument, price, position.quantity, value - position.entry_value)
+                    position.account, instrument, price, position.quantity,
+                    value - position.entry_value, position.leg)
                 self.settle_fill(position, -position.quantity, -value)
                 books.rounding -= value
         books.external += self.deliver_house(instrument, instrument.external, price)
         if instrument.fund.quantity:
             quantity = instrument.fund.quantity
             profit = self.deliver_house(instrument, instrument.fund, price)
-            self.emit_settled(0, instrument, price, quantity, profit)
+            self.emit_settled(0, instrument, price, quantity, profit, PositionSide.BOTH)
             self.change_insurance(instrument.settle, profit, InsuranceReason.INVENTORY, 0)
 
     def deliver_house(self, instrument: Instrument, house: HousePosition, price: int) -> int:
@@ -70,7 +71,8 @@ class Delivery(Settlement):
         return self.settle_house(house, -house.quantity, -value)
 
     def emit_settled(
-        self, account: int, instrument: Instrument, price: int, quantity: int, profit: int
+        self, account: int, instrument: Instrument, price: int, quantity: int, profit: int,
+        leg: PositionSide,
     ) -> None:
         self.emit(
-            EventKind.POSITION_SETTLED, account, instrument.index, quantity, price, profit)
+            EventKind.POSITION_SETTLED, account, instrument.index, quantity, price, profit, leg)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from engine.messages import NONE, Side
+from engine.messages import NONE, PositionSide, Side
 from engine.reference.margin import UNSCALED
 from engine.reference.state import (
     DEFAULT_CALL_LEVELS,
@@ -26,6 +26,14 @@ TAG_AUTO_TOP_UP = -5
 TAG_KIND = -6
 TAG_EXPIRY = -7
 TAG_OVER = -8
+#: Bits by which what is written beside a smaller number is shifted. One-way accounts have
+#: nothing there.
+UPPER = 32
+
+
+def with_leg(symbol: int, leg: PositionSide) -> int:
+    """A symbol (NONE: none) and a leg in one number."""
+    return symbol + (leg << UPPER)
 
 
 class Digest(Views):
@@ -48,7 +56,7 @@ class Digest(Views):
         for account in sorted(self.accounts):
             self.digest_account(self.accounts[account], out)
         for pool in self.waiting:
-            out += [pool.account, pool.asset, pool.symbol]
+            out += [pool.account, pool.asset, with_leg(pool.symbol, pool.leg)]
         data = b"".join(value.to_bytes(8, "little", signed=True) for value in out)
         return hashlib.blake2b(data, digest_size=16).digest()
 
@@ -87,7 +95,8 @@ class Digest(Views):
             out.append(TAG_OVER)
 
     def digest_account(self, account: Account, out: list[int]) -> None:
-        out += [account.id, account.margin_mode, account.stp_group, account.dead_man_due]
+        modes = account.margin_mode + (account.position_mode << UPPER)
+        out += [account.id, modes, account.stp_group, account.dead_man_due]
         if account.call_levels != DEFAULT_CALL_LEVELS:
             levels, hysteresis = account.call_levels
             out += [TAG_CALL_LEVELS, len(levels), *levels, hysteresis]
@@ -97,8 +106,8 @@ class Digest(Views):
             pool = account.wallets[asset]
             if pool.balance or pool.call_level or pool.in_queue:
                 out += [asset, *self.pool_digest(pool)]
-        for symbol in sorted(account.positions):
-            position = account.positions[symbol]
+        for key in sorted(account.positions):
+            position = account.positions[key]
             pool = position.isolated
             is_default = (
                 position.leverage == 0 and position.margin_mode is account.margin_mode
@@ -107,9 +116,9 @@ class Digest(Views):
             if position.quantity == 0 and not position.orders and not pool.balance and is_default:
                 continue
             out += [
-                symbol, position.quantity, position.entry_value, position.leverage,
-                position.margin_mode, *self.pool_digest(pool),
-                *self.protection_digest(position.protection),
+                with_leg(position.symbol, position.leg), position.quantity,
+                position.entry_value, position.leverage, position.margin_mode,
+                *self.pool_digest(pool), *self.protection_digest(position.protection),
             ]
             if position.auto_top_up:
                 out.append(TAG_AUTO_TOP_UP)

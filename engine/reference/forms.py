@@ -10,13 +10,16 @@ from engine.messages import (
     RATE_SCALE,
     TOO_LARGE,
     OrderType,
+    PositionMode,
+    PositionSide,
     RejectReason,
     Side,
     StpMode,
     TimeInForce,
     TriggerBy,
 )
-from engine.reference.state import Attached, Order, OrderKind, Rejected
+from engine.reference.sides import closes
+from engine.reference.state import LEGS, Attached, Order, OrderKind, Rejected
 
 #: An attached order as it comes: (order_id, trigger_price, trigger_by, price).
 AttachedRow = tuple[int, int, int, int]
@@ -56,6 +59,7 @@ class OrderForm(OrderKind):
     oco: int
     take_profit: AttachedRow | None
     stop_loss: AttachedRow | None
+    position_side: int  # a `PositionSide`
 
     @property
     def attached(self) -> list[AttachedRow]:
@@ -72,6 +76,7 @@ class OrderForm(OrderKind):
             bool(self.post_only), self.reduce_only, StpMode(self.stp), self.trigger_price,
             trigger_by, self.callback_rate, self.display_quantity, self.expire_ts,
             bool(self.close_position), self.oco,
+            position_side=PositionSide(self.position_side),
         )
 
 
@@ -82,6 +87,22 @@ def attached_terms(row: AttachedRow | None) -> Attached | None:
     order_id, trigger_price, trigger_by, price = row
     by = TriggerBy.MARK if trigger_by == NONE else TriggerBy(trigger_by)
     return Attached(order_id, trigger_price, by, price)
+
+
+def check_leg(position_side: int, mode: PositionMode | None) -> None:
+    """Refuse a leg that there is not, or not in this position mode (None: of nobody)."""
+    legs = tuple(PositionSide) if mode is None else LEGS[mode]
+    if position_side not in legs:
+        raise Rejected(RejectReason.MALFORMED)
+
+
+def settle_leg(form: OrderForm, mode: PositionMode | None) -> None:
+    """Check an order's leg; what closes it is reduce-only by nature, what opens it never."""
+    check_leg(form.position_side, mode)
+    if closes(form.position_side, form.side):
+        form.reduce_only = True
+    elif form.position_side != PositionSide.BOTH and form.reduce_only:
+        raise Rejected(RejectReason.MALFORMED)
 
 
 def check_form(form: OrderForm, now: int) -> None:

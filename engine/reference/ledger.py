@@ -22,6 +22,7 @@ from engine.reference.margin import ceil_div, floor_div, split_entry_value, spli
 from engine.reference.publishing import Publishing
 from engine.reference.state import (
     DEFAULT_LEVERAGE,
+    LEGS,
     Account,
     Asset,
     Bracket,
@@ -50,7 +51,7 @@ class Ledger(Publishing):
         self.market_messages = []
         self.changed_orders: dict[Order, None] = {}
         self.changed_pools: set[Pool] = set()
-        self.changed_positions: set[tuple[int, int]] = set()
+        self.changed_positions: set[Position] = set()
         self.pending: set[Pool] = set()  # touched since they were last evaluated
         self.marked: list[Instrument] = []  # by the command under way
         self.waiting: list[Pool] = []  # queued, but stuck for now; longest first
@@ -69,11 +70,12 @@ class Ledger(Publishing):
         """Report the end-of-command state of what changed: orders, positions, wallets."""
         for order in self.changed_orders:
             self.emit_order_update(order)
-        for account, symbol in sorted(self.changed_positions):
-            position = self.accounts[account].positions[symbol]
+        changed = sorted(
+            self.changed_positions, key=lambda each: (each.account, each.symbol, each.leg))
+        for position in changed:
             self.emit(
-                EventKind.POSITION, account, symbol, position.quantity, position.entry_value,
-                position.isolated.balance,
+                EventKind.POSITION, position.account, position.symbol, position.quantity,
+                position.entry_value, position.isolated.balance, position.leg,
             )
         wallets = [pool for pool in self.changed_pools if pool.symbol == NONE]
         for pool in sorted(wallets, key=lambda pool: (pool.account, pool.asset)):
@@ -99,7 +101,12 @@ class Ledger(Publishing):
     # --- orders -----------------------------------------------------------------------
 
     def position_of(self, order: Order) -> Position:
-        return self.accounts[order.account].positions[order.symbol]
+        return self.accounts[order.account].positions[order.symbol, order.position_side]
+
+    def legs_of(self, position: Position) -> list[Position]:
+        """The positions that a symbol's settings hold for: this one and its twin, long first."""
+        instrument = self.instruments[position.symbol]
+        return self.accounts[position.account].legs(instrument)
 
     def order_changed(self, order: Order) -> None:
         self.changed_orders[order] = None
@@ -200,12 +207,12 @@ class Ledger(Publishing):
         return pools
 
     def positions_of(self, pool: Pool) -> list[Position]:
-        """Open positions of a pool, by symbol."""
+        """Open positions of a pool, by symbol, long before short."""
         positions = self.accounts[pool.account].positions
         return [
-            positions[symbol]
-            for symbol in sorted(positions)
-            if positions[symbol].quantity and self.pool_of(positions[symbol]) is pool
+            positions[key]
+            for key in sorted(positions)
+            if positions[key].quantity and self.pool_of(positions[key]) is pool
         ]
 
     def settle_fill(self, position: Position, quantity: int, value: int) -> None:
@@ -223,7 +230,7 @@ class Ledger(Publishing):
             value -= closing_value
         if quantity:
             self._open(position, quantity, value)
-        self.changed_positions.add((position.account, position.symbol))
+        self.changed_positions.add(position)
         self.touch(self.pool_of(position))
 
     def _open(self, position: Position, quantity: int, value: int) -> None:
@@ -265,7 +272,7 @@ class Ledger(Publishing):
         wallet = self.wallet_of(position)
         wallet.balance -= amount
         position.isolated.balance += amount
-        self.changed_positions.add((position.account, position.symbol))
+        self.changed_positions.add(position)
         self.touch(wallet)
         self.touch(position.isolated)
 
@@ -281,7 +288,7 @@ class Ledger(Publishing):
             if amount > from_wallet:
                 position.isolated.balance -= amount - from_wallet
                 self.touch(position.isolated)
-                self.changed_positions.add((position.account, position.symbol))
+                self.changed_positions.add(position)
         if from_wallet:
             wallet.balance -= from_wallet
             self.touch(wallet)
@@ -334,10 +341,17 @@ class Ledger(Publishing):
     def open_interest(self, instrument: Instrument) -> int:
         """Sum of all long positions, house included, in lots."""
         quantities = [instrument.fund.quantity, instrument.external.quantity]
-        for account in self.accounts.values():
-            if instrument.index in account.positions:
-                quantities.append(account.positions[instrument.index].quantity)
+        quantities += [position.quantity for position in self.positions_in(instrument)]
         return sum(quantity for quantity in quantities if quantity > 0)
+
+    def positions_in(self, instrument: Instrument) -> list[Position]:
+        """All accounts' positions in a symbol, by account, long before short."""
+        return [
+            account.positions[instrument.index, leg]
+            for _, account in sorted(self.accounts.items())
+            for leg in LEGS[account.position_mode]
+            if (instrument.index, leg) in account.positions
+        ]
 
     def fits(self, instrument: Instrument, quantity: int, mark: int) -> bool:
         """Whether open interest and resting orders stay in the money range at `mark`.

@@ -195,7 +195,7 @@ class Linked(Triggers):
             types[0] if is_market else types[1], terms.price, bracket.armed_lots,
             bracket.armed_lots, TimeInForce.IOC if is_market else TimeInForce.GTC, False, True,
             entry.stp, terms.trigger_price, terms.trigger_by, parent=entry.order_id,
-            stage=Stage.PENDING, bracket=bracket,
+            position_side=entry.position_side, stage=Stage.PENDING, bracket=bracket,
         )
         self.accept_order(child)
         self.order_changed(child)
@@ -218,7 +218,7 @@ class Linked(Triggers):
         self.emit(
             EventKind.ORDER_ACCEPTED, order.account, order.symbol, order.order_id, order.side,
             order.type, order.price, order.quantity, order.time_in_force, order.post_only,
-            order.reduce_only, order.stp,
+            order.reduce_only, order.stp, order.position_side,
         )
         terms = (
             order.trigger_price, order.trigger_by, order.callback_rate, order.display_quantity,

@@ -5,6 +5,8 @@ The reference finds breaches by looking at every pool, every time.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from engine.messages import (
     NONE,
     RATE_SCALE,
@@ -61,7 +63,7 @@ class Liquidation(MarginCalls):
             self.evaluate_all()
 
     def urgency_of(self, pool: Pool) -> tuple:
-        return urgency(*self.measure(pool), pool.account, pool.asset, pool.symbol)
+        return urgency(*self.measure(pool), pool.account, pool.asset, pool.symbol, pool.leg)
 
     def retry_waiting(self, most: int = RETRIES_PER_COMMAND) -> None:
         """Let waiting pools be looked at again, those that have waited longest first."""
@@ -105,7 +107,7 @@ class Liquidation(MarginCalls):
             pool.steps = 0
             self.emit(
                 EventKind.LIQUIDATION_STARTED, pool.account, pool.asset, pool.symbol, equity,
-                maintenance,
+                maintenance, self.leg_shown(pool),
             )
             self.cancel_pool_orders(pool)
 
@@ -116,7 +118,7 @@ class Liquidation(MarginCalls):
         """
         if pool.symbol == NONE:
             return False
-        position = self.accounts[pool.account].positions[pool.symbol]
+        position = self.accounts[pool.account].positions[pool.symbol, pool.leg]
         wallet = self.wallet_of(position)
         if not position.auto_top_up or wallet.in_queue:
             return False
@@ -124,14 +126,14 @@ class Liquidation(MarginCalls):
         if is_due(equity + amount, maintenance):
             return False
         self.move_to_isolated(position, amount)
-        self.emit(EventKind.AUTO_TOP_UP, pool.account, pool.symbol, amount)
+        self.emit(EventKind.AUTO_TOP_UP, pool.account, pool.symbol, amount, pool.leg)
         return True
 
     def cancel_pool_orders(self, pool: Pool) -> None:
         """Cancel the orders of a pool, and for a wallet those that would draw on it."""
         positions = self.accounts[pool.account].positions
-        for symbol in sorted(positions):
-            position = positions[symbol]
+        for key in sorted(positions):
+            position = positions[key]
             is_own = self.pool_of(position) is pool
             if is_own or self.wallet_of(position) is pool:
                 doomed = [
@@ -150,7 +152,7 @@ class Liquidation(MarginCalls):
         if pool.balance >= 0:
             pool.is_bankrupt = False
             if pool.symbol != NONE:
-                position = self.accounts[pool.account].positions[pool.symbol]
+                position = self.accounts[pool.account].positions[pool.symbol, pool.leg]
                 self.move_to_isolated(position, -pool.balance)
             return
         if pool.is_bankrupt:
@@ -166,7 +168,7 @@ class Liquidation(MarginCalls):
 
     def work(self, pool: Pool) -> None:
         """Liquidate one pool until it is healthy, flat, or nothing more can be done."""
-        stuck: set[int] = set()
+        stuck: set[Position] = set()
         while True:
             equity, maintenance = self.measure(pool)
             positions = self.positions_of(pool)
@@ -180,17 +182,40 @@ class Liquidation(MarginCalls):
                 self.finish(pool, LiquidationOutcome.RELEASED, equity, maintenance)
                 return
             self.cancel_pool_orders(pool)
+            if self.net_legs(positions):
+                continue
             allowed = [
                 position for position in positions
-                if position.symbol not in stuck and self.may_liquidate(position)
+                if position not in stuck and self.may_liquidate(position)
             ]
             if not allowed:
                 break
             position = max(allowed, key=self.maintenance_margin)  # the first of equals
             if self.step(pool, position, equity, maintenance):
-                stuck.add(position.symbol)
+                stuck.add(position)
         pool.is_waiting = pool.has_stuck = True
         self.waiting.append(pool)
+
+    def net_legs(self, positions: list[Position]) -> bool:
+        """Close long against short of a symbol at its mark; return whether there were any.
+
+        `positions` are those of one pool, so that isolated legs never meet here.
+        """
+        has_netted = False
+        for long, short in pairwise(positions):
+            if long.symbol != short.symbol or not self.may_liquidate(long):
+                continue
+            instrument = self.instruments[long.symbol]
+            lots = min(long.quantity, -short.quantity)
+            value = instrument.value(lots, instrument.mark)
+            self.settle_fill(long, -lots, -value)
+            self.settle_fill(short, lots, value)
+            for leg in (long, short):
+                self.drop_reduce_only(leg)
+            self.emit(
+                EventKind.LEGS_NETTED, long.account, long.symbol, lots, instrument.mark)
+            has_netted = True
+        return has_netted
 
     def may_liquidate(self, position: Position) -> bool:
         return self.instruments[position.symbol].halt not in NO_LIQUIDATION
@@ -204,7 +229,7 @@ class Liquidation(MarginCalls):
             self.clear_flat(pool)
         self.emit(
             EventKind.LIQUIDATION_FINISHED, pool.account, pool.asset, pool.symbol, outcome,
-            pool.steps, equity, maintenance,
+            pool.steps, equity, maintenance, self.leg_shown(pool),
         )
 
     def step(self, pool: Pool, position: Position, equity: int, maintenance: int) -> int:
@@ -230,14 +255,14 @@ class Liquidation(MarginCalls):
         tier_from = instrument.schedule.tier_index(self.notional(position)) + 1
         order = Order(
             pool.account, position.symbol, 0, side, OrderType.LIMIT, bound, quantity, quantity,
-            TimeInForce.IOC, False, True, StpMode.NONE,
+            TimeInForce.IOC, False, True, StpMode.NONE, position_side=position.leg,
         )
         filled, value = self.sweep(order, bound, liquidation=True)
         fee = self.liquidation_fee(instrument, position, side, filled, value, bound)
         self.emit(
             EventKind.LIQUIDATION_STEP, pool.account, pool.steps, position.symbol, side, quantity,
             bound, tier_from, instrument.schedule.tier_index(self.notional(position)) + 1,
-            filled, value, fee,
+            filled, value, fee, position.leg,
         )
         if fee:
             self.pool_of(position).balance -= fee
@@ -315,7 +340,8 @@ class Liquidation(MarginCalls):
         profit = self.settle_house(instrument.fund, -signed(side, lots), -value)
         self.drop_reduce_only(position)
         self.emit(
-            EventKind.LIQUIDATION_TAKEOVER, position.account, instrument.index, side, lots, bound
+            EventKind.LIQUIDATION_TAKEOVER, position.account, instrument.index, side, lots,
+            bound, position.leg,
         )
         self.change_insurance(
             instrument.settle, profit, InsuranceReason.INVENTORY, position.account
@@ -347,9 +373,8 @@ class Liquidation(MarginCalls):
         Pools in liquidation and pools without equity are not ranked.
         """
         ranking = []
-        for account in self.accounts.values():
-            position = account.positions.get(instrument.index)
-            if position is None or signed(side, 1) * position.quantity <= 0:
+        for position in self.positions_in(instrument):
+            if signed(side, 1) * position.quantity <= 0:
                 continue
             pool = self.pool_of(position)
             equity, _ = self.measure(pool)
@@ -389,6 +414,7 @@ class Liquidation(MarginCalls):
             self.emit(
                 EventKind.ADL, counter.account, position.account, instrument.index,
                 Side.BUY if side is Side.SELL else Side.SELL, quantity, bound, rank,
+                counter.leg,
             )
             lots -= quantity
         return lots

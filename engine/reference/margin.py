@@ -131,16 +131,18 @@ def split_entry_value(entry_value: int, closed: int, quantity: int) -> int:
 
 @dataclass
 class IsolatedAccount:
-    """An isolated position and its wallet, to try fills on: what the ledger would make of them."""
+    """An isolated position, to try fills on: what the ledger would make of them.
+
+    What its wallet holds comes in and goes out; two legs may share it.
+    """
 
     quantity: int
     entry_value: int
     margin: int
-    wallet: int
 
     def fill(
-        self, quantity: int, value: int, share: Callable[[int, int], int]
-    ) -> None:
+        self, quantity: int, value: int, wallet: int, share: Callable[[int, int], int]
+    ) -> int:
         """Close what a signed fill closes, open the rest; `share` of value and lots then held."""
         if self.quantity * quantity < 0:
             closing = min(abs(self.quantity), abs(quantity))
@@ -149,26 +151,24 @@ class IsolatedAccount:
             released = split_entry_value(self.entry_value, closing, abs(self.quantity))
             profit = -closing_value - released
             freed = floor_div(self.margin * closing, abs(self.quantity)) + profit
-            self.margin += profit
-            self.move(-max(0, freed))
+            self.margin += profit - max(0, freed)
+            wallet += max(0, freed)
             self.quantity += sign * closing
             self.entry_value -= released
             quantity, value = quantity - sign * closing, value - closing_value
         if quantity:
             self.quantity += quantity
             self.entry_value += value
-            needed = share(abs(value), abs(self.quantity))
-            self.move(min(needed, max(0, self.wallet)))
+            needed = min(share(abs(value), abs(self.quantity)), max(0, wallet))
+            self.margin += needed
+            wallet -= needed
+        return wallet
 
-    def pay(self, fee: int) -> None:
+    def pay(self, fee: int, wallet: int) -> int:
         """From the wallet while it has money, the rest from the margin; a rebate to the wallet."""
-        from_wallet = min(fee, max(0, self.wallet)) if fee > 0 else fee
-        self.wallet -= from_wallet
+        from_wallet = min(fee, max(0, wallet)) if fee > 0 else fee
         self.margin -= fee - from_wallet
-
-    def move(self, amount: int) -> None:
-        self.wallet -= amount
-        self.margin += amount
+        return wallet - from_wallet
 
 
 def bound_price(
@@ -223,15 +223,17 @@ def adl_score(unrealized_pnl: int, entry_value: int, notional: int, equity: int)
     return max(-MONEY_MAX, floor_div(ratio * RATE_SCALE, leverage))
 
 
-def urgency(equity: int, maintenance: int, account: int, asset: int, symbol: int) -> tuple:
+def urgency(
+    equity: int, maintenance: int, account: int, asset: int, symbol: int, leg: int
+) -> tuple:
     """Sort key of the liquidation queue: worst first.
 
     Equity at or below zero comes before all else, by equity / maintenance margin
     ascending; above it the same quotient ascending is margin_ratio descending, so
-    one exact fraction orders both. Ties go by account id, asset, symbol.
+    one exact fraction orders both. Ties go by account id, asset, symbol, leg.
     """
     if equity <= 0 and maintenance == 0:
-        return (0, Fraction(0), account, asset, symbol)
+        return (0, Fraction(0), account, asset, symbol, leg)
     if maintenance == 0:
-        return (2, Fraction(0), account, asset, symbol)
-    return (1, Fraction(equity, maintenance), account, asset, symbol)
+        return (2, Fraction(0), account, asset, symbol, leg)
+    return (1, Fraction(equity, maintenance), account, asset, symbol, leg)

@@ -16,6 +16,7 @@ class Remedy(NamedTuple):
     collateral: int  # minor units to add
     symbol: int
     lots: int  # of the symbol, to close
+    leg: int  # of which
 
 
 def level_reached(equity: int, maintenance: int, level: int) -> bool:
@@ -54,7 +55,12 @@ class MarginCalls(Rehearsals):
             pool.call_level -= 1
             self.emit(
                 EventKind.MARGIN_CALL_CLEARED, pool.account, pool.asset, pool.symbol,
-                levels[pool.call_level], equity, maintenance)
+                levels[pool.call_level], equity, maintenance, self.leg_shown(pool))
+
+    @staticmethod
+    def leg_shown(pool: Pool) -> int:
+        """The leg that an event about a pool names, NONE of a cross pool."""
+        return NONE if pool.symbol == NONE else pool.leg
 
     def remedy(self, pool: Pool, equity: int, maintenance: int, target: int) -> Remedy:
         """The least deposit, and the least close at mark, that bring margin_ratio under a target.
@@ -74,9 +80,9 @@ class MarginCalls(Rehearsals):
             return not level_reached(equity, after, target)
 
         if not is_cleared(held):
-            return Remedy(collateral, position.symbol, NONE)
+            return Remedy(collateral, position.symbol, NONE, position.leg)
         if pool.symbol != NONE:
-            return Remedy(collateral, position.symbol, held)
+            return Remedy(collateral, position.symbol, held, position.leg)
         low, high = 0, held  # not cleared by closing `low`, cleared by `high`
         while high - low > 1:
             middle = (low + high) // 2
@@ -84,7 +90,7 @@ class MarginCalls(Rehearsals):
                 high = middle
             else:
                 low = middle
-        return Remedy(collateral, position.symbol, high)
+        return Remedy(collateral, position.symbol, high, position.leg)
 
     def maintenance_of(self, position: Position, lots: int) -> int:
         """Maintenance margin that so many lots of a position would need."""
@@ -97,13 +103,13 @@ class MarginCalls(Rehearsals):
     def replace_call_levels(self, account: int, levels: CallLevels) -> None:
         """End the calls by an account's old levels, then call by the new ones.
 
-        Wallets by asset, then isolated positions by symbol.
+        Wallets by asset, then isolated positions by symbol and leg.
         """
         owner = self.accounts[account]
         if owner.call_levels == levels:
             return
         pools = [owner.wallets[asset] for asset in sorted(owner.wallets)]
-        pools += [owner.positions[symbol].isolated for symbol in sorted(owner.positions)]
+        pools += [owner.positions[key].isolated for key in sorted(owner.positions)]
         for pool in pools:
             self.set_call_level(pool, 0, *self.measure(pool))
         owner.call_levels = levels

@@ -70,7 +70,9 @@ class Matching(Protected):
         Their trade would leave the position as it is, and the reduce-only order with as
         much to do as before: it is cancelled instead.
         """
-        return one.account == other.account and (one.reduce_only or other.reduce_only)
+        is_one_position = (one.account, one.position_side) == (
+            other.account, other.position_side)
+        return is_one_position and (one.reduce_only or other.reduce_only)
 
     # --- self-trade prevention --------------------------------------------------------
 

@@ -13,6 +13,7 @@ from engine.messages import (
     Command,
     EventKind,
     HaltMode,
+    PositionSide,
     RejectReason,
     TriggerBy,
 )
@@ -23,6 +24,7 @@ from engine.reference.forms import (
     attached_terms,
     check_form,
     is_positive,
+    settle_leg,
 )
 from engine.reference.sides import reducible
 from engine.reference.state import Instrument, Order, Position, Rejected, Stage
@@ -41,22 +43,24 @@ class OrderEntry(OrderChecks):
         stp: int, ts: int = NONE, trigger_price: int = NONE, trigger_by: int = NONE,
         callback_rate: int = NONE, display_quantity: int = NONE, expire_ts: int = NONE,
         close_position: bool = False, oco: int = NONE, take_profit: AttachedRow | None = None,
-        stop_loss: AttachedRow | None = None,
+        stop_loss: AttachedRow | None = None, position_side: int = NONE,
     ) -> None:
         """Take an order: let it wait for its price, or let it trade and rest."""
         form = OrderForm(
             account, symbol, order_id, side, order_type, quantity, price, time_in_force,
             post_only, bool(reduce_only or close_position), stp, trigger_price, trigger_by,
             callback_rate, display_quantity, expire_ts, close_position, oco, take_profit,
-            stop_loss,
+            stop_loss, PositionSide.BOTH if position_side == NONE else position_side,
         )
         self.execute(
             Command.ORDER, ts, lambda: self.place(form), account, symbol, order_id)
 
     def place(self, form: OrderForm) -> None:
+        settle_leg(form, self.mode_of(form.account))
         check_form(form, self.ts)
         instrument = self.find_instrument(form.symbol)
-        position = self.find_account(form.account).position(instrument)
+        owner = self.find_account(form.account)
+        position = owner.position(instrument, PositionSide(form.position_side))
         self.check_names(position, form)
         order = form.order()
         if order.is_conditional:
@@ -93,12 +97,14 @@ class OrderEntry(OrderChecks):
         for order_id in (form.order_id, *(row[0] for row in form.attached)):
             is_free = order_id not in owner.orders and order_id not in owner.reserved
             self.require(is_free, RejectReason.DUPLICATE_ORDER_ID)
-        if form.oco in position.groups:
-            member = position.groups[form.oco].members[0]
-            self.require(
-                (member.side, member.reduce_only) == (form.side, form.reduce_only),
-                RejectReason.OCO_GROUP,
-            )
+        for leg in self.legs_of(position):
+            if form.oco in leg.groups:
+                member = leg.groups[form.oco].members[0]
+                self.require(
+                    leg is position
+                    and (member.side, member.reduce_only) == (form.side, form.reduce_only),
+                    RejectReason.OCO_GROUP,
+                )
 
     def check_grid(self, form: OrderForm) -> None:
         prices = [form.price, form.trigger_price]
@@ -184,9 +190,8 @@ class OrderEntry(OrderChecks):
                 RejectReason.MALFORMED,
             )
             instrument = self.find_instrument(symbol)
-            position = self.find_account(account).position(instrument)
-            self.require(order_id in position.orders, RejectReason.UNKNOWN_ORDER)
-            order = position.orders[order_id]
+            order = self.find_order(account, symbol, order_id)
+            position = self.position_of(order)
             self.check_amend_suits(order, price, (quantity, leaves), trigger_price)
             self.check_open(
                 instrument, position, reduce_only=order.reduce_only,
@@ -269,10 +274,8 @@ class OrderEntry(OrderChecks):
 
     def cancel(self, account: int, symbol: int, order_id: int, ts: int = NONE) -> None:
         def run() -> None:
-            instrument = self.find_instrument(symbol)
-            position = self.find_account(account).position(instrument)
-            self.require(order_id in position.orders, RejectReason.UNKNOWN_ORDER)
-            self.cancel_order(position.orders[order_id], CancelReason.USER)
+            self.find_instrument(symbol)
+            self.cancel_order(self.find_order(account, symbol, order_id), CancelReason.USER)
 
         self.execute(Command.CANCEL, ts, run, account, symbol, order_id)
 
@@ -293,11 +296,11 @@ class OrderEntry(OrderChecks):
     def cancel_matching(
         self, account: int, symbol: int, side: int, reason: CancelReason
     ) -> None:
-        """Cancel what matches, in order of account, symbol, acceptance."""
+        """Cancel what matches, in order of account, symbol, leg, acceptance."""
         for owner in sorted(self.accounts) if account == NONE else [account]:
             positions = self.accounts[owner].positions
             for each in sorted(positions):
-                if symbol in (NONE, each):
+                if symbol in (NONE, each[0]):
                     self.cancel_each(
                         [order for order in positions[each].orders.values()
                          if side in (NONE, order.side)], reason)

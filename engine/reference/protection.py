@@ -31,7 +31,8 @@ class Protected(Linked):
         protection.trades += 1
         is_reached = protection.quantity != NONE and protection.lots >= protection.quantity
         is_reached |= protection.count != NONE and protection.trades >= protection.count
-        if is_reached and not self.is_frozen(position):
+        is_noted = any(other.protection is protection for other in self.tripped)
+        if is_reached and not is_noted and not self.is_frozen(position):
             self.tripped[position] = None
 
     def carry_out_protection(self) -> bool:
@@ -47,6 +48,7 @@ class Protected(Linked):
                 EventKind.PROTECTION_TRIGGERED, position.account, position.symbol,
                 NONE if until >= MONEY_MAX else until,
             )
-            quotes = [order for order in position.orders.values() if not order.reduce_only]
-            self.cancel_each(quotes, CancelReason.PROTECTION)
+            for leg in self.legs_of(position):
+                quotes = [order for order in leg.orders.values() if not order.reduce_only]
+                self.cancel_each(quotes, CancelReason.PROTECTION)
         return bool(noted)

@@ -9,7 +9,7 @@ from engine.messages import NONE, HaltMode, Side, StpMode
 from engine.reference.book import within_limit
 from engine.reference.matching import Matching
 from engine.reference.sides import opposite, reducible, signed
-from engine.reference.state import Group, Instrument, Order
+from engine.reference.state import Group, Instrument, Order, Position
 
 #: A trade that would be made: the maker and the lots.
 Fill = tuple[Order, int]
@@ -25,7 +25,7 @@ class Course:
     lots: int = 0
     value: int = 0
     loss: int = 0  # against mark
-    held: dict[int, int] = field(default_factory=dict)  # positions as they would be, by account
+    held: dict[Position, int] = field(default_factory=dict)  # positions as they would be
     filled: dict[Order | Group, int] = field(default_factory=dict)  # lots that came from each
     gone: set[Order | Group] = field(default_factory=set)
     fills: list[Fill] = field(default_factory=list)
@@ -54,7 +54,7 @@ class Rehearsals(Matching):
 
         Own orders are stepped over under `cancel_maker`, taken off the quantity under
         `decrement`, end the sweep under `cancel_taker` and `cancel_both`, and count like
-        any other under `none`, unless `skip_own` has those of the same account stepped
+        any other under `none`, unless `skip_own` has those of the same position stepped
         over, or one of the two is reduce-only. Reduce-only makers count for what their
         positions, as they would be by then, let them trade; members of a group for what its
         fills have left of them. `fills` gets the trades one by one.
@@ -84,17 +84,16 @@ class Rehearsals(Matching):
                 if taker.reduce_only:  # cancelled there
                     course.wanted = 0
                 continue
-            if skip_own and maker.account == taker.account:
+            position = self.position_of(maker)
+            if skip_own and position is self.position_of(taker):
                 continue
             if taker.stp is not StpMode.NONE and self.is_one_owner(taker, maker):
                 self.rehearse_own(taker, course, maker, left)
                 continue
             fill = min(course.wanted, shown, left)
-            account = maker.account
-            if account not in course.held:
-                course.held[account] = self.position_of(maker).quantity
+            held = course.held.setdefault(position, position.quantity)
             if maker.reduce_only:
-                fill = min(fill, reducible(course.held[account], maker.side))
+                fill = min(fill, reducible(held, maker.side))
             if fill == 0:
                 continue
             self.rehearse_fill(instrument, taker, course, maker, fill)
@@ -116,7 +115,7 @@ class Rehearsals(Matching):
     def rehearse_fill(
         self, instrument: Instrument, taker: Order, course: Course, maker: Order, lots: int
     ) -> None:
-        course.held[maker.account] += signed(maker.side, lots)
+        course.held[self.position_of(maker)] += signed(maker.side, lots)
         course.fills.append((maker, lots))
         course.lots += lots
         course.value += instrument.worth_at_tick(lots, maker.price)

@@ -94,9 +94,10 @@ class Settings(Commands):
 
         def run() -> None:
             instrument = self.find_instrument(symbol)
-            position = self.find_account(account).position(instrument)
+            legs = self.find_account(account).legs(instrument)
             self.require_trading(instrument)
-            position.auto_top_up = bool(enabled)
+            for leg in legs:
+                leg.auto_top_up = bool(enabled)
             self.emit(EventKind.AUTO_TOP_UP_SET, account, symbol, enabled)
 
         self.execute(Command.AUTO_TOP_UP, ts, run, account, symbol)

@@ -12,6 +12,8 @@ from engine.messages import (
     HaltMode,
     MarginMode,
     OrderType,
+    PositionMode,
+    PositionSide,
     RejectReason,
     Side,
     StpMode,
@@ -236,6 +238,7 @@ class Order(OrderKind):
     close_position: bool = False
     oco: int = NONE  # number of its one-cancels-other group
     parent: int = NONE  # a bracket's child: order id of the entry
+    position_side: PositionSide = PositionSide.BOTH  # the position that its fills go to
     arrival: int = 0  # number among all accepted orders
     stage: Stage = Stage.TAKING
     shown: int = 0  # lots left of the part that an iceberg shows
@@ -317,6 +320,7 @@ class Pool:
     account: int
     asset: int
     symbol: int  # NONE for a cross pool
+    leg: PositionSide = PositionSide.BOTH  # of an isolated position
     balance: int = 0  # the wallet of a cross pool, the isolated margin of a position
     call_level: int = 0  # margin-call levels reached
     in_queue: bool = False
@@ -330,6 +334,7 @@ class Pool:
 class Position:
     account: int
     symbol: int
+    leg: PositionSide
     isolated: Pool
     quantity: int = 0
     entry_value: int = 0
@@ -345,16 +350,25 @@ class Position:
     auto_top_up: bool = False  # its isolated margin, before it would be liquidated
 
 
+#: Positions of an account in a symbol, by position mode.
+LEGS = {
+    PositionMode.ONE_WAY: (PositionSide.BOTH,),
+    PositionMode.HEDGE: (PositionSide.LONG, PositionSide.SHORT),
+}
+
+
 @dataclass(eq=False)
 class Account:
     id: int
     margin_mode: MarginMode
     stp_group: int = NONE
+    position_mode: PositionMode = PositionMode.ONE_WAY
     dead_man_due: int = NONE  # when all its orders are cancelled
     call_levels: CallLevels = DEFAULT_CALL_LEVELS
     parent: int = NONE  # id of the account that it is a sub-account of
     wallets: dict[int, Pool] = field(default_factory=dict)  # by asset
-    positions: dict[int, Position] = field(default_factory=dict)  # by symbol
+    #: By symbol and leg; settings of the symbol are the same in both legs.
+    positions: dict[tuple[int, PositionSide], Position] = field(default_factory=dict)
     orders: dict[int, Order] = field(default_factory=dict)  # live, of all symbols
     reserved: set[int] = field(default_factory=set)  # ids of unarmed children
 
@@ -363,10 +377,17 @@ class Account:
             self.wallets[asset] = Pool(self.id, asset, NONE)
         return self.wallets[asset]
 
-    def position(self, instrument: Instrument) -> Position:
-        symbol = instrument.index
-        if symbol not in self.positions:
-            isolated = Pool(self.id, instrument.settle, symbol)
-            self.positions[symbol] = Position(
-                self.id, symbol, isolated, margin_mode=self.margin_mode)
-        return self.positions[symbol]
+    def position(self, instrument: Instrument, leg: PositionSide) -> Position:
+        """The position that orders of a leg trade for; the legs come into being together."""
+        self.legs(instrument)
+        return self.positions[instrument.index, leg]
+
+    def legs(self, instrument: Instrument) -> list[Position]:
+        """The positions in a symbol, open or not: one, or long and short."""
+        symbol, legs = instrument.index, LEGS[self.position_mode]
+        for leg in legs:
+            if (symbol, leg) not in self.positions:
+                isolated = Pool(self.id, instrument.settle, symbol, leg)
+                self.positions[symbol, leg] = Position(
+                    self.id, symbol, leg, isolated, margin_mode=self.margin_mode)
+        return [self.positions[symbol, leg] for leg in legs]

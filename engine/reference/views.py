@@ -19,6 +19,7 @@ from engine.messages import (
 from engine.reference.auction import Auction
 from engine.reference.liquidation import is_due
 from engine.reference.margin import ceil_div, floor_div, inverse_limit
+from engine.reference.pair import Pair
 from engine.reference.state import Account, Attached, Instrument, Order, Pool, Position
 
 
@@ -80,14 +81,14 @@ class Views(Auction):
         return AccountStatus.MARGIN_CALL if pool.call_level else AccountStatus.ACTIVE
 
     def position_views(self, account: int, symbol: int = NONE) -> list[dict]:
-        """Open positions of an account, by symbol."""
+        """Open positions of an account, by symbol, long before short."""
         owner = self._account(account)
         if symbol != NONE and not 0 <= symbol < len(self.instruments):
             raise LookupError(RejectReason.UNKNOWN_SYMBOL)
         return [
             self.position_view(owner.positions[each])
             for each in sorted(owner.positions)
-            if owner.positions[each].quantity and symbol in (NONE, each)
+            if owner.positions[each].quantity and symbol in (NONE, each[0])
         ]
 
     def position_view(self, position: Position) -> dict:
@@ -97,6 +98,7 @@ class Views(Auction):
             instrument, Side.BUY if position.quantity > 0 else Side.SELL)]
         return {
             "symbol": position.symbol,
+            "position_side": int(position.leg),
             "quantity": position.quantity,
             "entry_value": position.entry_value,
             "mark_price": instrument.mark,
@@ -198,6 +200,10 @@ class Views(Auction):
         """
         instrument = self.instruments[position.symbol]
         step = -1 if position.quantity > 0 else 1
+        legs = [each for each in self.positions_of(self.pool_of(position))
+                if each.symbol == position.symbol]
+        if len(legs) == 2:
+            return self.pair_liquidation_price(legs, step)
         pieces = self.tier_pieces(position)
         if step < 0:
             pieces = [(high, low) for low, high in reversed(pieces)]
@@ -219,6 +225,21 @@ class Views(Auction):
         while mark != NONE and not self.is_due_at(position, mark):
             mark = self.first_mark(position, pieces, mark + step, step, wanted=True)
         return mark
+
+    def pair_liquidation_price(self, legs: list[Position], step: int) -> int:
+        """The same for a leg of a cross pool that holds both: the mark moves both."""
+        instrument = self.instruments[legs[0].symbol]
+        equity, maintenance = self.measure(self.pool_of(legs[0]))
+        others = maintenance - sum(self.maintenance_margin(leg) for leg in legs)
+        value = sum(instrument.value(leg.quantity, instrument.mark) for leg in legs)
+        long, short = (abs(leg.quantity) * instrument.unit_value for leg in legs)
+        pair = Pair(
+            instrument.schedule, long, short, equity - others - value, instrument.is_inverse)
+        if not pair.is_due(instrument.mark):
+            return pair.first_mark(instrument.mark, step, wanted=True)
+        # Walk toward safety; the last mark that is still due is the answer.
+        start = pair.first_mark(instrument.mark, -step, wanted=False)
+        return NONE if start == NONE or start + step < 1 else start + step
 
     def first_mark(
         self, position: Position, pieces: list[tuple[int, int]], origin: int, step: int,
@@ -267,7 +288,7 @@ class Views(Auction):
     # --- orders, books, rankings ------------------------------------------------------
 
     def order_views(self, account: int) -> list[dict]:
-        """Live orders of an account, by symbol, then in order of acceptance."""
+        """Live orders of an account, by symbol, leg, then in order of acceptance."""
         owner = self._account(account)
         return [
             {
@@ -277,10 +298,11 @@ class Views(Auction):
                 "status": int(self.status_of(order)),
                 "time_in_force": int(order.time_in_force), "post_only": int(order.post_only),
                 "reduce_only": int(order.reduce_only), "stp": int(order.stp),
+                "position_side": int(order.position_side),
                 **self.special_terms(order),
             }
-            for symbol in sorted(owner.positions)
-            for order in owner.positions[symbol].orders.values()
+            for key in sorted(owner.positions)
+            for order in owner.positions[key].orders.values()
         ]
 
     @staticmethod
@@ -361,12 +383,12 @@ class Views(Auction):
             for t, (_, _, rate, leverage) in zip(schedule.tiers, schedule.base, strict=True)
         ]
 
-    def queue_view(self) -> list[tuple[int, int, int, int, int, int, int]]:
-        """(account, asset, symbol, equity, maintenance margin, steps, waiting), worst first."""
+    def queue_view(self) -> list[tuple[int, int, int, int, int, int, int, int]]:
+        """(account, asset, symbol, equity, maintenance, steps, waiting, leg), worst first."""
         queued = [pool for pool in self.all_pools() if pool.in_queue]
         return [
             (pool.account, pool.asset, pool.symbol, *self.measure(pool), pool.steps,
-             int(pool.is_waiting))
+             int(pool.is_waiting), int(self.leg_shown(pool)))
             for pool in sorted(queued, key=self.urgency_of)
         ]
 
@@ -409,8 +431,5 @@ class Views(Auction):
     def position_totals(self, symbol: int) -> tuple[int, int, int]:
         """Net lots held by (accounts, fund, external account); they sum to zero."""
         instrument = self.instrument_at(symbol)
-        held = sum(
-            account.positions[symbol].quantity
-            for account in self.accounts.values() if symbol in account.positions
-        )
+        held = sum(position.quantity for position in self.positions_in(instrument))
         return held, instrument.fund.quantity, instrument.external.quantity

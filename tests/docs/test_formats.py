@@ -17,7 +17,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "formats.md"
 DERIVED = {
     EventKind.REJECTED: ["cmd", "reason", "detail", "account", "order_id", "symbol"],
     EventKind.POSITION: [
-        "account", "symbol", "quantity", "entry_value", "isolated_margin", "entry_price"],
+        "account", "symbol", "quantity", "entry_value", "isolated_margin", "position_side",
+        "entry_price"],
     EventKind.MARGIN_CALL_LEVELS_SET: ["account", "hysteresis", "levels"],
 }
 

@@ -51,6 +51,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "transfer": {"account": 1, "to": 2, "asset": "USDT", "amount": "1"},
     "auto_top_up": {"account": 1, "symbol": "BTC", "enabled": True},
     "settle": {"symbol": "BTC"},
+    "position_mode": {"account": 1, "mode": "hedge"},
 }
 
 

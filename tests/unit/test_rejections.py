@@ -38,7 +38,6 @@ REFUSALS: dict[str, list[tuple[str, dict[str, Any]]]] = {
               ("bad_tiers", {"symbol": "BTC", "tiers": []}),
               ("malformed", {"symbol": "BTC", "tiers": [TIER]} | BACK)],
     "account": [("malformed", {"account": 0}), ("already_exists", {"account": 1}),
-                ("unsupported", {"account": 8, "position_mode": "hedge"}),
                 ("malformed", {"account": 8} | BACK)],
     "deposit": [("malformed", {"account": 1, "asset": "USDT", "amount": "0"}),
                 ("unknown_asset", {"account": 1, "asset": "E", "amount": "1"}),
@@ -183,6 +182,9 @@ REFUSALS: dict[str, list[tuple[str, dict[str, Any]]]] = {
                ("unknown_symbol", {"symbol": "Z"}), ("expired", {"symbol": "OVER"}),
                ("off_tick", {"symbol": "BTC", "price": "1.5"}),
                ("overflow", {"symbol": "BTC", "price": "9" * 30})],
+    "position_mode": [("unknown_account", {"account": 8, "mode": "hedge"}),
+                      ("position_open", {"account": 4, "mode": "hedge"}),
+                      ("malformed", {"account": 9, "mode": "hedge"} | BACK)],
 }
 
 

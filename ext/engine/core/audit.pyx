@@ -6,15 +6,17 @@ from engine.errors import InvariantViolation
 
 from engine.core.book cimport ORDER_PENDING, ORDER_UNARMED, order_t, ticket_t
 from engine.core.conditional cimport REFERENCES
-from engine.core.ledger cimport asset_t, instrument_t, pool_t, position_t
+from engine.core.ledger cimport (
+    asset_t, closes_leg, instrument_t, leg_key, pool_t, position_t,
+)
 from engine.core.levels cimport book_t
 from engine.core.linked cimport bracket_t, group_t, special_t
 from engine.core.protection cimport protection_t
 from engine.core.risk cimport call_set_t
 from engine.core.tables cimport table_get
 from engine.core.types cimport (
-    BY_INDEX, KIND_LINEAR, MODE_ISOLATED, MONEY_MAX, NIL, NONE, RATE_SCALE, SIDE_SELL,
-    TYPE_TRAILING_STOP_MARKET,
+    BY_INDEX, KIND_LINEAR, LEG_BOTH, LEG_LONG, LEG_SHORT, MODE_ISOLATED, MONEY_MAX, NIL, NONE,
+    POSITIONS_HEDGE, RATE_SCALE, SIDE_SELL, TYPE_TRAILING_STOP_MARKET,
 )
 from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport free, realloc
@@ -95,7 +97,8 @@ cdef class Audit(Views):
         for i in self.waiting:
             words.put(self.accounts[self.pools[i].account].id)
             words.put(self.pools[i].asset)
-            words.put(self.pools[i].symbol if self.pools[i].symbol >= 0 else NONE)
+            words.put(leg_key(self.pools[i].symbol, self.pools[i].leg)
+                      if self.pools[i].symbol >= 0 else NONE)
         words.flush(digest)
         return digest.digest()
 
@@ -179,6 +182,7 @@ cdef class Audit(Views):
                 self.require_row(
                     self.positions[row].quantity or self.pools[pool].balance <= 0,
                     "isolated margin without a position", row)
+            self.check_leg(account, row)
             self.require_row(
                 self.positions[row].sign_seen
                 == (self.positions[row].quantity > 0) - (self.positions[row].quantity < 0),
@@ -208,10 +212,38 @@ cdef class Audit(Views):
             row = self.positions[row].next_in_account
         return 0
 
+    # Rows of the account's other mode are empty; legs have their sign and equal settings.
+    cdef int check_leg(self, int32_t account, int32_t position) except -1:
+        cdef position_t *row = &self.positions[position]
+        cdef position_t *twin
+        cdef bint is_hedge = self.accounts[account].position_mode == POSITIONS_HEDGE
+        if (row.leg != LEG_BOTH) != is_hedge:
+            return self.require_row(
+                not (row.quantity or row.order_count or row.leverage or row.auto_top_up)
+                and row.margin_mode == self.accounts[account].margin_mode
+                and row.protection == NIL, "left over: position row", position)
+        if row.leg == LEG_BOTH:
+            return 0
+        twin = &self.positions[self.twin_of(position)]
+        self.require_row(
+            twin.account == row.account and twin.symbol == row.symbol
+            and twin.leg + row.leg == LEG_LONG + LEG_SHORT and twin.leverage == row.leverage
+            and twin.margin_mode == row.margin_mode and twin.protection == row.protection
+            and twin.auto_top_up == row.auto_top_up,
+            "twin of position row", position)
+        return self.require_row(
+            row.quantity >= 0 if row.leg == LEG_LONG else row.quantity <= 0,
+            "sign of position row", position)
+
     # One in the book shows something, and has something to reduce if it is for that; one that
     # does not rest waits for its price.
     cdef int check_order(self, int32_t order) except -1:
         cdef int32_t special = self.tickets[order].special
+        cdef int leg = self.positions[self.tickets[order].position].leg
+        self.require_row(
+            leg == LEG_BOTH
+            or self.orders[order].is_reduce_only == closes_leg(leg, self.orders[order].side),
+            "leg of order row", order)
         if special >= 0:
             self.require_row(
                 self.specials[special].expire_ts == NONE
@@ -507,7 +539,9 @@ cdef int digest_account(Audit core, int32_t account, Words words) except -1:
     cdef position_t *position
     cdef int64_t margin
     words.put(core.accounts[account].id)
-    words.put(core.accounts[account].margin_mode)
+    # One-way accounts have nothing in the upper half, of this and of positions' symbols.
+    words.put(core.accounts[account].margin_mode
+              | <int64_t>core.accounts[account].position_mode << 32)
     words.put(core.accounts[account].stp_group)
     words.put(core.accounts[account].dead_man)
     if core.accounts[account].call_set:
@@ -532,7 +566,7 @@ cdef int digest_account(Audit core, int32_t account, Words words) except -1:
                 and not position.auto_top_up
                 and position.margin_mode == core.accounts[account].margin_mode):
             continue
-        words.put(position.symbol)
+        words.put(leg_key(position.symbol, position.leg))
         words.put(position.quantity)
         words.put(position.entry_value)
         words.put(position.leverage)

@@ -37,6 +37,8 @@ assert POSITION_ROW.itemsize == sizeof(position_row_t), "position rows have anot
 cdef int compare_named(const void *a, const void *b) noexcept nogil:
     cdef int64_t one = (<const named_t *>a).id
     cdef int64_t other = (<const named_t *>b).id
+    if one == other:  # an account's legs, of which the long one has the lower row
+        one, other = (<const named_t *>a).row, (<const named_t *>b).row
     return (one > other) - (one < other)
 
 
@@ -265,7 +267,7 @@ cdef class Bulk(Settings):
         assert written == count, "the holders and the accounts' positions differ"
         return out
 
-    # Everybody's open positions, by account, then symbol; returns how many.
+    # Everybody's open positions, by account, symbol and leg; returns how many.
     @cython.final
     cdef int32_t write_held(
         self, const named_t *order, position_row_t *rows, bint with_prices
@@ -335,7 +337,7 @@ cdef class Bulk(Settings):
         out.liquidation_price = out.bankruptcy_price = 0
         out.symbol = row.symbol
         out.tier = <int16_t>(tier_index(&instrument.schedule, out.notional) + 1)
-        out.position_side = 0
+        out.position_side = <int8_t>row.leg
         out.margin_mode = <int8_t>row.margin_mode
         return 0
 

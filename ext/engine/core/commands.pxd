@@ -8,18 +8,23 @@ cdef class Commands(Publishing):
     cdef int do_set_tiers(self, int64_t symbol, list tiers) except -2
     cdef int do_open_account(
         self, int64_t account, int margin_mode, int64_t stp_group, list levels,
-        int64_t hysteresis, int64_t parent) except -2
+        int64_t hysteresis, int64_t parent, int64_t position_mode) except -2
     cdef tuple chosen_calls(self, list levels, int64_t hysteresis)
     cdef int emit_call_set(self, int64_t account, int32_t call_set) except -1
     cdef int do_deposit(self, int64_t account, int64_t asset, int64_t amount) except -2
     cdef int do_withdraw(self, int64_t account, int64_t asset, int64_t amount) except -2
     cdef int do_fund_insurance(self, int64_t asset, int64_t amount) except -2
     cdef int do_set_leverage(self, int64_t account, int64_t symbol, int64_t leverage) except -2
+    cdef int put_leverage(self, int32_t position, int64_t leverage) except -1
     cdef int do_set_margin_mode(self, int64_t account, int64_t symbol, int mode) except -2
-    cdef int do_isolated_margin(self, int64_t account, int64_t symbol, int64_t amount) except -2
+    cdef bint is_idle(self, int32_t position) noexcept
+    cdef int do_set_position_mode(self, int64_t account, int mode) except -2
+    cdef int hand_over(self, int32_t position) except -1
+    cdef int do_isolated_margin(
+        self, int64_t account, int64_t symbol, int64_t amount, int64_t leg) except -2
     cdef int do_fill(
         self, int64_t account, int64_t symbol, int side, int64_t quantity, int64_t value,
-        int64_t fee) except -2
+        int64_t fee, int64_t leg) except -2
     cdef bint fill_fits(self, int32_t position, int64_t value, int64_t fee) except *
     cdef int do_mark(
         self, int64_t symbol, int64_t mark, int64_t index_price, int64_t feed_seq) except -2
@@ -33,4 +38,5 @@ cdef class Commands(Publishing):
     cdef int do_funding(self, int64_t symbol, int64_t rate) except -2
     cdef int64_t funding_owed(self, int32_t symbol, int64_t quantity, int64_t rate) except? -1
     cdef int emit_funding(
-        self, int64_t account, int64_t symbol, int64_t amount, int64_t rate) except -1
+        self, int64_t account, int64_t symbol, int64_t amount, int64_t rate,
+        int leg) except -1

@@ -10,8 +10,9 @@ from engine.core.fixed cimport (
     abs64, add, add_checked, max64, min64, mul_div_ceil, mul_div_floor, sub_checked, wide,
 )
 from engine.core.forms cimport has_no_terms, request_t
-from engine.core.ledger cimport asset_t, instrument_t, position_t
+from engine.core.ledger cimport asset_t, closes_leg, instrument_t, leg_key, position_t
 from engine.core.risk cimport CALL_LEVELS_MAX, call_set_t
+from engine.core.tables cimport table_get
 from engine.core.tiers cimport (
     schedule_fits, schedule_load, schedule_scale, schedule_t, tier_index,
 )
@@ -20,15 +21,18 @@ from engine.core.types cimport (
     ACCEPTED, BY_INDEX, BY_MARK, CMD_ACCOUNT, CMD_AMEND, CMD_ASSET, CMD_CANCEL, CMD_CANCEL_ALL,
     CMD_CANCEL_ALL_AFTER, CMD_DEPOSIT, CMD_FILL, CMD_FUNDING, CMD_HALT, CMD_INSTRUMENT,
     CMD_INSURANCE, CMD_ISOLATED_MARGIN, CMD_LEVERAGE, CMD_MARGIN_MODE, CMD_MARK, CMD_MARKS,
-    CMD_ORDER, CMD_PROTECTION, CMD_RESUME, CMD_SETTLE, CMD_TIERS, CMD_TIME, CMD_WITHDRAW,
-    EVENT_ACCOUNT_OPENED, EVENT_ASSET_ADDED, EVENT_FUNDING_PAYMENT, EVENT_INSTRUMENT_ADDED,
-    EVENT_LEVERAGE_CHANGED, EVENT_MARGIN_CALL_LEVELS_SET, EVENT_MARGIN_MODE_CHANGED, EVENT_MARK,
-    EVENT_TIERS_CHANGED, HALT_NONE, INSURANCE_COMMAND, INSURANCE_FUNDING, KIND_INVERSE, KIND_LINEAR,
-    MODE_ISOLATED, MONEY_MAX, NIL, NONE, OFF_GRID, RATE_SCALE, REJECT_ACCOUNT_LIQUIDATING,
-    REJECT_ALREADY_EXISTS, REJECT_BAD_TIERS, REJECT_EXPIRED, REJECT_INSUFFICIENT_BALANCE,
+    CMD_ORDER, CMD_POSITION_MODE, CMD_PROTECTION, CMD_RESUME, CMD_SETTLE, CMD_TIERS, CMD_TIME,
+    CMD_WITHDRAW, EVENT_ACCOUNT_OPENED, EVENT_ASSET_ADDED, EVENT_FUNDING_PAYMENT,
+    EVENT_INSTRUMENT_ADDED, EVENT_LEVERAGE_CHANGED, EVENT_MARGIN_CALL_LEVELS_SET,
+    EVENT_MARGIN_MODE_CHANGED, EVENT_MARK, EVENT_POSITION_MODE_CHANGED, EVENT_TIERS_CHANGED,
+    HALT_NONE, INSURANCE_COMMAND, INSURANCE_FUNDING, KIND_INVERSE, KIND_LINEAR, LEG_BOTH,
+    MODE_ISOLATED, MONEY_MAX, NIL, NONE, OFF_GRID, POSITIONS_HEDGE, POSITIONS_ONE_WAY,
+    RATE_SCALE, REJECT_ACCOUNT_LIQUIDATING, REJECT_ALREADY_EXISTS, REJECT_BAD_TIERS,
+    REJECT_EXPIRED, REJECT_INSUFFICIENT_BALANCE,
     REJECT_INSUFFICIENT_MARGIN, REJECT_LEVERAGE, REJECT_MALFORMED, REJECT_NO_MARK_PRICE,
     REJECT_NO_POSITION, REJECT_OFF_LOT, REJECT_OFF_TICK, REJECT_OVERFLOW, REJECT_POSITION_OPEN,
-    REJECT_UNKNOWN_ACCOUNT, REJECT_UNKNOWN_ASSET, REJECT_UNKNOWN_SYMBOL, SIDE_BUY, TOO_LARGE,
+    REJECT_REDUCE_ONLY, REJECT_UNKNOWN_ACCOUNT, REJECT_UNKNOWN_ASSET, REJECT_UNKNOWN_SYMBOL,
+    SIDE_BUY, TOO_LARGE,
 )
 
 
@@ -149,23 +153,26 @@ cdef class Commands(Publishing):
     def open_account(
         self, int64_t account, int margin_mode, int64_t ts=NONE, int64_t stp_group=NONE,
         list levels=None, int64_t hysteresis=NONE, int64_t parent=NONE,
+        int position_mode=POSITIONS_ONE_WAY,
     ):
         """Open an account; `margin_mode` is the default of its symbols."""
         self.end(
             CMD_ACCOUNT,
-            self.do_open_account(account, margin_mode, stp_group, levels, hysteresis, parent)
+            self.do_open_account(
+                account, margin_mode, stp_group, levels, hysteresis, parent, position_mode)
             if self.begin(ts) else REJECT_MALFORMED,
             account, NONE, NONE, NONE)
 
     cdef int do_open_account(
         self, int64_t account, int margin_mode, int64_t stp_group, list levels,
-        int64_t hysteresis, int64_t parent
+        int64_t hysteresis, int64_t parent, int64_t position_mode
     ) except -2:
         cdef int32_t call_set, row
         cdef int32_t head = NIL
         cdef tuple calls
         cdef int64_t *out
-        if account <= 0 or not 0 <= margin_mode <= MODE_ISOLATED:
+        if account <= 0 or not (
+                0 <= margin_mode <= MODE_ISOLATED and 0 <= position_mode <= POSITIONS_HEDGE):
             return REJECT_MALFORMED
         if stp_group <= 0 and stp_group != NONE:
             return REJECT_MALFORMED
@@ -181,7 +188,7 @@ cdef class Commands(Publishing):
             if head in self.parents:
                 return REJECT_MALFORMED
         call_set = self.call_set_row(calls)
-        row = self.new_account(account, margin_mode, stp_group)
+        row = self.new_account(account, margin_mode, stp_group, <int>position_mode)
         self.accounts[row].call_set = call_set
         if head >= 0:
             self.parents[row] = head
@@ -191,6 +198,7 @@ cdef class Commands(Publishing):
         out[1] = margin_mode
         out[2] = stp_group
         out[3] = parent
+        out[4] = position_mode
         if levels is not None or hysteresis != NONE:
             self.emit_call_set(account, call_set)
         return ACCEPTED
@@ -323,10 +331,13 @@ cdef class Commands(Publishing):
             account, NONE, symbol, NONE)
 
     cdef int do_set_leverage(self, int64_t account, int64_t symbol, int64_t leverage) except -2:
-        cdef int32_t owner, position
+        cdef int32_t owner, position, twin, row
         cdef schedule_t *schedule
-        cdef int64_t exposure, allowed, kept, before, after, needed, equity, maintenance
+        cdef int64_t exposure, allowed, kept, before, after, equity, maintenance
+        cdef int64_t needed[2]
+        cdef int32_t legs[2]
         cdef int64_t *out
+        cdef int i
         if leverage <= 0 and leverage != TOO_LARGE:
             return REJECT_MALFORMED
         if not 0 <= symbol < self.instrument_count:
@@ -334,13 +345,18 @@ cdef class Commands(Publishing):
         owner = self.find_account(account)
         if owner < 0:
             return REJECT_UNKNOWN_ACCOUNT
-        position = self.position_at(owner, <int32_t>symbol)
+        position = self.position_at(owner, <int32_t>symbol, self.first_leg(owner))
+        twin = self.twin_of(position)
+        legs[:] = [position, twin]
         if self.instruments[symbol].is_over:
             return REJECT_EXPIRED
-        if self.pools[self.pool_of(position)].in_queue:
+        if self.pools[self.pool_of(position)].in_queue or (
+                twin >= 0 and self.pools[self.pool_of(twin)].in_queue):
             return REJECT_ACCOUNT_LIQUIDATING
         schedule = &self.instruments[symbol].schedule
         exposure = self.exposure(position, SIDE_BUY, NULL, NIL)
+        if twin >= 0:
+            exposure = max64(exposure, self.exposure(twin, SIDE_BUY, NULL, NIL))
         allowed = schedule.tiers[tier_index(
             schedule, exposure)].max_leverage
         if leverage == TOO_LARGE or not RATE_SCALE <= leverage <= allowed:
@@ -348,23 +364,34 @@ cdef class Commands(Publishing):
         # Measured with the new leverage in place, which is taken back before deciding.
         kept = self.positions[position].leverage
         before = self.free_for(position, NIL, 0)
-        self.positions[position].leverage = leverage
+        self.put_leverage(position, leverage)
         after = self.free_for(position, NIL, 0)
-        needed = self.initial(position)
-        self.positions[position].leverage = kept
+        for i in range(2):
+            needed[i] = self.initial(legs[i]) if legs[i] >= 0 else 0
+        self.put_leverage(position, kept)
         if after < 0 and after < before:
             return self.refuse(REJECT_INSUFFICIENT_MARGIN, before - after, max64(0, before))
-        if self.positions[position].quantity and (
-                self.positions[position].margin_mode == MODE_ISOLATED):
-            self.measure(self.pool_of(position), &equity, &maintenance)
-            if equity < needed:
-                return self.refuse(REJECT_INSUFFICIENT_MARGIN, needed, max64(0, equity))
-        self.positions[position].leverage = leverage
+        for i in range(2):
+            row = legs[i]
+            if row >= 0 and self.positions[row].quantity and (
+                    self.positions[row].margin_mode == MODE_ISOLATED):
+                self.measure(self.pool_of(row), &equity, &maintenance)
+                if equity < needed[i]:
+                    return self.refuse(
+                        REJECT_INSUFFICIENT_MARGIN, needed[i], max64(0, equity))
+        self.put_leverage(position, leverage)
         out = self.emit(EVENT_LEVERAGE_CHANGED)
         out[0] = account
         out[1] = symbol
         out[2] = leverage
         return ACCEPTED
+
+    # Set the leverage of a position and of its twin.
+    cdef int put_leverage(self, int32_t position, int64_t leverage) except -1:
+        self.positions[position].leverage = leverage
+        if self.twin_of(position) >= 0:
+            self.positions[self.twin_of(position)].leverage = leverage
+        return 0
 
     def set_margin_mode(self, int64_t account, int64_t symbol, int mode, int64_t ts=NONE):
         """Set an account's margin mode on a symbol; not with a position or orders open."""
@@ -375,8 +402,7 @@ cdef class Commands(Publishing):
             account, NONE, symbol, NONE)
 
     cdef int do_set_margin_mode(self, int64_t account, int64_t symbol, int mode) except -2:
-        cdef int32_t owner
-        cdef position_t *position
+        cdef int32_t owner, position, twin
         cdef int64_t *out
         if not 0 <= mode <= MODE_ISOLATED:
             return REJECT_MALFORMED
@@ -385,41 +411,113 @@ cdef class Commands(Publishing):
         owner = self.find_account(account)
         if owner < 0:
             return REJECT_UNKNOWN_ACCOUNT
-        position = &self.positions[self.position_at(owner, <int32_t>symbol)]
-        if position.quantity or position.order_count or (
-                position.isolated >= 0 and self.pools[position.isolated].balance):
+        position = self.position_at(owner, <int32_t>symbol, self.first_leg(owner))
+        twin = self.twin_of(position)
+        if not self.is_idle(position) or not (twin < 0 or self.is_idle(twin)):
             return REJECT_POSITION_OPEN
         if self.instruments[symbol].is_over:
             return REJECT_EXPIRED
-        position.margin_mode = mode
+        self.positions[position].margin_mode = mode
+        if twin >= 0:
+            self.positions[twin].margin_mode = mode
         out = self.emit(EVENT_MARGIN_MODE_CHANGED)
         out[0] = account
         out[1] = symbol
         out[2] = mode
         return ACCEPTED
 
+    # Whether nothing is open on a position, no order and no unpaid deficit either.
+    cdef bint is_idle(self, int32_t position) noexcept:
+        cdef const position_t *row = &self.positions[position]
+        return not (row.quantity or row.order_count or (
+            row.isolated >= 0 and self.pools[row.isolated].balance))
+
+    def set_position_mode(self, int64_t account, int mode, int64_t ts=NONE):
+        """Change between one position a symbol and two legs; with nothing open anywhere."""
+        self.end(
+            CMD_POSITION_MODE,
+            self.do_set_position_mode(account, mode) if self.begin(ts) else REJECT_MALFORMED,
+            account, NONE, NONE, NONE)
+
+    cdef int do_set_position_mode(self, int64_t account, int mode) except -2:
+        cdef int32_t owner, position
+        cdef int64_t *out
+        cdef int old
+        if not 0 <= mode <= POSITIONS_HEDGE:
+            return REJECT_MALFORMED
+        owner = self.find_account(account)
+        if owner < 0:
+            return REJECT_UNKNOWN_ACCOUNT
+        position = self.accounts[owner].first_position
+        while position >= 0:
+            if not self.is_idle(position):
+                return REJECT_POSITION_OPEN
+            position = self.positions[position].next_in_account
+        if mode != self.accounts[owner].position_mode:
+            old = self.first_leg(owner)
+            self.accounts[owner].position_mode = mode
+            position = self.accounts[owner].first_position
+            while position >= 0:
+                if self.positions[position].leg == old:
+                    self.hand_over(position)
+                position = self.positions[position].next_in_account
+        out = self.emit(EVENT_POSITION_MODE_CHANGED)
+        out[0] = account
+        out[1] = mode
+        return ACCEPTED
+
+    # Give what is set for a symbol to the legs of the account's new mode; the old rows, this
+    # one and its twin, are left with nothing.
+    cdef int hand_over(self, int32_t position) except -1:
+        cdef int32_t owner = self.positions[position].account
+        cdef int32_t symbol = self.positions[position].symbol
+        cdef int leg = self.first_leg(owner)
+        # Not `find_position`: the first row may still be one of the old mode.
+        cdef int32_t made = table_get(&self.position_table, owner, leg_key(symbol, leg))
+        cdef int32_t row
+        cdef position_t old
+        if made < 0:
+            made = self.new_position(owner, symbol, leg)
+        old = self.positions[position]
+        for row in (made, self.twin_of(made)):
+            if row >= 0:
+                self.positions[row].leverage = old.leverage
+                self.positions[row].margin_mode = old.margin_mode
+                self.positions[row].protection = old.protection
+                self.positions[row].auto_top_up = old.auto_top_up
+        for row in (position, self.twin_of(position)):
+            if row >= 0:
+                self.positions[row].leverage = 0
+                self.positions[row].margin_mode = self.accounts[owner].margin_mode
+                self.positions[row].protection = NIL
+                self.positions[row].auto_top_up = 0
+        return 0
+
     def adjust_isolated_margin(
-        self, int64_t account, int64_t symbol, int64_t amount, int64_t ts=NONE
+        self, int64_t account, int64_t symbol, int64_t amount, int64_t ts=NONE,
+        int64_t position_side=NONE,
     ):
         """Move money between the wallet and an isolated position (negative: out of it)."""
         self.end(
             CMD_ISOLATED_MARGIN,
-            self.do_isolated_margin(account, symbol, amount)
+            self.do_isolated_margin(account, symbol, amount, leg_named(position_side))
             if self.begin(ts) else REJECT_MALFORMED,
             account, NONE, symbol, NONE)
 
-    cdef int do_isolated_margin(self, int64_t account, int64_t symbol, int64_t amount) except -2:
+    cdef int do_isolated_margin(
+        self, int64_t account, int64_t symbol, int64_t amount, int64_t leg
+    ) except -2:
         cdef int32_t owner, position, isolated, wallet
         cdef int64_t available, equity, maintenance, needed
         cdef bint is_adding = amount > 0 or amount == TOO_LARGE
-        if amount == 0 or amount == OFF_GRID:
+        owner = self.find_account(account)
+        if amount == 0 or amount == OFF_GRID or not self.has_leg(owner, leg):
             return REJECT_MALFORMED
         if not 0 <= symbol < self.instrument_count:
             return REJECT_UNKNOWN_SYMBOL
-        owner = self.find_account(account)
         if owner < 0:
             return REJECT_UNKNOWN_ACCOUNT
-        position = self.position_at(owner, <int32_t>symbol)
+        position = self.position_at(owner, <int32_t>symbol, <int>leg)
         wallet = self.positions[position].wallet
         isolated = self.pool_of(position)
         if self.positions[position].margin_mode != MODE_ISOLATED or (
@@ -450,12 +548,14 @@ cdef class Commands(Publishing):
         int64_t trigger_price=NONE, int64_t trigger_by=NONE, int64_t callback_rate=NONE,
         int64_t display_quantity=NONE, int64_t expire_ts=NONE, bint close_position=False,
         int64_t oco=NONE, tuple take_profit=None, tuple stop_loss=None,
+        int64_t position_side=NONE,
     ):
         """Enter an order, or let it wait for its price; O(orders it trades with) plus O(1)."""
         cdef request_t form
         form.account, form.symbol, form.order_id = account, symbol, order_id
         form.side, form.kind, form.time_in_force, form.stp = side, order_type, time_in_force, stp
         form.quantity, form.price = quantity, price
+        form.leg = leg_named(position_side)
         form.post_only, form.reduce_only = post_only, reduce_only
         form.close_position = close_position
         form.trigger_price, form.trigger_by = trigger_price, trigger_by
@@ -521,29 +621,30 @@ cdef class Commands(Publishing):
 
     def fill(
         self, int64_t account, int64_t symbol, int side, int64_t quantity, int64_t value,
-        int64_t fee, int64_t ts=NONE,
+        int64_t fee, int64_t ts=NONE, int64_t position_side=NONE,
     ):
         """Book an execution made elsewhere; its other half goes to the external account."""
         self.end(
             CMD_FILL,
-            self.do_fill(account, symbol, side, quantity, value, fee)
+            self.do_fill(
+                account, symbol, side, quantity, value, fee, leg_named(position_side))
             if self.begin(ts) else REJECT_MALFORMED,
             account, NONE, symbol, NONE)
 
     cdef int do_fill(
         self, int64_t account, int64_t symbol, int side, int64_t quantity, int64_t value,
-        int64_t fee
+        int64_t fee, int64_t leg
     ) except -2:
         cdef int32_t owner, position, settle
         cdef int sign = 1 if side == SIDE_BUY else -1
         cdef int64_t profit, cost
         if quantity <= 0 and quantity != OFF_GRID and quantity != TOO_LARGE:
             return REJECT_MALFORMED
-        if (value < 0 and value != TOO_LARGE) or fee == OFF_GRID:
+        owner = self.find_account(account)
+        if (value < 0 and value != TOO_LARGE) or fee == OFF_GRID or not self.has_leg(owner, leg):
             return REJECT_MALFORMED
         if not 0 <= symbol < self.instrument_count:
             return REJECT_UNKNOWN_SYMBOL
-        owner = self.find_account(account)
         if owner < 0:
             return REJECT_UNKNOWN_ACCOUNT
         if self.instruments[symbol].mark == NONE:
@@ -552,12 +653,15 @@ cdef class Commands(Publishing):
             return REJECT_EXPIRED
         if quantity == OFF_GRID:
             return REJECT_OFF_LOT
+        position = self.position_at(owner, <int32_t>symbol, <int>leg)
+        if closes_leg(leg, side) and (
+                quantity == TOO_LARGE or quantity > abs64(self.positions[position].quantity)):
+            return REJECT_REDUCE_ONLY
         if quantity == TOO_LARGE or value == TOO_LARGE or fee == TOO_LARGE:
             return REJECT_OVERFLOW
         if abs64(fee) > MONEY_MAX or value > MONEY_MAX or not self.fits(
                 <int32_t>symbol, quantity, self.instruments[symbol].mark):
             return REJECT_OVERFLOW
-        position = self.position_at(owner, <int32_t>symbol)
         if not self.fill_fits(position, value, fee):
             return REJECT_OVERFLOW
         cost = value_sign(&self.instruments[symbol].contract, side) * value
@@ -723,7 +827,8 @@ cdef class Commands(Publishing):
             self.charge(position, amount)
             self.touch(self.pool_of(position))
             self.emit_funding(
-                self.accounts[self.positions[position].account].id, symbol, amount, rate)
+                self.accounts[self.positions[position].account].id, symbol, amount, rate,
+                self.positions[position].leg)
             paid = add_checked(paid, amount)
         if instrument.external.quantity:
             amount = self.funding_owed(<int32_t>symbol, instrument.external.quantity, rate)
@@ -731,7 +836,7 @@ cdef class Commands(Publishing):
             paid = add_checked(paid, amount)
         if instrument.fund.quantity:
             amount = self.funding_owed(<int32_t>symbol, instrument.fund.quantity, rate)
-            self.emit_funding(0, symbol, amount, rate)
+            self.emit_funding(0, symbol, amount, rate, LEG_BOTH)
             self.change_insurance(instrument.settle, -amount, INSURANCE_FUNDING, NONE)
             paid = add_checked(paid, amount)
         books.rounding = add_checked(books.rounding, paid)
@@ -747,7 +852,7 @@ cdef class Commands(Publishing):
             self.marked_worth(symbol, abs64(quantity)), abs64(rate), RATE_SCALE)
 
     cdef int emit_funding(
-        self, int64_t account, int64_t symbol, int64_t amount, int64_t rate
+        self, int64_t account, int64_t symbol, int64_t amount, int64_t rate, int leg
     ) except -1:
         cdef int64_t *out = self.emit(EVENT_FUNDING_PAYMENT)
         out[0] = account
@@ -755,6 +860,7 @@ cdef class Commands(Publishing):
         out[2] = -amount
         out[3] = rate
         out[4] = self.instruments[symbol].mark
+        out[5] = leg
         return 0
 
     # --- halts and time ---------------------------------------------------------------
@@ -798,6 +904,11 @@ cdef class Commands(Publishing):
         """Advance the clock."""
         self.end(
             CMD_TIME, ACCEPTED if self.begin(ts) else REJECT_MALFORMED, NONE, NONE, NONE, NONE)
+
+
+# A leg as it was named, or not.
+cdef inline int64_t leg_named(int64_t position_side) noexcept nogil:
+    return LEG_BOTH if position_side == NONE else position_side
 
 
 # A child's (order id, trigger price, TriggerBy or NONE, price or NONE).

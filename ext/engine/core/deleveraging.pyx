@@ -79,7 +79,7 @@ cdef class Deleveraging(Risk):
     # a command, then only with the pools touched since.
     cdef int rank_refresh(self, int32_t symbol, int side) except -1:
         cdef ranking_t *ranking
-        cdef int32_t i, position
+        cdef int32_t i, owner, position
         cdef instrument_t *instrument = &self.instruments[symbol]
         cdef int sign = 1 if side == SIDE_BUY else -1
         if self.ranking_count < 2 * self.instrument_count:
@@ -100,8 +100,8 @@ cdef class Deleveraging(Risk):
                     self.rank_add(ranking, position)
             return 0
         for i in range(ranking.log_read, <int32_t>len(self.touch_log)):
-            position = self.find_position(
-                self.pools[<int32_t>self.touch_log[i]].account, symbol)
+            owner = self.pools[<int32_t>self.touch_log[i]].account
+            position = self.find_position(owner, symbol, self.leg_of_sign(owner, sign > 0))
             if (position >= 0 and self.positions[position].quantity
                     and (self.positions[position].quantity > 0) == (sign > 0)
                     and self.pool_of(position) == <int32_t>self.touch_log[i]):
@@ -217,4 +217,5 @@ cdef class Deleveraging(Risk):
         out[4] = lots
         out[5] = bound
         out[6] = rank
+        out[7] = self.positions[counter].leg
         return 0

@@ -33,7 +33,10 @@ cdef class Entry(Liquidation):
         self, int32_t position, const terms_t *terms, int64_t opened) except -2
     cdef int check_larger_at_mark(
         self, int32_t position, int side, const terms_t *terms) except -2
-    cdef int check_isolated_self_trade(self, int32_t order, int64_t limit) except -2
+    cdef int check_self_trade(self, int32_t order, int64_t limit) except -2
+    cdef int check_isolated_self_trade(self, int32_t order, list fills) except -2
+    cdef int check_cross_legs(self, int32_t order, list fills) except -2
+    cdef int64_t live_orders(self, int32_t position) noexcept
 
     # The worst price at which an order may trade: its own, or what the band allows.
     cdef inline int64_t limit_of(self, int32_t order) except? -1:

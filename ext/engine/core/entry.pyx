@@ -11,7 +11,7 @@ from engine.core.fixed cimport (
 from engine.core.forms cimport is_conditional, is_market, is_proper, may_rest
 from engine.core.ledger cimport instrument_t, position_t
 from engine.core.linked cimport special_t
-from engine.core.matching cimport STP_OWN_ACCOUNT, terms_t
+from engine.core.matching cimport STP_OWN_POSITION, terms_t
 from engine.core.tiers cimport (
     isolated_fill, isolated_pay, isolated_t, maintenance_margin, schedule_t,
     tier_index, trade_fee,
@@ -21,12 +21,12 @@ from engine.core.types cimport (
     CANCEL_INSUFFICIENT_MARGIN, CANCEL_IOC, CANCEL_LEVERAGE, CANCEL_OVERFLOW,
     CANCEL_POST_ONLY_WOULD_CROSS, CANCEL_PRICE_BAND, CANCEL_PROTECTION, CANCEL_REDUCE_ONLY,
     CANCEL_TIER_LIMIT, EVENT_ORDER_TRIGGERED, HALT_ALL, HALT_AUCTION, HALT_CANCEL_ONLY,
-    KIND_INVERSE, MODE_CROSS, MODE_ISOLATED, MONEY_MAX, NIL, NONE, REJECT_ACCOUNT_LIQUIDATING,
-    REJECT_AUCTION, REJECT_EXPIRED, REJECT_FOK_UNFILLABLE, REJECT_HALTED,
-    REJECT_INSUFFICIENT_MARGIN, REJECT_LEVERAGE, REJECT_NOTIONAL_LIMIT, REJECT_NO_MARK_PRICE,
-    REJECT_ORDER_LIMIT, REJECT_OVERFLOW, REJECT_POST_ONLY_WOULD_CROSS, REJECT_PRICE_BAND,
-    REJECT_PROTECTION, REJECT_QUANTITY_LIMIT, REJECT_REDUCE_ONLY, REJECT_TIER_LIMIT, SIDE_BUY,
-    STP_CANCEL_TAKER, STP_DECREMENT, STP_NONE, TIF_FOK, TOO_LARGE,
+    KIND_INVERSE, LEG_BOTH, MODE_CROSS, MODE_ISOLATED, MONEY_MAX, NIL, NONE,
+    REJECT_ACCOUNT_LIQUIDATING, REJECT_AUCTION, REJECT_EXPIRED, REJECT_FOK_UNFILLABLE,
+    REJECT_HALTED, REJECT_INSUFFICIENT_MARGIN, REJECT_LEVERAGE, REJECT_NOTIONAL_LIMIT,
+    REJECT_NO_MARK_PRICE, REJECT_ORDER_LIMIT, REJECT_OVERFLOW, REJECT_POST_ONLY_WOULD_CROSS,
+    REJECT_PRICE_BAND, REJECT_PROTECTION, REJECT_QUANTITY_LIMIT, REJECT_REDUCE_ONLY,
+    REJECT_TIER_LIMIT, SIDE_BUY, STP_CANCEL_TAKER, STP_DECREMENT, STP_NONE, TIF_FOK, TOO_LARGE,
 )
 
 cdef int64_t ICEBERG_PARTS = 100
@@ -77,6 +77,7 @@ cdef class Entry(Liquidation):
     cdef int check_limits(self, int32_t row, bint is_new) except -2:
         cdef ticket_t *ticket = &self.tickets[row]
         cdef int64_t most = self.instruments[self.orders[row].symbol].max_open_orders
+        cdef int64_t live
         cdef int reason = ACCEPTED
         if ticket.special < 0 and not has_limits(&self.instruments[self.orders[row].symbol]):
             return ACCEPTED
@@ -89,10 +90,17 @@ cdef class Entry(Liquidation):
         if reason != ACCEPTED or not is_new or most == NONE:
             return reason
         if is_conditional(ticket.kind) or may_rest(ticket.kind, ticket.time_in_force):
-            if self.positions[ticket.position].order_count >= most:
-                return self.refuse(
-                    REJECT_ORDER_LIMIT, self.positions[ticket.position].order_count, most)
+            live = self.live_orders(ticket.position)
+            if live >= most:
+                return self.refuse(REJECT_ORDER_LIMIT, live, most)
         return ACCEPTED
+
+    # An account's live orders of a symbol, on both legs.
+    @cython.final
+    cdef int64_t live_orders(self, int32_t position) noexcept:
+        cdef int32_t twin = self.twin_of(position)
+        cdef int64_t live = self.positions[position].order_count
+        return live if twin < 0 else live + self.positions[twin].order_count
 
     @cython.final
     cdef bint closes_position(self, int32_t row) noexcept:
@@ -259,8 +267,8 @@ cdef class Entry(Liquidation):
         return self.check_outcome(row, limit)
 
     # Refuse an order that would at once cost more than there is. What trades at once is
-    # rehearsed; what would rest counts at its limit. A trade with oneself changes no
-    # position, so one's own orders are stepped over.
+    # rehearsed; what would rest counts at its limit. A trade of a position with itself leaves
+    # it as it is, so its own orders are stepped over.
     @cython.final
     cdef int check_outcome(self, int32_t row, int64_t limit) except -2:
         cdef order_t *order = &self.orders[row]
@@ -275,10 +283,11 @@ cdef class Entry(Liquidation):
         if position.margin_mode == MODE_CROSS:
             is_larger_at_mark = order.side != value_side(&instrument.contract) and (
                 order.price == NONE or self.is_losing(order.symbol, order.side, order.price))
-            if room == 0 and not is_larger_at_mark:
+            if room == 0 and not is_larger_at_mark and (
+                    position.leg == LEG_BOTH or order.stp != STP_NONE):
                 return ACCEPTED
         self.rehearse(
-            row, limit, STP_OWN_ACCOUNT if order.stp == STP_NONE else order.stp, &terms)
+            row, limit, STP_OWN_POSITION if order.stp == STP_NONE else order.stp, &terms)
         rest = order.leaves - terms.lots
         if rest and may_rest(ticket.kind, ticket.time_in_force):
             rest_value = self.notional_at_tick(order.symbol, rest, order.price)
@@ -293,9 +302,9 @@ cdef class Entry(Liquidation):
             reason = self.check_isolated_opening(ticket.position, &terms, terms.lots - room)
             if reason != ACCEPTED:
                 return reason
-        if (position.margin_mode == MODE_ISOLATED and order.stp == STP_NONE
-                and not order.is_reduce_only):
-            reason = self.check_isolated_self_trade(row, limit)
+        if order.stp == STP_NONE and not order.is_reduce_only and (
+                position.margin_mode == MODE_ISOLATED or position.leg != LEG_BOTH):
+            reason = self.check_self_trade(row, limit)
             if reason != ACCEPTED:
                 return reason
         if is_larger_at_mark and terms.loss:
@@ -360,44 +369,108 @@ cdef class Entry(Liquidation):
             return self.refuse(REJECT_INSUFFICIENT_MARGIN, needed, max64(0, equity))
         return ACCEPTED
 
-    # Refuse a trade with oneself after which an isolated position would be due at once. It
-    # closes lots at its price and opens them anew there: profit goes to the wallet, and the
-    # margin of the new opening need not bear its loss against mark.
-    cdef int check_isolated_self_trade(self, int32_t row, int64_t limit) except -2:
-        cdef order_t *order = &self.orders[row]
-        cdef instrument_t *instrument = &self.instruments[order.symbol]
-        cdef position_t *position = &self.positions[self.tickets[row].position]
-        cdef int sign = 1 if order.side == SIDE_BUY else -1
+    # Refuse trades with oneself that would at once cost more than there is.
+    cdef int check_self_trade(self, int32_t row, int64_t limit) except -2:
+        cdef int32_t position = self.tickets[row].position
         cdef int32_t maker
-        cdef int64_t lots, worth, value, equity, needed
-        cdef bint has_own = False
+        cdef bint has_own = False, has_twin = False
         cdef terms_t terms
-        cdef isolated_t trial
         cdef list fills = []
         self.rehearse(row, limit, STP_NONE, &terms, fills)
         for maker, _ in fills:
-            has_own = has_own or self.orders[maker].account == order.account
-        if not has_own:
-            return ACCEPTED
-        trial.quantity, trial.entry_value = position.quantity, position.entry_value
-        trial.margin = 0 if position.isolated < 0 else self.pools[position.isolated].balance
-        trial.wallet = self.pools[position.wallet].balance
-        trial.leverage = self.leverage_of(self.tickets[row].position)
-        trial.contract, trial.mark = &instrument.contract, instrument.mark
-        trial.schedule = &instrument.schedule
+            if self.orders[maker].account == self.orders[row].account:
+                has_own = True
+                has_twin = has_twin or self.tickets[maker].position != position
+        if has_own and self.positions[position].margin_mode == MODE_ISOLATED:
+            return self.check_isolated_self_trade(row, fills)
+        return self.check_cross_legs(row, fills) if has_twin else ACCEPTED
+
+    # Refuse trades with oneself after which an isolated position would be due at once. In one
+    # position they close lots at their price and open them anew there: profit goes to the
+    # wallet, and the margin of the new opening need not bear its loss against mark. In a hedge
+    # account they may open both legs, from one wallet.
+    cdef int check_isolated_self_trade(self, int32_t row, list fills) except -2:
+        cdef order_t *order = &self.orders[row]
+        cdef instrument_t *instrument = &self.instruments[order.symbol]
+        cdef int32_t own = self.tickets[row].position
+        cdef int sign = 1 if order.side == SIDE_BUY else -1
+        cdef int32_t maker, position
+        cdef int64_t lots, worth, value, equity, needed
+        cdef int64_t wallet = self.pools[self.positions[own].wallet].balance
+        cdef isolated_t trials[3]        # by leg
+        cdef bint touched[3]
+        cdef int leg
+        touched[:] = [False, False, False]
+        for position in (own, self.twin_of(own)):
+            if position < 0:
+                continue
+            leg = self.positions[position].leg
+            trials[leg].quantity = self.positions[position].quantity
+            trials[leg].entry_value = self.positions[position].entry_value
+            trials[leg].margin = 0
+            if self.positions[position].isolated >= 0:
+                trials[leg].margin = self.pools[self.positions[position].isolated].balance
+            trials[leg].leverage = self.leverage_of(position)
+            trials[leg].contract, trials[leg].mark = &instrument.contract, instrument.mark
+            trials[leg].schedule = &instrument.schedule
         for maker, lots in fills:
             worth = self.worth_at_tick(order.symbol, lots, self.orders[maker].price)
             value = value_sign(&instrument.contract, order.side) * worth
             if self.orders[maker].account == order.account:
-                isolated_fill(&trial, -sign * lots, -value)
-                isolated_pay(&trial, trade_fee(worth, instrument.maker_fee))
-            isolated_fill(&trial, sign * lots, value)
-            isolated_pay(&trial, trade_fee(worth, instrument.taker_fee))
-        worth = self.value(order.symbol, trial.quantity, instrument.mark)
-        equity = sub_checked(add_checked(trial.margin, worth), trial.entry_value)
-        needed = maintenance_margin(
-            &instrument.schedule, self.marked_notional(order.symbol, abs64(trial.quantity)))
-        if trial.quantity and equity <= needed:
+                leg = self.positions[self.tickets[maker].position].leg
+                touched[leg] = True
+                isolated_fill(&trials[leg], -sign * lots, -value, &wallet)
+                isolated_pay(&trials[leg], trade_fee(worth, instrument.maker_fee), &wallet)
+            leg = self.positions[own].leg
+            touched[leg] = True
+            isolated_fill(&trials[leg], sign * lots, value, &wallet)
+            isolated_pay(&trials[leg], trade_fee(worth, instrument.taker_fee), &wallet)
+        for leg in range(3):
+            if not touched[leg]:
+                continue
+            value = self.value(order.symbol, trials[leg].quantity, instrument.mark)
+            equity = sub_checked(
+                add_checked(trials[leg].margin, value), trials[leg].entry_value)
+            needed = maintenance_margin(
+                &instrument.schedule,
+                self.marked_notional(order.symbol, abs64(trials[leg].quantity)))
+            if trials[leg].quantity and equity <= needed:
+                return self.refuse(REJECT_INSUFFICIENT_MARGIN, needed, max64(0, equity))
+        return ACCEPTED
+
+    # Refuse trades that open both legs of a cross pool which would be due at once. The order
+    # of the other leg was accepted at its own price; maintenance is asked for at the mark.
+    cdef int check_cross_legs(self, int32_t row, list fills) except -2:
+        cdef order_t *order = &self.orders[row]
+        cdef instrument_t *instrument = &self.instruments[order.symbol]
+        cdef int32_t own = self.tickets[row].position
+        cdef int sign = 1 if order.side == SIDE_BUY else -1
+        cdef int32_t maker, position
+        cdef int64_t lots, worth, value, equity, needed
+        cdef int64_t held[3]             # by leg
+        cdef int leg
+        self.measure(self.pool_of(own), &equity, &needed)
+        held[:] = [0, 0, 0]
+        for position in (own, self.twin_of(own)):
+            lots = self.positions[position].quantity
+            held[self.positions[position].leg] = lots
+            equity = sub_checked(equity, self.value(order.symbol, lots, instrument.mark))
+            needed -= self.maintenance(position)
+        for maker, lots in fills:
+            worth = self.worth_at_tick(order.symbol, lots, self.orders[maker].price)
+            value = value_sign(&instrument.contract, order.side) * worth
+            held[self.positions[own].leg] += sign * lots
+            equity = sub_checked(equity, value + trade_fee(worth, instrument.taker_fee))
+            if self.orders[maker].account == order.account:
+                held[self.positions[self.tickets[maker].position].leg] -= sign * lots
+                equity = add_checked(equity, value - trade_fee(worth, instrument.maker_fee))
+        for leg in range(3):
+            lots = held[leg]
+            if lots:
+                equity = add_checked(equity, self.value(order.symbol, lots, instrument.mark))
+                needed = add_checked(needed, maintenance_margin(
+                    &instrument.schedule, self.marked_notional(order.symbol, abs64(lots))))
+        if equity <= needed:
             return self.refuse(REJECT_INSUFFICIENT_MARGIN, needed, max64(0, equity))
         return ACCEPTED
 

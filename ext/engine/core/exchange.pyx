@@ -9,11 +9,10 @@ from engine.core.forms cimport request_t
 from engine.core.memory cimport prefetch
 from engine.core.tables cimport table_get, table_home, table_t
 from engine.core.types cimport (
-    ACCEPTED, CMD_ACCOUNT, CMD_AMEND, CMD_AUTO_TOP_UP, CMD_CANCEL, CMD_CANCEL_ALL,
-    CMD_CANCEL_ALL_AFTER, CMD_DEPOSIT, CMD_FILL, CMD_FUNDING, CMD_INSURANCE,
-    CMD_ISOLATED_MARGIN, CMD_LEVERAGE, CMD_MARGIN_MODE, CMD_MARK, CMD_ORDER, CMD_TIME,
-    CMD_WITHDRAW, MODE_CROSS, MODE_ISOLATED, NIL, NONE, REJECT_MALFORMED, REJECT_UNSUPPORTED,
-    SIDE_BUY,
+    ACCEPTED, CMD_ACCOUNT, CMD_AMEND, CMD_CANCEL, CMD_CANCEL_ALL, CMD_CANCEL_ALL_AFTER,
+    CMD_DEPOSIT, CMD_FILL, CMD_FUNDING, CMD_INSURANCE, CMD_ISOLATED_MARGIN, CMD_LEVERAGE,
+    CMD_MARGIN_MODE, CMD_MARK, CMD_ORDER, CMD_POSITION_MODE, CMD_TIME, CMD_WITHDRAW, MODE_CROSS,
+    MODE_ISOLATED, NIL, NONE, POSITIONS_ONE_WAY, REJECT_MALFORMED, REJECT_UNSUPPORTED, SIDE_BUY,
     SIDE_SELL,
 )
 from libc.stdint cimport int32_t, int64_t
@@ -26,6 +25,8 @@ cdef enum:
     FLAG_REDUCE_ONLY = 2
     FLAG_CLOSE_POSITION = 4
     STP_SHIFT = 4
+    STP_MASK = 7
+    LEG_SHIFT = 7
 
 # How many commands ahead what they touch is fetched into the cache.
 cdef enum:
@@ -226,7 +227,8 @@ cdef class ExchangeCore(Bulk):
         form.post_only = (row[10] & FLAG_POST_ONLY) != 0
         form.reduce_only = (row[10] & FLAG_REDUCE_ONLY) != 0
         form.close_position = (row[10] & FLAG_CLOSE_POSITION) != 0
-        form.stp = row[10] >> STP_SHIFT
+        form.stp = row[10] >> STP_SHIFT & STP_MASK
+        form.leg = row[10] >> LEG_SHIFT
         form.is_plain = special == NULL and not form.close_position
         form.trigger_price = form.trigger_by = form.callback_rate = NONE
         form.display = form.expire_ts = form.oco = NONE
@@ -278,11 +280,14 @@ cdef class ExchangeCore(Bulk):
         if op == CMD_FILL:
             if is_timely and SIDE_BUY <= row[5] <= SIDE_SELL:
                 reason = self.do_fill(
-                    row[2], row[3], <int>row[5], row[7], row[8], or_else(row[4], 0))
+                    row[2], row[3], <int>row[5], row[7], row[8], or_else(row[4], 0),
+                    row[10] >> LEG_SHIFT)
             return self.end(CMD_FILL, reason, row[2], NONE, row[3], NONE)
         if op == CMD_ACCOUNT:
             if is_timely and has_mode:
-                reason = self.do_open_account(row[2], <int>mode, row[4], None, NONE, NONE)
+                reason = self.do_open_account(
+                    row[2], <int>mode, row[4], None, NONE, NONE,
+                    or_else(row[5], POSITIONS_ONE_WAY))
             return self.end(CMD_ACCOUNT, reason, row[2], NONE, NONE, NONE)
         if op == CMD_MARGIN_MODE:
             if is_timely and has_mode:
@@ -290,7 +295,8 @@ cdef class ExchangeCore(Bulk):
             return self.end(CMD_MARGIN_MODE, reason, row[2], NONE, row[3], NONE)
         if op == CMD_ISOLATED_MARGIN:
             if is_timely:
-                reason = self.do_isolated_margin(row[2], row[3], or_else(row[7], 0))
+                reason = self.do_isolated_margin(
+                    row[2], row[3], or_else(row[7], 0), row[10] >> LEG_SHIFT)
             return self.end(CMD_ISOLATED_MARGIN, reason, row[2], NONE, row[3], NONE)
         if op == CMD_FUNDING:
             if is_timely:
@@ -302,5 +308,5 @@ cdef class ExchangeCore(Bulk):
             return self.end(CMD_INSURANCE, reason, NONE, row[3], NONE, NONE)
         # Known commands that do not come packed, and codes of none.
         return self.end(
-            op if 0 <= op <= CMD_AUTO_TOP_UP else NONE,
+            op if 0 <= op <= CMD_POSITION_MODE else NONE,
             REJECT_UNSUPPORTED if is_timely else REJECT_MALFORMED, NONE, NONE, NONE, NONE)

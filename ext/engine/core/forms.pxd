@@ -17,6 +17,7 @@ cdef struct request_t:
     int64_t child_price[2]       # NONE: a market order
     int64_t trigger_by           # TriggerBy or NONE
     int64_t side, kind, time_in_force, stp
+    int64_t leg                  # PositionSide
     bint post_only, reduce_only, close_position
     bint is_plain                # has none of the terms that may be absent but its price
 

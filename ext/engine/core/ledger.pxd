@@ -1,9 +1,14 @@
 # Accounts, pools, positions, the house, and every way in which money moves between them.
 #
 # account -> its wallets (one cross pool an asset) and its positions (one a symbol, made
-# when first touched). A pool is what is margined together: a wallet with the open cross
-# positions of its asset, or the isolated margin of one position. All rows are numbered;
-# lists are sorted (by asset, by symbol), so that a walk is in canonical order.
+# when first touched; in a hedge account the two legs of a symbol). A pool is what is
+# margined together: a wallet with the open cross positions of its asset, or the isolated
+# margin of one position. All rows are numbered; lists are sorted (by asset, by symbol,
+# long before short), so that a walk is in canonical order.
+#
+# What is set for a symbol (leverage, margin mode, protection) stands in both of its legs.
+# An account that changed its position mode keeps the rows of the other mode, with nothing
+# in them.
 
 from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t
 
@@ -17,7 +22,10 @@ from engine.core.fixed cimport (
 )
 from engine.core.tables cimport table_get, table_t
 from engine.core.tiers cimport initial_margin, maintenance_margin, schedule_t
-from engine.core.types cimport MODE_CROSS, MONEY_MAX
+from engine.core.types cimport (
+    LEG_BOTH, LEG_LONG, LEG_SHORT, MODE_CROSS, MONEY_MAX, NIL, POSITIONS_ONE_WAY, SIDE_BUY,
+    SIDE_SELL,
+)
 
 cdef struct asset_t:
     int64_t deposits, withdrawals
@@ -69,15 +77,16 @@ cdef struct account_t:
     int64_t stp_group            # accounts of one group count as one owner; NONE: alone
     int64_t dead_man             # time at which its orders are cancelled, NONE: never
     int32_t first_wallet         # pool rows, by asset
-    int32_t first_position       # position rows, by symbol
+    int32_t first_position       # position rows, by symbol and leg
     int32_t call_set             # its row of margin-call levels; 0: the default
     uint8_t margin_mode          # default of its positions
+    uint8_t position_mode        # PositionMode
 
 cdef struct pool_t:
     int64_t balance              # wallet, or isolated margin
     int32_t account, asset
     int32_t symbol               # NIL: a cross pool
-    int32_t first_open           # position rows with a position open, by symbol
+    int32_t first_open           # position rows with a position open, by symbol and leg
     int32_t next_in_account      # next wallet of the account
     int32_t steps                # liquidation steps since it entered the queue
     int32_t heap_index           # place in the liquidation queue, NIL: not in it
@@ -90,6 +99,7 @@ cdef struct pool_t:
     uint8_t has_stuck            # has waited since it entered the queue
     uint8_t is_unfiled           # its triggers are out of date; in the list of such
     uint8_t is_bankrupt          # flat with a deficit that the fund did not cover whole
+    uint8_t leg                  # PositionSide of an isolated position
 
 cdef struct position_t:
     int64_t quantity             # lots, long > 0
@@ -117,12 +127,28 @@ cdef struct position_t:
     uint8_t is_changed
     int8_t sign_seen             # of its quantity, when its reduce-only orders were looked at
     uint8_t auto_top_up          # its isolated margin, before it would be liquidated
+    uint8_t leg                  # PositionSide; the short leg's row follows the long one's
 
 # A position or a wallet to report, by what sorts it.
 cdef struct changed_t:
     int64_t account              # id
-    int32_t part                 # symbol, or asset
+    int32_t part                 # 4 x symbol + leg, or asset
     int32_t row
+
+# A symbol and a leg as the key of a position.
+cdef inline int64_t leg_key(int32_t symbol, int leg) noexcept nogil:
+    return symbol | <int64_t>leg << 32
+
+
+# Whether orders of a side close a leg of a hedge account; the others open it.
+cdef inline bint closes_leg(int64_t leg, int64_t side) noexcept nogil:
+    return (leg == LEG_LONG and side == SIDE_SELL) or (leg == LEG_SHORT and side == SIDE_BUY)
+
+
+# The order of lists of positions.
+cdef inline bint precedes(const position_t *a, const position_t *b) noexcept nogil:
+    return a.symbol < b.symbol or (a.symbol == b.symbol and a.leg < b.leg)
+
 
 cdef class Ledger(Desk):
     cdef public int64_t seq, ts, rejected_seq
@@ -141,7 +167,7 @@ cdef class Ledger(Desk):
     cdef int32_t pool_count, pool_capacity
     cdef position_t *positions
     cdef int32_t position_count, position_capacity
-    cdef table_t position_table  # (account row, symbol) -> row
+    cdef table_t position_table  # (account row, symbol and leg) -> row
     # what a command touched
     cdef int32_t *changed_orders
     cdef int32_t changed_order_count, changed_order_capacity
@@ -155,10 +181,12 @@ cdef class Ledger(Desk):
 
     # rows
     cdef int32_t new_account(
-        self, int64_t account, int margin_mode, int64_t stp_group) except -1
+        self, int64_t account, int margin_mode, int64_t stp_group,
+        int position_mode) except -1
     cdef int32_t new_pool(self, int32_t account, int32_t asset, int32_t symbol) except -1
     cdef int32_t wallet_of(self, int32_t account, int32_t asset) except -1
-    cdef int32_t new_position(self, int32_t account, int32_t symbol) except -1
+    cdef int32_t new_position(self, int32_t account, int32_t symbol, int leg) except -1
+    cdef int32_t add_position(self, int32_t account, int32_t symbol, int leg) except -1
     cdef int32_t new_isolated(self, int32_t position) except -1
     cdef int64_t isolated_share(
         self, int32_t position, int64_t value, int64_t lots) except? -1
@@ -198,17 +226,38 @@ cdef class Ledger(Desk):
     cdef inline int32_t find_account(self, int64_t account) noexcept:
         return table_get(&self.account_table, 0, account)
 
-    # NIL where the account never touched the symbol. Its first symbol is at hand.
-    cdef inline int32_t find_position(self, int32_t account, int32_t symbol) noexcept:
-        cdef int32_t first = self.accounts[account].first_position
-        if first >= 0 and self.positions[first].symbol == symbol:
-            return first
-        return table_get(&self.position_table, account, symbol)
+    # A leg that the account's mode has; NIL where it never touched the symbol. A one-way
+    # account's first symbol is at hand: rows of legs it had before come behind.
+    cdef inline int32_t find_position(self, int32_t account, int32_t symbol, int leg) noexcept:
+        cdef int32_t first
+        if leg == LEG_BOTH:
+            first = self.accounts[account].first_position
+            if first >= 0 and self.positions[first].symbol == symbol:
+                return first
+        return table_get(&self.position_table, account, leg_key(symbol, leg))
 
-    # The position row of an account in a symbol, made when first asked for.
-    cdef inline int32_t position_at(self, int32_t account, int32_t symbol) except -1:
-        cdef int32_t row = self.find_position(account, symbol)
-        return row if row >= 0 else self.new_position(account, symbol)
+    # The position row of an account's leg in a symbol, made when first asked for.
+    cdef inline int32_t position_at(self, int32_t account, int32_t symbol, int leg) except -1:
+        cdef int32_t row = self.find_position(account, symbol, leg)
+        return row if row >= 0 else self.new_position(account, symbol, leg)
+
+    # The only leg of an account in a symbol, or the first of two.
+    cdef inline int first_leg(self, int32_t account) noexcept:
+        return LEG_BOTH if (
+            self.accounts[account].position_mode == POSITIONS_ONE_WAY) else LEG_LONG
+
+    # The other leg, NIL where there is none.
+    cdef inline int32_t twin_of(self, int32_t position) noexcept:
+        cdef int leg = self.positions[position].leg
+        if leg == LEG_BOTH:
+            return NIL
+        return position + 1 if leg == LEG_LONG else position - 1
+
+    # The leg that would hold a long (short) position of an account.
+    cdef inline int leg_of_sign(self, int32_t account, bint is_long) noexcept:
+        if self.accounts[account].position_mode == POSITIONS_ONE_WAY:
+            return LEG_BOTH
+        return LEG_LONG if is_long else LEG_SHORT
 
     # The pool that margins a position.
     cdef inline int32_t pool_of(self, int32_t position) except -1:

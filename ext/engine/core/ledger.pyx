@@ -20,8 +20,8 @@ from engine.core.tiers cimport (
     allowed_leverage, maintenance_margin, scaled_margin, schedule_t,
 )
 from engine.core.types cimport (
-    EVENT_BALANCE, EVENT_INSURANCE, EVENT_ORDER_UPDATE, EVENT_POSITION, MODE_CROSS,
-    MODE_ISOLATED, MONEY_MAX, NIL, NONE, STATUS_FILLED, STATUS_OPEN,
+    EVENT_BALANCE, EVENT_INSURANCE, EVENT_ORDER_UPDATE, EVENT_POSITION, LEG_BOTH, LEG_LONG,
+    LEG_SHORT, MODE_CROSS, MODE_ISOLATED, MONEY_MAX, NIL, NONE, STATUS_FILLED, STATUS_OPEN,
     STATUS_PARTIALLY_FILLED, STATUS_PENDING,
 )
 
@@ -38,7 +38,8 @@ cdef int compare_changed(const void *a, const void *b) noexcept nogil:
     return -1 if comes_before(<const changed_t *>a, <const changed_t *>b) else 1
 
 
-# Canonical order of what is reported: account id, then symbol or asset. No two are equal.
+# Canonical order of what is reported: account id, then symbol and leg, or asset. No two are
+# equal.
 cdef void sort_changed(changed_t *rows, int32_t count) noexcept nogil:
     cdef int32_t i, j
     cdef changed_t moving
@@ -97,7 +98,7 @@ cdef class Ledger(Desk):
     # --- rows -------------------------------------------------------------------------
 
     cdef int32_t new_account(
-        self, int64_t account, int margin_mode, int64_t stp_group
+        self, int64_t account, int margin_mode, int64_t stp_group, int position_mode
     ) except -1:
         cdef int32_t row = self.account_count
         if row == self.account_capacity:
@@ -110,6 +111,7 @@ cdef class Ledger(Desk):
         self.accounts[row].first_wallet = self.accounts[row].first_position = NIL
         self.accounts[row].call_set = 0
         self.accounts[row].margin_mode = margin_mode
+        self.accounts[row].position_mode = position_mode
         self.account_count += 1
         return row
 
@@ -152,19 +154,29 @@ cdef class Ledger(Desk):
             self.pools[before].next_in_account = made
         return made
 
-    cdef int32_t new_position(self, int32_t account, int32_t symbol) except -1:
+    # The legs of a hedge account in a symbol come into being together, as neighbours.
+    cdef int32_t new_position(self, int32_t account, int32_t symbol, int leg) except -1:
+        cdef int32_t row
+        if leg == LEG_BOTH:
+            return self.add_position(account, symbol, LEG_BOTH)
+        row = self.add_position(account, symbol, LEG_LONG)
+        self.add_position(account, symbol, LEG_SHORT)
+        return row if leg == LEG_LONG else row + 1
+
+    cdef int32_t add_position(self, int32_t account, int32_t symbol, int leg) except -1:
         cdef int32_t row = self.position_count
         cdef int32_t before = NIL, after
         cdef position_t *position
         if row == self.position_capacity:
             self.positions = <position_t *>larger(
                 self.positions, &self.position_capacity, row + 1, sizeof(position_t))
-        table_put(&self.position_table, account, symbol, row)
+        table_put(&self.position_table, account, leg_key(symbol, leg), row)
         self.position_count += 1
         position = &self.positions[row]
         memset(position, 0, sizeof(position_t))
         position.account = account
         position.symbol = symbol
+        position.leg = leg
         position.wallet = self.wallet_of(account, self.instruments[symbol].settle)
         position.isolated = position.prev_open = position.next_open = NIL
         position.holder_slot = position.first_order = position.last_order = NIL
@@ -173,7 +185,7 @@ cdef class Ledger(Desk):
         position.trigger[1] = MONEY_MAX
         position.extreme_price[1] = MONEY_MAX
         after = self.accounts[account].first_position
-        while after >= 0 and self.positions[after].symbol < symbol:
+        while after >= 0 and precedes(&self.positions[after], position):
             before = after
             after = self.positions[after].next_in_account
         position.next_in_account = after
@@ -188,6 +200,7 @@ cdef class Ledger(Desk):
         cdef position_t *row = &self.positions[position]
         row.isolated = self.new_pool(
             row.account, self.instruments[row.symbol].settle, row.symbol)
+        self.pools[row.isolated].leg = row.leg
         return row.isolated
 
     # Margin that an opening of this value moves to an isolated position, which then has so many
@@ -232,7 +245,8 @@ cdef class Ledger(Desk):
         row.is_changed = 1
         self.changed_positions = note_changed(
             self.changed_positions, &self.changed_position_count,
-            &self.changed_position_capacity, self.accounts[row.account].id, row.symbol, position)
+            &self.changed_position_capacity, self.accounts[row.account].id,
+            row.symbol << 2 | row.leg, position)
         return 0
 
     cdef int list_order(self, int32_t order) except -1:
@@ -275,6 +289,7 @@ cdef class Ledger(Desk):
             out[2] = row.quantity
             out[3] = row.entry_value
             out[4] = 0 if row.isolated < 0 else self.pools[row.isolated].balance
+            out[5] = row.leg
         self.changed_position_count = 0
         return 0
 
@@ -385,7 +400,7 @@ cdef class Ledger(Desk):
         cdef instrument_t *instrument = &self.instruments[row.symbol]
         cdef int32_t before = NIL
         cdef int32_t after = self.pools[pool].first_open
-        while after >= 0 and self.positions[after].symbol < row.symbol:
+        while after >= 0 and precedes(&self.positions[after], row):
             before = after
             after = self.positions[after].next_open
         row.prev_open = before

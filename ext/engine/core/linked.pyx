@@ -119,6 +119,7 @@ cdef class Linked(Matching):
         out[8] = ticket.is_post_only
         out[9] = order.is_reduce_only
         out[10] = order.stp
+        out[11] = self.positions[ticket.position].leg
         if ticket.special >= 0:
             self.emit_terms(row)
         return 0

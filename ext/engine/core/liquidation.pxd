@@ -12,7 +12,7 @@ from engine.core.deleveraging cimport Deleveraging
 cdef struct measured_t:
     int64_t equity, maintenance
     int64_t account              # id, breaks ties
-    int32_t asset, symbol        # break ties within an account
+    int32_t asset, symbol, leg   # break ties within an account
     int32_t pool                 # row
 
 cdef bint is_more_urgent(const measured_t *a, const measured_t *b) noexcept nogil
@@ -48,6 +48,7 @@ cdef class Liquidation(Deleveraging):
     cdef int retry_all(self) except -1
     cdef int reevaluate_holders(self, int32_t symbol) except -1
     cdef int measure_row(self, int32_t pool, measured_t *row) except -1
+    cdef int64_t leg_shown(self, const measured_t *row) noexcept
     cdef int evaluate_all(self) except -1
     cdef int evaluate_round(self, int32_t count) except -1
     cdef bint is_quiet(self, const measured_t *row) noexcept
@@ -73,6 +74,8 @@ cdef class Liquidation(Deleveraging):
     cdef int work(self, int32_t pool) except -1
     cdef int drop_pending(self, int32_t pool) except -1
     cdef bint may_liquidate(self, int32_t symbol) noexcept
+    cdef bint net_legs(self, int32_t pool) except -1
+    cdef int net_pair(self, int32_t long_leg, int32_t short_leg) except -1
     cdef bint is_healthy(self, const measured_t *row) noexcept
     cdef int32_t choose_position(self, int32_t pool, set stuck) except? -2
     cdef int64_t step(self, int32_t pool, int32_t position, const measured_t *row) except? -1

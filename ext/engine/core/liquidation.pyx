@@ -20,7 +20,8 @@ from engine.core.memory cimport larger, prefetch
 from engine.core.risk cimport call_set_t, remedy_t
 from engine.core.tiers cimport maintenance_margin, tier_index, tier_t
 from engine.core.types cimport (
-    CANCEL_LIQUIDATION, EVENT_AUTO_TOP_UP, EVENT_LIQUIDATION_FINISHED, EVENT_LIQUIDATION_STARTED,
+    CANCEL_LIQUIDATION, EVENT_AUTO_TOP_UP, EVENT_LEGS_NETTED, EVENT_LIQUIDATION_FINISHED,
+    EVENT_LIQUIDATION_STARTED,
     EVENT_LIQUIDATION_STEP, EVENT_LIQUIDATION_TAKEOVER, EVENT_MARGIN_CALL,
     EVENT_MARGIN_CALL_CLEARED, HALT_ALL, HALT_AUCTION, HALT_NO_LIQUIDATION, INSURANCE_DEFICIT,
     INSURANCE_INVENTORY, INSURANCE_LIQUIDATION_FEE, KIND_INVERSE, MONEY_MAX, NIL, NONE,
@@ -41,7 +42,7 @@ cdef int RETRIES_PER_COMMAND = 32
 
 # The order of the queue: equity / maintenance margin ascending; without a requirement
 # spent equity comes first of all, equity left comes last; ties by account id, then
-# asset, then symbol. Compared by cross-multiplication, so it is exact and total.
+# asset, symbol, leg. Compared by cross-multiplication, so it is exact and total.
 cdef bint is_more_urgent(const measured_t *a, const measured_t *b) noexcept nogil:
     cdef int class_a = 1 if a.maintenance else (0 if a.equity <= 0 else 2)
     cdef int class_b = 1 if b.maintenance else (0 if b.equity <= 0 else 2)
@@ -56,7 +57,9 @@ cdef bint is_more_urgent(const measured_t *a, const measured_t *b) noexcept nogi
         return a.account < b.account
     if a.asset != b.asset:
         return a.asset < b.asset
-    return a.symbol < b.symbol
+    if a.symbol != b.symbol:
+        return a.symbol < b.symbol
+    return a.leg < b.leg
 
 
 cdef int compare_rows(const void *a, const void *b) noexcept nogil:
@@ -159,8 +162,13 @@ cdef class Liquidation(Deleveraging):
         row.account = self.accounts[self.pools[pool].account].id
         row.asset = self.pools[pool].asset
         row.symbol = self.pools[pool].symbol
+        row.leg = self.pools[pool].leg
         row.pool = pool
         return 0
+
+    # The leg that an event about a pool names, NONE of a cross pool.
+    cdef int64_t leg_shown(self, const measured_t *row) noexcept:
+        return NONE if row.symbol < 0 else row.leg
 
     # Rounds: everything pending is measured before anything is done about it; pools that
     # a round touches are looked at in the next.
@@ -279,7 +287,8 @@ cdef class Liquidation(Deleveraging):
     # Save an isolated position that is due with money of its wallet, if that does it: up to its
     # initial margin, as far as what may be withdrawn goes.
     cdef bint top_up(self, measured_t *row) except -1:
-        cdef int32_t position = self.find_position(self.pools[row.pool].account, row.symbol)
+        cdef int32_t position = self.find_position(
+            self.pools[row.pool].account, row.symbol, row.leg)
         cdef int32_t wallet = self.positions[position].wallet
         cdef int64_t amount
         cdef int64_t *out
@@ -298,6 +307,7 @@ cdef class Liquidation(Deleveraging):
         out[0] = row.account
         out[1] = row.symbol
         out[2] = amount
+        out[3] = row.leg
         return True
 
     # Move to a margin-call level, one event for each level passed.
@@ -317,10 +327,13 @@ cdef class Liquidation(Deleveraging):
             out[6] = remedy.collateral
             out[7] = remedy.symbol
             out[8] = remedy.lots
+            out[9] = remedy.leg
             pool.call_level += 1
         while pool.call_level > level:
             pool.call_level -= 1
-            self.emit_call(EVENT_MARGIN_CALL_CLEARED, row, calls.levels[pool.call_level])
+            out = self.emit_call(
+                EVENT_MARGIN_CALL_CLEARED, row, calls.levels[pool.call_level])
+            out[6] = self.leg_shown(row)
         return 0
 
     cdef int64_t *emit_call(self, int kind, const measured_t *row, int64_t level) except NULL:
@@ -373,6 +386,7 @@ cdef class Liquidation(Deleveraging):
         out[2] = row.symbol if row.symbol >= 0 else NONE
         out[3] = row.equity
         out[4] = row.maintenance
+        out[5] = self.leg_shown(row)
         self.cancel_pool_orders(row.pool)
         self.unfile_pool(row.pool)
         return self.queue_push(row[0])
@@ -394,6 +408,7 @@ cdef class Liquidation(Deleveraging):
         out[4] = self.pools[pool].steps
         out[5] = row.equity
         out[6] = row.maintenance
+        out[7] = self.leg_shown(row)
         return 0
 
     # Cancel the orders of a pool, and for a wallet those that would draw on it.
@@ -425,7 +440,7 @@ cdef class Liquidation(Deleveraging):
             row.is_bankrupt = 0
             if row.symbol >= 0:
                 self.move_to_isolated(
-                    self.find_position(row.account, row.symbol), -row.balance)
+                    self.find_position(row.account, row.symbol, row.leg), -row.balance)
             return 0
         if row.is_bankrupt:
             return 0
@@ -506,6 +521,8 @@ cdef class Liquidation(Deleveraging):
             if self.is_healthy(&row):
                 return self.finish(pool, OUTCOME_RELEASED, &row)
             self.cancel_pool_orders(pool)
+            if self.net_legs(pool):
+                continue
             position = self.choose_position(pool, stuck)
             if position < 0:
                 break
@@ -527,6 +544,42 @@ cdef class Liquidation(Deleveraging):
                 self.pending[i] = self.pending[self.pending_count]
                 break
         self.pools[pool].is_pending = 0
+        return 0
+
+    # Close long against short of each symbol at its mark; whether there were any. Isolated
+    # legs never meet here: each is alone in its pool.
+    cdef bint net_legs(self, int32_t pool) except -1:
+        cdef int32_t row = self.pools[pool].first_open
+        cdef int32_t after
+        cdef bint has_netted = False
+        while row >= 0:
+            after = self.positions[row].next_open
+            if after >= 0 and self.positions[after].symbol == self.positions[row].symbol:
+                if self.may_liquidate(self.positions[row].symbol):
+                    has_netted = True
+                    self.net_pair(row, after)
+                    # One of the two is not in the list any more.
+                    row = self.pools[pool].first_open
+                    continue
+            row = after
+        return has_netted
+
+    cdef int net_pair(self, int32_t long_leg, int32_t short_leg) except -1:
+        cdef int32_t symbol = self.positions[long_leg].symbol
+        cdef int64_t mark = self.instruments[symbol].mark
+        cdef int64_t lots = min64(
+            self.positions[long_leg].quantity, -self.positions[short_leg].quantity)
+        cdef int64_t worth = self.value(symbol, lots, mark)
+        cdef int64_t *out
+        self.settle_fill(long_leg, -lots, -worth)
+        self.settle_fill(short_leg, lots, worth)
+        self.drop_reduce_only(long_leg)
+        self.drop_reduce_only(short_leg)
+        out = self.emit(EVENT_LEGS_NETTED)
+        out[0] = self.accounts[self.positions[long_leg].account].id
+        out[1] = symbol
+        out[2] = lots
+        out[3] = mark
         return 0
 
     cdef bint may_liquidate(self, int32_t symbol) noexcept:
@@ -596,6 +649,7 @@ cdef class Liquidation(Deleveraging):
         out[8] = filled
         out[9] = worth
         out[10] = fee
+        out[11] = self.positions[position].leg
         if fee:
             self.pools[pool].balance = sub_checked(self.pools[pool].balance, fee)
             self.touch(pool)
@@ -737,6 +791,7 @@ cdef class Liquidation(Deleveraging):
         out[2] = side
         out[3] = lots
         out[4] = bound
+        out[5] = self.positions[position].leg
         return self.change_insurance(
             self.instruments[symbol].settle, profit, INSURANCE_INVENTORY, account)
 

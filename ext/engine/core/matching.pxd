@@ -27,14 +27,14 @@ cdef struct stake_t:
 # A sweep that is only rehearsed, so far.
 cdef struct trial_t:
     int32_t taker
-    int stp                      # StpMode, or STP_OWN_ACCOUNT
+    int stp                      # StpMode, or STP_OWN_POSITION
     int64_t wanted               # lots not found yet
     int64_t lots
     i128 value, loss
     bint is_over                 # the taker would have been cancelled
 
 cdef enum:
-    STP_OWN_ACCOUNT = 100        # rehearsals only: step over the account's own orders
+    STP_OWN_POSITION = 100       # rehearsals only: step over orders of the same position
 
 cdef class Matching(Ledger):
     cdef int64_t traded_value    # of the sweep under way, minor units

@@ -451,8 +451,8 @@ cdef class Matching(Ledger):
     ) except *:
         cdef int32_t own = self.orders[trial.taker].account
         cdef int64_t lots
-        if trial.stp == STP_OWN_ACCOUNT:
-            if self.orders[row].account != own:
+        if trial.stp == STP_OWN_POSITION:
+            if self.tickets[row].position != self.tickets[trial.taker].position:
                 return False
             trial.is_over = self.orders[trial.taker].is_reduce_only
             return True

@@ -15,7 +15,9 @@ cdef class Orders(Timers):
         self, int64_t command, int reason, int64_t account, int64_t asset, int64_t symbol,
         int64_t order_id) except -1
 
-    cdef int do_place(self, const request_t *form) except -2
+    cdef int do_place(self, request_t *form) except -2
+    cdef bint has_leg(self, int32_t owner, int64_t leg) noexcept
+    cdef bint settle_leg(self, request_t *form, int32_t owner) noexcept
     cdef int check_names(
         self, const request_t *form, int32_t owner, int32_t position,
         bint is_reduce_only) except -2

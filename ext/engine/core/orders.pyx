@@ -7,16 +7,17 @@ from engine.errors import InvariantViolation
 from engine.core.book cimport ORDER_LIVE, ORDER_PENDING, ORDER_UNARMED, order_t, ticket_t
 from engine.core.fixed cimport add, wide
 from engine.core.forms cimport check_form, is_conditional, is_market, may_rest, positive
+from engine.core.ledger cimport closes_leg
 from engine.core.linked cimport special_t
 from engine.core.protection cimport protection_t
 from engine.core.tables cimport table_get, table_put
 from engine.core.timers cimport TIMER_DEAD_MAN, TIMER_EXPIRY
 from engine.core.types cimport (
     ACCEPTED, BY_MARK, CANCEL_AMEND, CANCEL_USER, EVENT_CANCEL_ALL_AFTER, EVENT_PROTECTION_SET,
-    EVENT_REJECTED, MONEY_MAX, NIL, NONE, OFF_GRID, REJECT_DUPLICATE_ORDER_ID, REJECT_EXPIRED,
-    REJECT_MALFORMED, REJECT_OCO_GROUP, REJECT_OFF_LOT, REJECT_OFF_TICK, REJECT_OVERFLOW,
-    REJECT_REDUCE_ONLY, REJECT_UNKNOWN_ACCOUNT, REJECT_UNKNOWN_ORDER, REJECT_UNKNOWN_SYMBOL,
-    TOO_LARGE,
+    EVENT_REJECTED, LEG_BOTH, LEG_LONG, LEG_SHORT, MONEY_MAX, NIL, NONE, OFF_GRID,
+    POSITIONS_ONE_WAY, REJECT_DUPLICATE_ORDER_ID, REJECT_EXPIRED, REJECT_MALFORMED,
+    REJECT_OCO_GROUP, REJECT_OFF_LOT, REJECT_OFF_TICK, REJECT_OVERFLOW, REJECT_REDUCE_ONLY,
+    REJECT_UNKNOWN_ACCOUNT, REJECT_UNKNOWN_ORDER, REJECT_UNKNOWN_SYMBOL, TOO_LARGE,
 )
 from libc.stdint cimport int8_t, uint8_t
 
@@ -78,20 +79,24 @@ cdef class Orders(Timers):
 
     # --- new orders -------------------------------------------------------------------
 
-    cdef int do_place(self, const request_t *form) except -2:
+    cdef int do_place(self, request_t *form) except -2:
         cdef int32_t owner, position, row
         cdef int64_t limit
         cdef bint is_waiting = is_conditional(<int>form.kind)
-        cdef bint is_reduce_only = form.reduce_only or form.close_position
-        cdef int reason = check_form(form, self.ts)
+        cdef bint is_reduce_only
+        cdef int reason
+        owner = self.find_account(form.account)
+        if not self.settle_leg(form, owner):
+            return REJECT_MALFORMED
+        is_reduce_only = form.reduce_only or form.close_position
+        reason = check_form(form, self.ts)
         if reason != ACCEPTED:
             return reason
         if not 0 <= form.symbol < self.instrument_count:
             return REJECT_UNKNOWN_SYMBOL
-        owner = self.find_account(form.account)
         if owner < 0:
             return REJECT_UNKNOWN_ACCOUNT
-        position = self.position_at(owner, <int32_t>form.symbol)
+        position = self.position_at(owner, <int32_t>form.symbol, <int>form.leg)
         reason = self.check_names(form, owner, position, is_reduce_only)
         if reason == ACCEPTED:
             reason = self.check_open(position, is_reduce_only, is_waiting or (
@@ -126,6 +131,28 @@ cdef class Orders(Timers):
         self.retry_waiting()
         return ACCEPTED
 
+    # Whether a leg is one that the account (row, NIL: nobody's) has.
+    @cython.final
+    cdef bint has_leg(self, int32_t owner, int64_t leg) noexcept:
+        if owner < 0:
+            return LEG_BOTH <= leg <= LEG_SHORT
+        if self.accounts[owner].position_mode == POSITIONS_ONE_WAY:
+            return leg == LEG_BOTH
+        return leg == LEG_LONG or leg == LEG_SHORT
+
+    # Whether an order's leg makes sense. What closes it is reduce-only by nature, what opens
+    # it never.
+    @cython.final
+    cdef bint settle_leg(self, request_t *form, int32_t owner) noexcept:
+        if not self.has_leg(owner, form.leg):
+            return False
+        if form.leg == LEG_BOTH:
+            return True
+        if closes_leg(form.leg, form.side):
+            form.reduce_only = True
+            return True
+        return not (form.reduce_only or form.close_position)
+
     # Refuse ids that are taken, and a group of orders of another kind.
     @cython.final
     cdef int check_names(
@@ -143,6 +170,9 @@ cdef class Orders(Timers):
                 return REJECT_DUPLICATE_ORDER_ID
         if form.oco == NONE:
             return ACCEPTED
+        if self.twin_of(position) >= 0 and table_get(
+                &self.group_table, self.twin_of(position), form.oco) >= 0:
+            return REJECT_OCO_GROUP
         group = table_get(&self.group_table, position, form.oco)
         if group >= 0:
             member = self.groups[group].first
@@ -371,7 +401,7 @@ cdef class Orders(Timers):
         self.cancel_order(row, CANCEL_USER)
         return ACCEPTED
 
-    # By account, symbol and side (NONE: all), in order of account id, symbol, acceptance.
+    # By account, symbol and side (NONE: all), in order of account id, symbol, leg, acceptance.
     cdef int do_cancel_all(self, int64_t account, int64_t symbol, int64_t side) except -2:
         cdef int32_t owner
         if symbol != NONE and not 0 <= symbol < self.instrument_count:
@@ -429,7 +459,7 @@ cdef class Orders(Timers):
             return REJECT_OFF_LOT
         if quantity == TOO_LARGE or quantity > MONEY_MAX:
             return REJECT_OVERFLOW
-        position = self.position_at(owner, <int32_t>symbol)
+        position = self.position_at(owner, <int32_t>symbol, self.first_leg(owner))
         row = self.protection_at(position)
         row.is_on = is_on
         row.window, row.quantity, row.count, row.freeze = window, quantity, count, freeze

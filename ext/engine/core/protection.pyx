@@ -6,7 +6,7 @@ from libc.string cimport memset
 from engine.core.fixed cimport add, min64, wide
 from engine.core.memory cimport larger
 from engine.core.types cimport (
-    CANCEL_PROTECTION, EVENT_PROTECTION_TRIGGERED, MONEY_MAX, NONE,
+    CANCEL_PROTECTION, EVENT_PROTECTION_TRIGGERED, LEG_SHORT, MONEY_MAX, NIL, NONE,
 )
 
 
@@ -17,7 +17,7 @@ cdef class Protection(Conditional):
         free(self.protections)
         free(self.tripped)
 
-    # A position's protection, made when first asked for.
+    # A position's protection, made when first asked for; the legs of a symbol share it.
     cdef protection_t *protection_at(self, int32_t position) except NULL:
         cdef int32_t row = self.positions[position].protection
         if row < 0:
@@ -28,6 +28,8 @@ cdef class Protection(Conditional):
             self.protection_count += 1
             memset(&self.protections[row], 0, sizeof(protection_t))
             self.positions[position].protection = row
+            if self.twin_of(position) >= 0:
+                self.positions[self.twin_of(position)].protection = row
         return &self.protections[row]
 
     cdef bint is_frozen(self, int32_t position) noexcept:
@@ -75,7 +77,7 @@ cdef class Protection(Conditional):
         cdef protection_t *row = &self.protections[self.positions[position].protection]
         cdef int64_t *out
         cdef int32_t order
-        cdef list quotes = []
+        cdef list quotes
         row.is_tripped = 0
         row.start = NONE
         row.lots = row.trades = 0
@@ -86,9 +88,16 @@ cdef class Protection(Conditional):
         out[0] = self.accounts[self.positions[position].account].id
         out[1] = self.positions[position].symbol
         out[2] = NONE if row.frozen_until == MONEY_MAX else row.frozen_until
-        order = self.positions[position].first_order
-        while order >= 0:
-            if not self.orders[order].is_reduce_only:
-                quotes.append((order, self.tickets[order].arrival))
-            order = self.tickets[order].own_next
-        return self.cancel_each(quotes, CANCEL_PROTECTION)
+        if self.positions[position].leg == LEG_SHORT:
+            position = self.twin_of(position)
+        while position >= 0:
+            order = self.positions[position].first_order
+            quotes = []
+            while order >= 0:
+                if not self.orders[order].is_reduce_only:
+                    quotes.append((order, self.tickets[order].arrival))
+                order = self.tickets[order].own_next
+            self.cancel_each(quotes, CANCEL_PROTECTION)
+            position = NIL if self.positions[position].leg == LEG_SHORT else (
+                self.twin_of(position))
+        return 0

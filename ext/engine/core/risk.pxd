@@ -38,6 +38,7 @@ cdef struct remedy_t:
     int64_t collateral           # minor units to add
     int64_t symbol
     int64_t lots                 # of the symbol, to close at mark
+    int64_t leg                  # PositionSide of what to close
 
 # Triggers matter only when a mark moves. A command that moves none leaves the pools that it
 # touched to be filed before the next mark, or when there are more of them than this: an

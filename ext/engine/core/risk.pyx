@@ -144,6 +144,7 @@ cdef class Risk(Protection):
             row = self.positions[row].next_open
         held = abs64(self.positions[chosen].quantity)
         remedy.symbol = self.positions[chosen].symbol
+        remedy.leg = self.positions[chosen].leg
         remedy.lots = held
         if self.pools[pool].symbol >= 0:
             return 0

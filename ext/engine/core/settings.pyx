@@ -148,16 +148,19 @@ cdef class Settings(Commands):
             account, NONE, symbol, NONE)
 
     cdef int do_set_auto_top_up(self, int64_t account, int64_t symbol, bint enabled) except -2:
-        cdef int32_t owner
+        cdef int32_t owner, position
         cdef int64_t *out
         if not 0 <= symbol < self.instrument_count:
             return REJECT_UNKNOWN_SYMBOL
         owner = self.find_account(account)
         if owner < 0:
             return REJECT_UNKNOWN_ACCOUNT
+        position = self.position_at(owner, <int32_t>symbol, self.first_leg(owner))
         if self.instruments[symbol].is_over:
             return REJECT_EXPIRED
-        self.positions[self.position_at(owner, <int32_t>symbol)].auto_top_up = enabled
+        self.positions[position].auto_top_up = enabled
+        if self.twin_of(position) >= 0:
+            self.positions[self.twin_of(position)].auto_top_up = enabled
         out = self.emit(EVENT_AUTO_TOP_UP_SET)
         out[0] = account
         out[1] = symbol

@@ -97,16 +97,17 @@ cdef inline int inverse_tier_marks(
     return 0
 
 
-# An isolated position and its wallet, to try fills on: what the ledger would make of them.
+# An isolated position, to try fills on: what the ledger would make of them. Its wallet is
+# named with each, since two legs share one.
 cdef struct isolated_t:
     int64_t quantity             # lots, long > 0
     int64_t entry_value
     int64_t margin
-    int64_t wallet
     int64_t leverage             # the account's; the tier may allow less
     const contract_t *contract
     int64_t mark
     const schedule_t *schedule
 
-cdef int isolated_fill(isolated_t *trial, int64_t quantity, int64_t value) except -1
-cdef int isolated_pay(isolated_t *trial, int64_t fee) except -1
+cdef int isolated_fill(
+    isolated_t *trial, int64_t quantity, int64_t value, int64_t *wallet) except -1
+cdef int isolated_pay(isolated_t *trial, int64_t fee, int64_t *wallet) except -1

@@ -56,7 +56,9 @@ cdef int schedule_scale(
 
 
 # Close what a signed fill closes, open the rest.
-cdef int isolated_fill(isolated_t *trial, int64_t quantity, int64_t value) except -1:
+cdef int isolated_fill(
+    isolated_t *trial, int64_t quantity, int64_t value, int64_t *wallet
+) except -1:
     cdef int sign = 1 if quantity > 0 else -1
     cdef int64_t held = abs64(trial.quantity)
     cdef int64_t closing, closing_value, released, profit, moved
@@ -67,7 +69,7 @@ cdef int isolated_fill(isolated_t *trial, int64_t quantity, int64_t value) excep
         profit = -add_checked(closing_value, released)
         moved = max64(0, add_checked(mul_div_floor(trial.margin, closing, held), profit))
         trial.margin = sub_checked(add_checked(trial.margin, profit), moved)
-        trial.wallet = add_checked(trial.wallet, moved)
+        wallet[0] = add_checked(wallet[0], moved)
         trial.quantity += sign * closing
         trial.entry_value -= released
         quantity -= sign * closing
@@ -78,17 +80,17 @@ cdef int isolated_fill(isolated_t *trial, int64_t quantity, int64_t value) excep
         moved = scaled_margin(trial.schedule, abs64(value), allowed_leverage(
             trial.schedule, notional_at(trial.contract, abs64(trial.quantity), trial.mark),
             trial.leverage))
-        moved = min64(moved, max64(0, trial.wallet))
+        moved = min64(moved, max64(0, wallet[0]))
         trial.margin = add_checked(trial.margin, moved)
-        trial.wallet -= moved
+        wallet[0] -= moved
     return 0
 
 
 # From the wallet while it has money, the rest from the margin; a rebate goes to the wallet.
-cdef int isolated_pay(isolated_t *trial, int64_t fee) except -1:
+cdef int isolated_pay(isolated_t *trial, int64_t fee, int64_t *wallet) except -1:
     cdef int64_t from_wallet = fee
     if fee > 0:
-        from_wallet = min64(fee, max64(0, trial.wallet))
-    trial.wallet = sub_checked(trial.wallet, from_wallet)
+        from_wallet = min64(fee, max64(0, wallet[0]))
+    wallet[0] = sub_checked(wallet[0], from_wallet)
     trial.margin = sub_checked(trial.margin, fee - from_wallet)
     return 0

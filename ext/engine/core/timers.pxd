@@ -38,7 +38,7 @@ cdef class Timers(Entry):
     cdef int64_t deliver_house(
         self, int32_t symbol, house_t *house, int64_t price) except? -1
     cdef int emit_settled(
-        self, int64_t account, int32_t symbol, int64_t quantity, int64_t price, int64_t profit
-    ) except -1
+        self, int64_t account, int32_t symbol, int64_t quantity, int64_t price, int64_t profit,
+        int leg) except -1
     cdef int cancel_of_account(
         self, int32_t account, int64_t symbol, int64_t side, int reason) except -1

@@ -8,7 +8,7 @@ from engine.core.memory cimport larger
 from engine.core.tiers cimport schedule_scale
 from engine.core.types cimport (
     CANCEL_DEAD_MAN, CANCEL_EXPIRED, EVENT_MULTIPLIER_CHANGED, EVENT_ORDER_EXPIRED,
-    EVENT_POSITION_SETTLED, EVENT_SETTLED, INSURANCE_INVENTORY, NONE,
+    EVENT_POSITION_SETTLED, EVENT_SETTLED, INSURANCE_INVENTORY, LEG_BOTH, NONE,
 )
 
 
@@ -179,7 +179,7 @@ cdef class Timers(Entry):
             value = self.value(symbol, quantity, price)
             self.emit_settled(
                 self.accounts[self.positions[row].account].id, symbol, quantity, price,
-                sub_checked(value, self.positions[row].entry_value))
+                sub_checked(value, self.positions[row].entry_value), self.positions[row].leg)
             self.settle_fill(row, -quantity, -value)
             self.drop_reduce_only(row)
             books.rounding = sub_checked(books.rounding, value)
@@ -188,7 +188,7 @@ cdef class Timers(Entry):
         if instrument.fund.quantity:
             quantity = instrument.fund.quantity
             profit = self.deliver_house(symbol, &instrument.fund, price)
-            self.emit_settled(0, symbol, quantity, price, profit)
+            self.emit_settled(0, symbol, quantity, price, profit, LEG_BOTH)
             return self.change_insurance(instrument.settle, profit, INSURANCE_INVENTORY, 0)
         return 0
 
@@ -202,7 +202,8 @@ cdef class Timers(Entry):
         return self.settle_house(symbol, house, -house.quantity, -value)
 
     cdef int emit_settled(
-        self, int64_t account, int32_t symbol, int64_t quantity, int64_t price, int64_t profit
+        self, int64_t account, int32_t symbol, int64_t quantity, int64_t price, int64_t profit,
+        int leg
     ) except -1:
         cdef int64_t *out = self.emit(EVENT_POSITION_SETTLED)
         out[0] = account
@@ -210,9 +211,10 @@ cdef class Timers(Entry):
         out[2] = quantity
         out[3] = price
         out[4] = profit
+        out[5] = leg
         return 0
 
-    # Cancel an account's orders by symbol and side (NONE: all), by symbol, then acceptance.
+    # Cancel an account's orders by symbol and side (NONE: all), by symbol, leg, acceptance.
     cdef int cancel_of_account(
         self, int32_t account, int64_t symbol, int64_t side, int reason
     ) except -1:

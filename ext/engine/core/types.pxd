@@ -69,6 +69,15 @@ cdef enum ContractKind:
     KIND_LINEAR = 0
     KIND_INVERSE = 1
 
+cdef enum PositionMode:
+    POSITIONS_ONE_WAY = 0
+    POSITIONS_HEDGE = 1
+
+cdef enum PositionSide:
+    LEG_BOTH = 0
+    LEG_LONG = 1
+    LEG_SHORT = 2
+
 cdef enum TierRule:
     RULE_MARGINAL = 0
     RULE_WHOLE = 1
@@ -117,6 +126,7 @@ cdef enum Command:
     CMD_TRANSFER = 27
     CMD_AUTO_TOP_UP = 28
     CMD_SETTLE = 29
+    CMD_POSITION_MODE = 30
 
 cdef enum RejectReason:
     ACCEPTED = -1
@@ -230,6 +240,8 @@ cdef enum EventKind:
     EVENT_AUTO_TOP_UP = 39
     EVENT_SETTLED = 40
     EVENT_POSITION_SETTLED = 41
+    EVENT_LEGS_NETTED = 42
+    EVENT_POSITION_MODE_CHANGED = 43
 
 cdef enum MarketKind:
     MARKET_RESET = 0

@@ -10,6 +10,8 @@ cdef class Views(Auctions):
     cdef int64_t liquidation_price(self, int32_t position) except? -1
     cdef int64_t due_price(
         self, int32_t position, int64_t equity, int64_t maintenance) except? -1
+    cdef int64_t pair_liquidation_price(
+        self, int32_t position, int64_t equity, int64_t maintenance) except? -1
     cdef int64_t walk_due(self, int32_t position, int64_t most, int step) except? -1
     cdef int64_t inverse_due_price(
         self, int32_t position, int64_t equity, int64_t maintenance) except? -1

@@ -14,13 +14,14 @@ from engine.core.fixed cimport (
 from engine.core.ledger cimport asset_t, instrument_t, pool_t, position_t
 from engine.core.linked cimport special_t
 from engine.core.liquidation cimport measured_t
+from engine.core.pairs cimport pair_first_mark, pair_t
 from engine.core.risk cimport bound_t
 from engine.core.tables cimport table_get
 from engine.core.tiers cimport inverse_tier_marks, schedule_t, tier_index, tier_t
 from engine.core.types cimport (
     ACCOUNT_ACTIVE, ACCOUNT_BANKRUPT, ACCOUNT_LIQUIDATING, ACCOUNT_MARGIN_CALL, KIND_INVERSE,
-    MONEY_MAX, NIL, NONE, RATE_SCALE, SIDE_BUY, SIDE_SELL, STATUS_OPEN, STATUS_PARTIALLY_FILLED,
-    STATUS_PENDING,
+    LEG_BOTH, MODE_CROSS, MONEY_MAX, NIL, NONE, RATE_SCALE, SIDE_BUY, SIDE_SELL, STATUS_OPEN,
+    STATUS_PARTIALLY_FILLED, STATUS_PENDING,
 )
 from libc.stdint cimport uint64_t
 
@@ -114,7 +115,7 @@ cdef class Views(Auctions):
         return ACCOUNT_MARGIN_CALL if row.call_level else ACCOUNT_ACTIVE
 
     def position_views(self, int64_t account, int64_t symbol=NONE):
-        """Open positions of an account, by symbol."""
+        """Open positions of an account, by symbol, long before short."""
         cdef int32_t owner = self.find_account(account)
         cdef int32_t row
         if owner < 0:
@@ -140,6 +141,7 @@ cdef class Views(Auctions):
             margin = self.pools[row.isolated].balance
         return {
             "symbol": row.symbol,
+            "position_side": row.leg,
             "quantity": row.quantity,
             "entry_value": row.entry_value,
             "mark_price": instrument.mark,
@@ -176,6 +178,9 @@ cdef class Views(Auctions):
         cdef int step = -1 if row.quantity > 0 else 1
         cdef bound_t bound
         cdef i128 own
+        if row.leg != LEG_BOTH and row.margin_mode == MODE_CROSS and (
+                self.positions[self.twin_of(position)].quantity):
+            return self.pair_liquidation_price(position, equity, maintenance)
         if self.instruments[row.symbol].contract.kind == KIND_INVERSE:
             return self.inverse_due_price(position, equity, maintenance)
         own = sub(wide(self.unrealized(position)), wide(self.maintenance(position)))
@@ -194,6 +199,33 @@ cdef class Views(Auctions):
         if price <= 0 or price >= MONEY_MAX:
             return NONE
         return price
+
+    # The same for a leg of a cross pool that holds both: the mark moves both.
+    cdef int64_t pair_liquidation_price(
+        self, int32_t position, int64_t equity, int64_t maintenance
+    ) except? -1:
+        cdef int32_t legs[2]
+        cdef int32_t twin = self.twin_of(position)
+        cdef int32_t row
+        cdef bint is_long = self.positions[position].quantity > 0
+        cdef int step = -1 if is_long else 1
+        cdef instrument_t *instrument = &self.instruments[self.positions[position].symbol]
+        cdef int64_t price
+        cdef pair_t pair
+        legs[0], legs[1] = (position, twin) if is_long else (twin, position)
+        pair.contract, pair.schedule = &instrument.contract, &instrument.schedule
+        pair.lots[0] = self.positions[legs[0]].quantity
+        pair.lots[1] = -self.positions[legs[1]].quantity
+        pair.rest = sub(wide(equity), wide(maintenance))
+        for row in legs:
+            pair.rest = add(pair.rest, wide(self.maintenance(row)))
+            pair.rest = sub(pair.rest, wide(self.value(
+                self.positions[row].symbol, self.positions[row].quantity, instrument.mark)))
+        if equity > maintenance:
+            return pair_first_mark(&pair, instrument.mark, step, True)
+        # Walk toward safety; the last mark that is still due is the answer.
+        price = pair_first_mark(&pair, instrument.mark, -step, False)
+        return NONE if price == NONE or price + step < 1 else price + step
 
     # First mark in direction `step` at which the position contributes more than `most`.
     # Rounding of the requirement makes it exact only on the strict side, so it is solved
@@ -297,7 +329,7 @@ cdef class Views(Auctions):
         return rank
 
     def order_views(self, int64_t account):
-        """Live orders of an account, by symbol, then in order of acceptance."""
+        """Live orders of an account, by symbol, leg, then in order of acceptance."""
         cdef int32_t owner = self.find_account(account)
         cdef int32_t row, order
         if owner < 0:
@@ -326,7 +358,7 @@ cdef class Views(Auctions):
             "filled": ticket.quantity - order.leaves, "leaves": order.leaves,
             "status": status, "time_in_force": ticket.time_in_force,
             "post_only": ticket.is_post_only, "reduce_only": order.is_reduce_only,
-            "stp": order.stp,
+            "stp": order.stp, "position_side": self.positions[ticket.position].leg,
             "displayed": order.leaves - order.hidden if order.is_resting else 0,
             **self.special_view(row),
         }
@@ -448,7 +480,7 @@ cdef class Views(Auctions):
         return rows
 
     def queue_view(self):
-        """(account, asset, symbol, equity, maintenance margin, steps, waiting), worst first."""
+        """(account, asset, symbol, equity, maintenance, steps, waiting, leg), worst first."""
         cdef int32_t i, pool
         cdef measured_t row
         rows = []
@@ -460,7 +492,8 @@ cdef class Views(Auctions):
             self.measure_row(pool, &row)
             measured.append((UrgencyKey.of(row), (
                 row.account, row.asset, row.symbol if row.symbol >= 0 else NONE, row.equity,
-                row.maintenance, self.pools[pool].steps, int(self.pools[pool].is_waiting))))
+                row.maintenance, self.pools[pool].steps, int(self.pools[pool].is_waiting),
+                self.leg_shown(&row))))
         return [entry for _, entry in sorted(measured)]
 
     def adl_view(self, int64_t symbol, int side):
@@ -602,5 +635,5 @@ def urgency_less(dict a, dict b):
     left = right = 0
     if class_a == 1:
         left, right = a["equity"] * b["maintenance"], b["equity"] * a["maintenance"]
-    return (left, a["account"], a["asset"], a["symbol"]) < (
-        right, b["account"], b["asset"], b["symbol"])
+    return (left, a["account"], a["asset"], a["symbol"], a["leg"]) < (
+        right, b["account"], b["asset"], b["symbol"], b["leg"])
