@@ -71,6 +71,7 @@ HOUSEKEEPING = st.one_of(
          leverage=st.sampled_from(("1", "2", "3.7", "5", "10", "20", "50"))),
     line("margin_mode", account=accounts, symbol=numbers,
          mode=st.sampled_from(("cross", "isolated"))),
+    line("position_mode", account=traders, mode=st.sampled_from(("one_way", "hedge"))),
     line("insurance", asset=st.just("USD"), amount=st.builds(signed, signs, amounts)),
     line("halt", symbol=numbers,
          mode=st.sampled_from(("no_liquidation", "no_liquidation", "cancel_only", "all"))),
@@ -115,10 +116,17 @@ class Market(RuleBasedStateMachine):
     def send(self, cmd: str, **fields: Any) -> None:
         """Apply one command everywhere and audit everything."""
         line = {"cmd": cmd, **{name: value for name, value in fields.items() if value is not None}}
+        if cmd in ("order", "fill", "isolated_margin") and line["account"] in self.mirror.hedging:
+            line.setdefault("position_side", self.leg(line))
         Market.log = self.lockstep.log
         self.mirror.observe(self.lockstep.apply(line))
         self.lockstep.check()
         self.commands += 1
+
+    def leg(self, line: Command) -> str:
+        """A leg for a hedge account's order: mostly it opens, unless it says that it closes."""
+        closes = line.get("reduce_only") or line.get("close_position") or self.commands % 4 == 0
+        return "short" if (line.get("side") == "buy") == bool(closes) else "long"
 
     def new_id(self) -> int:
         return 1 + len(self.lockstep.log)
@@ -140,6 +148,7 @@ class Market(RuleBasedStateMachine):
         modes=st.lists(st.sampled_from(("cross", "isolated")), min_size=5, max_size=5),
         leverages=st.lists(st.sampled_from(("5", "10", "20", "50")), min_size=5, max_size=5),
         stp_groups=st.lists(st.sampled_from((None, None, 1, 2)), min_size=5, max_size=5),
+        legs=st.lists(st.sampled_from((None, None, "hedge")), min_size=5, max_size=5),
         limits=st.sampled_from((
             {}, {}, {}, {}, {}, {"expiry_ts": 60}, {"min_order_quantity": "2"},
             {"max_order_quantity": "6"},
@@ -150,7 +159,8 @@ class Market(RuleBasedStateMachine):
                 maker_fee: str,
                 taker_fee: str, liquidation_fee: str, band: str | None, wealth: str,
                 fund: str | None, modes: list[str], leverages: list[str],
-                stp_groups: list[int | None], limits: dict[str, Any]) -> None:
+                stp_groups: list[int | None], legs: list[str | None],
+                limits: dict[str, Any]) -> None:
         self.send("asset", asset="USD", decimals=2)
         self.symbols = ["A", "B", "C"][:count]
         for symbol, rows, tier_rule, kind in zip(
@@ -162,10 +172,10 @@ class Market(RuleBasedStateMachine):
                 tier_rule=tier_rule, maker_fee=maker_fee, taker_fee=taker_fee,
                 liquidation_fee=liquidation_fee, price_band=band, **limits)
             self.send("mark", symbol=symbol, mark_price="100")
-        for account, mode, leverage, group in zip(
-                TRADERS + MAKERS, modes, leverages, stp_groups, strict=True):
+        for account, mode, leverage, group, leg in zip(
+                TRADERS + MAKERS, modes, leverages, stp_groups, legs, strict=True):
             self.send("account", account=account, margin_mode=mode, stp_group=group,
-                      parent=1 if account in (2, 8) else None)
+                      position_mode=leg, parent=1 if account in (2, 8) else None)
             self.send("deposit", account=account, asset="USD",
                       amount=wealth if account in TRADERS else "5000")
             for symbol, rows in zip(self.symbols, tiers, strict=False):
@@ -220,7 +230,7 @@ class Market(RuleBasedStateMachine):
     @rule(pick=st.integers(0, 99), quantity=lots, price=st.none() | prices)
     def reduce(self, pick: int, quantity: str, price: str | None) -> None:
         """A reduce-only order on some position."""
-        (account, symbol), state = list(self.mirror.positions.items())[
+        (account, symbol, _), state = list(self.mirror.positions.items())[
             pick % len(self.mirror.positions)]
         self.send("order", account=account, symbol=symbol, order_id=self.new_id(),
                   side="buy" if state[0].startswith("-") else "sell", quantity=quantity,
@@ -312,7 +322,7 @@ class Market(RuleBasedStateMachine):
     def close_all(self, pick: int, trigger: str | None, kind: str,
                   trigger_by: str | None) -> None:
         """Close some position, now or at a price; that needs no quantity."""
-        (account, symbol), state = list(self.mirror.positions.items())[
+        (account, symbol, _), state = list(self.mirror.positions.items())[
             pick % len(self.mirror.positions)]
         when = {"type": "market"} if trigger is None else {
             "type": kind, "trigger_price": trigger, "trigger_by": trigger_by}

@@ -29,15 +29,19 @@ def portfolio(chance: random.Random) -> list[Command]:
              "lot_size": pick(("1", "0.1")), "tiers": tier_rows(pick(SCHEDULES)),
              "tier_rule": pick(("marginal", "whole"))},
             {"cmd": "mark", "symbol": symbol, "mark_price": "100"}]
+    mode = pick(("one_way", "one_way", "hedge"))
     commands += [
         {"cmd": "account", "account": 1, "margin_mode": pick(("cross", "cross", "isolated")),
-         "margin_call_levels": pick(LEVELS),
+         "position_mode": mode, "margin_call_levels": pick(LEVELS),
          "margin_call_hysteresis": pick(("0", "0.00000001", "0.04"))},
         {"cmd": "deposit", "account": 1, "asset": "USD", "amount": str(chance.randint(50, 900))}]
     for symbol in symbols:
-        commands.append({
-            "cmd": "fill", "account": 1, "symbol": symbol, "side": pick(("buy", "sell")),
-            "quantity": str(chance.randint(1, 25)), "price": str(chance.randint(95, 105))})
+        for side in (pick(("buy", "sell")),) if mode == "one_way" else ("buy", "sell"):
+            leg = {"position_side": "long" if side == "buy" else "short"}
+            commands.append({
+                "cmd": "fill", "account": 1, "symbol": symbol, "side": side,
+                "quantity": str(chance.randint(1, 25)), "price": str(chance.randint(95, 105))}
+                | (leg if mode == "hedge" else {}))
     for _ in range(12):
         commands.append({
             "cmd": "mark", "symbol": pick(symbols),
@@ -62,7 +66,9 @@ def replayed(core: str, log: list[Command], last: Command) -> list[Command]:
 def is_cleared(core: str, log: list[Command], last: Command, call: Command) -> bool:
     return any(
         event["event"] == "margin_call_cleared" and event["level"] == call["level"]
-        and event["symbol"] == call["symbol"] for event in replayed(core, log, last))
+        and event["symbol"] == call["symbol"]
+        and (call["symbol"] is None or event["position_side"] == call["position_side"])
+        for event in replayed(core, log, last))
 
 
 def try_collateral(core: str, log: list[Command], call: Command) -> None:
@@ -84,11 +90,13 @@ def try_closing(core: str, log: list[Command], call: Command) -> None:
     for command in log:
         exchange.apply(command)
     positions = exchange.query({"query": "account", "account": 1})["positions"]
-    position = next(each for each in positions if each["symbol"] == symbol)
+    position = next(each for each in positions if (each["symbol"], each["position_side"]) == (
+        symbol, call["position_side"]))
+    leg = {} if call["position_side"] == "both" else {"position_side": call["position_side"]}
     lot = exchange.instrument(symbol).lot
     held = abs(lot.units(position["quantity"]))
     most = max(Fraction(each["maintenance_margin"]) for each in positions
-               if call["symbol"] in (None, each["symbol"]))
+               if call["symbol"] is None or each is position)
     assert Fraction(position["maintenance_margin"]) == most, (call, positions)
     lots = held + 1 if least is None else lot.units(least)
     for tried, helps in ((lots, True), (lots - 1, False)):
@@ -96,7 +104,7 @@ def try_closing(core: str, log: list[Command], call: Command) -> None:
         if 0 < tried <= held and not (is_part and call["symbol"] is not None):
             last = {"cmd": "fill", "account": 1, "symbol": symbol, "quantity": lot.text(tried),
                     "side": "buy" if position["quantity"].startswith("-") else "sell",
-                    "price": position["mark_price"]}
+                    "price": position["mark_price"]} | leg
             assert is_cleared(core, log, last, call) is helps, (log, last, call)
 
 

@@ -25,19 +25,20 @@ class Watcher:
 
     def __init__(self, core: str) -> None:
         self.exchange = Exchange(core=core)
-        self.held: dict[tuple[int, str], Fraction] = {}
+        self.held: dict[tuple[int, str, str], Fraction] = {}
         #: Margin mode of an account (symbol "") and of its symbols.
         self.modes: dict[tuple[int, str], str] = {}
 
     def apply(self, command: Command) -> tuple[list[Event], list[str]]:
         key = (command.get("account", 0), command.get("symbol", ""))
-        held = self.held.get(key, Fraction(0))
+        held = self.held.get((*key, command.get("position_side", "both")), Fraction(0))
         events = self.exchange.apply(command)
         for event in events:
             if event["event"] in ("account_opened", "margin_mode_changed"):
                 self.modes[event["account"], event.get("symbol", "")] = event["margin_mode"]
             elif event["event"] == "position":
-                self.held[event["account"], event["symbol"]] = Fraction(event["quantity"])
+                self.held[event["account"], event["symbol"], event["position_side"]] = Fraction(
+                    event["quantity"])
         return events, [*self.sender_is_safe(command, held, events),
                         *self.liquidations_are_clean(events), *self.others_are_safe(events)]
 
@@ -60,11 +61,12 @@ class Watcher:
     @staticmethod
     def liquidations_are_clean(events: list[Event]) -> list[str]:
         wrong = []
-        opened: dict[tuple[int, str, str | None], Fraction] = {}
+        opened: dict[tuple[Any, ...], Fraction] = {}
         for event in events:
             if not event["event"].startswith("liquidation_"):
                 continue
-            key = (event["account"], event.get("asset", ""), event.get("symbol"))
+            key = (event["account"], event.get("asset", ""), event.get("symbol"),
+                   event["position_side"])
             if event["event"] == "liquidation_started":
                 opened[key] = Fraction(event["equity"])
             elif event["event"] == "liquidation_finished" and key in opened:

@@ -11,7 +11,7 @@ Event = dict[str, Any]
 
 
 #: What an order is shown with in `orders` (beyond these only if it has it) and in `order_terms`.
-PLAIN = ("side", "type", "price", "leaves", "filled", "reduce_only")
+PLAIN = ("side", "type", "price", "leaves", "filled", "reduce_only", "position_side")
 TERMS = ("trigger_price", "trigger_by", "callback_rate", "display_quantity", "expire_ts",
          "close_position", "oco", "parent_order_id")
 
@@ -26,7 +26,8 @@ class Mirror:
 
     def __init__(self) -> None:
         self.wallets: dict[tuple[int, str], str] = {}
-        self.positions: dict[tuple[int, str], tuple[str, str, str]] = {}
+        #: By account, symbol and position side.
+        self.positions: dict[tuple[int, str, str], tuple[str, str, str]] = {}
         self.orders: dict[tuple[int, str, int], Event] = {}
         self.marks: dict[str, str] = {}
         self.last: dict[str, str] = {}
@@ -37,6 +38,8 @@ class Mirror:
         #: Lots on show, of icebergs.
         self.shown: dict[tuple[int, str, int], Fraction] = {}
         self.is_uncrossing = False
+        #: Accounts whose symbols have two legs.
+        self.hedging: set[int] = set()
 
     def observe(self, events: list[Event]) -> None:
         """Follow the events of one command."""
@@ -65,7 +68,8 @@ class Mirror:
         assert key not in self.orders, event
         self.orders[key] = {
             "side": event["side"], "type": event["type"], "price": event["price"],
-            "leaves": event["quantity"], "filled": "0", "reduce_only": event["reduce_only"]}
+            "leaves": event["quantity"], "filled": "0", "reduce_only": event["reduce_only"],
+            "position_side": event["position_side"]}
         if event["type"] not in ("limit", "market"):
             self.pending.add(key)
 
@@ -137,11 +141,27 @@ class Mirror:
         self.shown.pop(key, None)
         self.pending.discard(key)
 
+    def on_account_opened(self, event: Event) -> None:
+        if event["position_mode"] == "hedge":
+            self.hedging.add(event["account"])
+
+    def on_position_mode_changed(self, event: Event) -> None:
+        self.hedging.discard(event["account"])
+        self.on_account_opened(event)
+
+    def on_legs_netted(self, event: Event) -> None:
+        assert event["account"] in self.hedging, event
+        assert event["price"] == self.marks[event["symbol"]], event
+
     def on_balance(self, event: Event) -> None:
         self.wallets[event["account"], event["asset"]] = event["wallet"]
 
     def on_position(self, event: Event) -> None:
-        self.positions[event["account"], event["symbol"]] = (
+        legs = ("long", "short") if event["account"] in self.hedging else ("both",)
+        assert event["position_side"] in legs, event
+        sign = {"long": 1, "short": -1}.get(event["position_side"], 0)
+        assert sign * Fraction(event["quantity"]) >= 0, event
+        self.positions[event["account"], event["symbol"], event["position_side"]] = (
             event["quantity"], event["entry_value"], event["isolated_margin"])
 
     def on_mark(self, event: Event) -> None:
@@ -179,11 +199,12 @@ class Mirror:
             known = self.wallets.get((account, asset), "0")
             assert reply["balances"].get(asset, "0") == known, (account, asset)
         said = {
-            symbol: state for (owner, symbol), state in self.positions.items()
+            (symbol, leg): state for (owner, symbol, leg), state in self.positions.items()
             if owner == account and state[0] != "0"}
         assert said == {
-            position["symbol"]: (position["quantity"], position["entry_value"],
-                                 position["isolated_margin"] or "0")
+            (position["symbol"], position["position_side"]): (
+                position["quantity"], position["entry_value"],
+                position["isolated_margin"] or "0")
             for position in reply["positions"]}, account
         orders = exchange.query({"query": "orders", "account": account})["orders"]
         told = {key for key in self.orders if key[0] == account}

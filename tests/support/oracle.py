@@ -154,7 +154,7 @@ def verify(exchange: Exchange, account: int) -> int:
     for asset, figures in reply["assets"].items():
         verify_pool(figures, sums.get(asset, {}))
     for position in reply["positions"]:
-        verify_prices(exchange, position, reply["assets"])
+        verify_prices(exchange, position, reply)
     return len(reply["positions"])
 
 
@@ -196,20 +196,31 @@ def verify_position(exchange: Exchange, position: dict[str, Any]) -> dict[str, i
 
 
 def verify_prices(
-    exchange: Exchange, position: dict[str, Any], assets: dict[str, dict[str, Any]]
+    exchange: Exchange, position: dict[str, Any], account: dict[str, Any]
 ) -> None:
-    """Assert the liquidation price by trying all marks, and what the bankruptcy price promises."""
+    """Assert the liquidation price by trying all marks, and what the bankruptcy price promises.
+
+    A mark moves the other leg of the symbol along, a close at some price does not.
+    """
     market = Market.of(exchange, position["symbol"])
     mark = whole(position["mark_price"], market.mark_tick)
     quantity = Fraction(position["quantity"])
     is_long = quantity > 0
-    equity, others = pool_of(exchange, position, assets, market.minor)
+    equity, others = pool_of(exchange, position, account["assets"], market.minor)
+    legs = [quantity]
+    for other in account["positions"]:
+        if (other["symbol"], other["margin_mode"]) == (position["symbol"], "cross") and (
+                other["position_side"] != position["position_side"]):
+            legs.append(Fraction(other["quantity"]))
+            others -= whole(other["maintenance_margin"], market.minor)
 
     def equity_at(price: int) -> int:
         return equity + market.value(quantity, price) - market.value(quantity, mark)
 
     def is_due(price: int) -> bool:
-        return equity_at(price) <= others + market.maintenance(market.notional(quantity, price))
+        moved = sum(market.value(leg, price) - market.value(leg, mark) for leg in legs)
+        needed = sum(market.maintenance(market.notional(leg, price)) for leg in legs)
+        return equity + moved <= others + needed
 
     def may_be_due(price: int) -> bool:
         # Value down and notional up are one apart, but where the division comes out even.
@@ -217,7 +228,7 @@ def verify_prices(
         larger = int(market.worth(quantity, price)) + 1
         return equity_at(price) <= others + market.maintenance(larger, tier)
 
-    is_ragged = market.is_inverse and not is_long
+    is_ragged = market.is_inverse and not is_long and len(legs) == 1
     found = scan(is_due, mark, up=not is_long, may_be_due=may_be_due if is_ragged else is_due)
     reported = position["liquidation_price"]
     at = None if reported is None else whole(reported, market.mark_tick)

@@ -7,6 +7,7 @@ from typing import Any
 
 from engine.messages import (
     COMMAND_COLUMNS,
+    FLAG_POSITION_SIDE_SHIFT,
     FLAG_STP_SHIFT,
     NONE,
     SPECIAL_COLUMNS,
@@ -62,6 +63,7 @@ class PackingCore:
         callback_rate: int = NONE, display_quantity: int = NONE, expire_ts: int = NONE,
         close_position: bool = False, oco: int = NONE,
         take_profit: tuple[int, ...] | None = None, stop_loss: tuple[int, ...] | None = None,
+        position_side: int = NONE,
     ) -> Row:
         attached = {}
         for name, row in (("take_profit", take_profit), ("stop_loss", stop_loss)):
@@ -73,6 +75,7 @@ class PackingCore:
             trigger_price=trigger_price, trigger_by=trigger_by, callback_rate=callback_rate,
             display_quantity=display_quantity, expire_ts=expire_ts, oco=oco, **attached)
         flags = post_only + 2 * reduce_only + 4 * close_position + (stp << FLAG_STP_SHIFT)
+        flags += leg_flags(position_side)
         return self.row(
             Command.ORDER, ts, account=account, symbol=symbol, order_id=order_id, side=side,
             type=kind, quantity=quantity, price=price, time_in_force=time_in_force,
@@ -115,29 +118,38 @@ class PackingCore:
     def pack_open_account(
         self, account: int, mode: int, ts: int = NONE, stp_group: int = NONE,
         levels: list[int] | None = None, hysteresis: int = NONE, parent: int = NONE,
+        position_mode: int = NONE,
     ) -> Row | None:
         if levels is not None or hysteresis != NONE or parent != NONE:
             return None  # these do not come packed
-        return self.row(Command.ACCOUNT, ts, account=account, type=mode, order_id=stp_group)
+        return self.row(Command.ACCOUNT, ts, account=account, type=mode, side=position_mode,
+                        order_id=stp_group)
 
     def pack_set_margin_mode(self, account: int, symbol: int, mode: int, ts: int) -> Row:
         return self.row(Command.MARGIN_MODE, ts, account=account, symbol=symbol, type=mode)
 
     def pack_adjust_isolated_margin(
-        self, account: int, symbol: int, amount: int, ts: int
+        self, account: int, symbol: int, amount: int, ts: int, position_side: int = NONE
     ) -> Row:
         return self.row(
-            Command.ISOLATED_MARGIN, ts, account=account, symbol=symbol, quantity=amount)
+            Command.ISOLATED_MARGIN, ts, account=account, symbol=symbol, quantity=amount,
+            flags=leg_flags(position_side))
 
     def pack_fill(
-        self, account: int, symbol: int, side: int, quantity: int, value: int, fee: int, ts: int
+        self, account: int, symbol: int, side: int, quantity: int, value: int, fee: int, ts: int,
+        position_side: int = NONE,
     ) -> Row:
         return self.row(
             Command.FILL, ts, account=account, symbol=symbol, side=side, quantity=quantity,
-            price=value, order_id=fee)
+            price=value, order_id=fee, flags=leg_flags(position_side))
 
     def pack_funding(self, symbol: int, rate: int, ts: int) -> Row:
         return self.row(Command.FUNDING, ts, symbol=symbol, quantity=rate)
 
     def pack_fund_insurance(self, asset: int, amount: int, ts: int) -> Row:
         return self.row(Command.INSURANCE, ts, symbol=asset, quantity=amount)
+
+
+def leg_flags(position_side: int) -> int:
+    """The bits that name a leg."""
+    return 0 if position_side == NONE else position_side << FLAG_POSITION_SIDE_SHIFT

@@ -15,7 +15,7 @@ class SpecialOrders(ABC):
     random: random.Random
     symbols: list[str]
     marks: dict[str, int]
-    held: dict[tuple[int, str], str]
+    held: dict[tuple[int, str, str], str]
     ts: int
     next_id: int
 
@@ -76,7 +76,7 @@ class SpecialOrders(ABC):
             command["time_in_force"] = "gtd"
             command["expire_ts"] = self.ts + pick((0, 1, 5, 40, 2000))
         if self.is_rare(0.15) and not command["type"].endswith("limit"):
-            command["close_position"] = True
+            command |= self.closing(command)
             if self.is_rare(0.5):
                 del command["quantity"]
         return self.tie(command)
@@ -93,14 +93,26 @@ class SpecialOrders(ABC):
             command["time_in_force"] = "gtd"
             command["expire_ts"] = self.ts + pick((0, 1, 5, 40, 2000))
         if self.is_rare(0.1):
-            command["close_position"] = True
+            command |= self.closing(command)
         return self.tie(command)
+
+    def closing(self, command: Command) -> Command:
+        """Fields that make an order close the position, or its leg."""
+        side = {"long": "sell", "short": "buy"}.get(
+            command.get("position_side", ""), command["side"])
+        return {"close_position": True, "side": side}
+
+    @staticmethod
+    def is_reducing(command: Command) -> bool:
+        """Whether an order says that it reduces, or closes a leg."""
+        return command.get("reduce_only") or (command.get("position_side"), command["side"]) in (
+            ("long", "sell"), ("short", "buy"))
 
     def tie(self, command: Command) -> Command:
         if self.is_rare(0.35):
             command["oco"] = self.random.randint(1, 3)
         for name in ("take_profit", "stop_loss"):
-            if self.is_rare(0.2) and not command.get("reduce_only"):
+            if self.is_rare(0.2) and (not self.is_reducing(command) or self.is_rare(0.05)):
                 self.next_id += 1
                 command[name] = {
                     "order_id": self.random.randint(1, 9) if self.is_rare(0.1)

@@ -14,6 +14,8 @@ from support.margin_settings import MarginSettings
 from support.special_orders import SpecialOrders
 
 Command = dict[str, Any]
+#: Account, symbol, position side.
+Leg = tuple[int, str, str]
 
 TRADERS = (1, 2, 3)
 MAKERS = (8, 9)
@@ -60,7 +62,10 @@ class Universe(SpecialOrders, MarginSettings):
         self.lots = {symbol: self.random.choice(("1", "1", "0.1")) for symbol in self.symbols}
         self.assets = ["USD"] + ["ALT"] * (self.random.random() < 0.3)
         self.live: list[tuple[int, str, int]] = []
-        self.held: dict[tuple[int, str], str] = {}
+        self.held: dict[Leg, str] = {}
+        #: Accounts whose symbols have two legs, as far as the events have told.
+        self.hedging: set[int] = set()
+        self.hedge_chance = self.random.choice((0, 0, 0.4, 0.8))
         self.ts = 0
         self.next_id = 0
         kinds = [name[len("make_"):] for name in dir(self) if name.startswith("make_")]
@@ -68,7 +73,8 @@ class Universe(SpecialOrders, MarginSettings):
                 "cancel_all": 0.5, "halt": 0.3, "resume_all": 2, "fill": 2.5,
                 "stop": 8, "special": 6, "auction": 0.5, "protection": 0.7,
                 "cancel_all_after": 0.5, "margin_multiplier": 0.7, "auto_top_up": 2,
-                "sub_account": 0.3, "margin_call_levels": 1, "settle": 0.1}
+                "sub_account": 0.3, "margin_call_levels": 1, "settle": 0.1,
+                "position_mode": 0.7 if self.hedge_chance else 0.05}
         swarm = (0, 0.3, 1, 1, 3)
         self.weights = {
             kind: base.get(kind, 1.5) * self.random.choice(swarm) for kind in sorted(kinds)}
@@ -91,6 +97,8 @@ class Universe(SpecialOrders, MarginSettings):
                        "margin_mode": pick(("cross", "cross", "isolated"))}
             if self.random.random() < 0.3:
                 opening["stp_group"] = pick((1, 2))
+            if self.random.random() < self.hedge_chance:
+                opening["position_mode"] = "hedge"
             yield opening | self.account_settings(account)
             for asset in self.assets:
                 amount = wealth if account in TRADERS else pick((2000, 100000))
@@ -157,7 +165,11 @@ class Universe(SpecialOrders, MarginSettings):
         for event in events:
             kind = event["event"]
             if kind == "position":
-                self.held[event["account"], event["symbol"]] = event["quantity"]
+                self.held[event["account"], event["symbol"], event["position_side"]] = (
+                    event["quantity"])
+            if kind in ("account_opened", "position_mode_changed"):
+                (self.hedging.add if event["position_mode"] == "hedge"
+                 else self.hedging.discard)(event["account"])
             if kind not in (
                     "order_accepted", "order_update", "order_canceled", "order_expired"):
                 continue
@@ -222,8 +234,11 @@ class Universe(SpecialOrders, MarginSettings):
                                    "decrement", "decrement"))
         if self.is_rare(0.1) and command["type"] == "limit":
             command["post_only"] = True
-        held = self.held.get((command["account"], symbol), "0")
-        if self.is_rare(0.03) or (held != "0" and self.is_rare(0.3)):
+        leg = self.leg(command["account"])
+        held = self.held.get((command["account"], symbol, leg), "0")
+        if leg != "both":
+            command |= self.side_of_leg(leg, held)
+        elif self.is_rare(0.03) or (held != "0" and self.is_rare(0.3)):
             command["reduce_only"] = True
             if not self.is_rare(0.1):
                 command["side"] = "buy" if held.startswith("-") else "sell"
@@ -231,17 +246,37 @@ class Universe(SpecialOrders, MarginSettings):
             command["client_order_id"] = f"c{self.next_id}"
         return command
 
+    def leg(self, account: int) -> str:
+        """A leg for an account's next order, seldom one that it does not have."""
+        return self.random.choice(
+            ("long", "short") if (account in self.hedging) != self.is_rare(0.01) else ("both",))
+
+    def side_of_leg(self, leg: str, held: str) -> Command:
+        """Fields of an order for a leg, which often closes some of it."""
+        closes = self.is_rare(0.4 if held != "0" else 0.05)
+        fields: Command = {
+            "position_side": leg, "side": "sell" if (leg == "long") == closes else "buy"}
+        if self.is_rare(0.2 if closes else 0.01):
+            fields["reduce_only"] = True
+        return fields
+
     def make_quote(self) -> Command:
         """A maker's order with some depth, close to the mark."""
         symbol = self.random.choice(self.symbols)
         self.next_id += 1
         side = self.random.choice(("buy", "sell"))
         away = self.random.randint(0, 4) * (-1 if side == "buy" else 1)
-        return {
-            "cmd": "order", "account": self.random.choice(MAKERS), "symbol": symbol,
+        account = self.random.choice(MAKERS)
+        command = {
+            "cmd": "order", "account": account, "symbol": symbol,
             "order_id": 10 + self.next_id, "side": side, "type": "limit",
             "quantity": self.quantity(symbol, 12),
             "price": str(max(1, self.marks[symbol] // 2 + away))}
+        if account in self.hedging:
+            command["position_side"] = "long" if side == "buy" else "short"
+            if self.is_rare(0.3):
+                command["position_side"] = self.random.choice(("long", "short"))
+        return command
 
     def make_amend(self) -> Command:
         command = {"cmd": "amend"} | self._some_order()
@@ -330,28 +365,41 @@ class Universe(SpecialOrders, MarginSettings):
         amount = self.amount(20)
         if self.is_rare(0.5) and not amount.startswith("-"):
             amount = "-" + amount
-        return {"cmd": "isolated_margin", "account": self.account(), "symbol": self.symbol(),
-                "amount": amount}
+        account = self.account()
+        return {"cmd": "isolated_margin", "account": account, "symbol": self.symbol(),
+                "amount": amount} | self.named(self.leg(account))
+
+    @staticmethod
+    def named(leg: str) -> Command:
+        """The field that names a leg, of commands that need not say which side they mean."""
+        return {} if leg == "both" else {"position_side": leg}
+
+    def make_position_mode(self) -> Command:
+        return {"cmd": "position_mode", "account": self.account(),
+                "mode": self.random.choice(("one_way", "hedge"))}
 
     def make_fill(self) -> Command:
         symbol = self.symbol()
         price = self.price(symbol, 3)
         if self.is_rare(0.3) and price.isdigit():
             price += ".333"
-        return {"cmd": "fill", "account": self.account(), "symbol": symbol,
+        account = self.account()
+        return {"cmd": "fill", "account": account, "symbol": symbol,
                 "side": self.random.choice(("buy", "sell")), "quantity": self.quantity(symbol),
-                "price": price, "fee": self.random.choice(("0", "0.05", "-0.02", "0.001"))}
+                "price": price, "fee": self.random.choice(("0", "0.05", "-0.02", "0.001")),
+                } | self.named(self.leg(account))
 
     def make_far_fill(self) -> Command:
         """A close elsewhere, far from the mark: where deficits come from."""
         held = {key: text for key, text in self.held.items() if text != "0"}
         if not held:
             return self.make_fill()
-        account, symbol = self.random.choice(list(held))
-        quantity = held[account, symbol]
+        account, symbol, leg = self.random.choice(list(held))
+        quantity = held[account, symbol, leg]
         return {"cmd": "fill", "account": account, "symbol": symbol,
                 "side": "buy" if quantity.startswith("-") else "sell",
-                "quantity": quantity.lstrip("-"), "price": self.price(symbol, 80)}
+                "quantity": quantity.lstrip("-"), "price": self.price(symbol, 80),
+                } | self.named(leg)
 
     def make_funding(self) -> Command:
         rates = ("0.0001", "-0.0001", "0.01", "-0.01", "0.00333333", "2", "0.000000001")
@@ -391,6 +439,7 @@ class Universe(SpecialOrders, MarginSettings):
             {"cmd": "asset", "asset": "USD", "decimals": 2},
             {"cmd": "account", "account": 1},
             {"cmd": "account", "account": 5, "position_mode": "hedge"},
+            {"cmd": "collateral", "asset": "USD", "value_asset": "USD", "tiers": []},
             {"cmd": "asset_price", "asset": "USD", "price": "1"},
             self.instrument(self.symbols[0], "USD"),
             self.instrument(self.symbols[0], "USD") | {"symbol": "Y", "tick_size": "0.0001"},
