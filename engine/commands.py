@@ -13,12 +13,19 @@ from typing import Any, NamedTuple
 
 from engine.errors import CommandError
 from engine.messages import (
+    AdlAllocation,
+    AdlPrice,
+    AdlScore,
+    AfterCooldown,
+    ClosePolicy,
     HaltMode,
+    LiquidateAt,
     MarginMode,
     OrderType,
     PositionMode,
     Side,
     StpMode,
+    Surplus,
     TierRule,
     TimeInForce,
     TriggerBy,
@@ -125,6 +132,40 @@ MARK_ROW: dict[str, Field] = {
     "feed_seq": _or_null(_int(required=False)),
 }
 
+#: A profile given as an object: what it leaves out comes from `base`. The fields of
+#: `engine.messages.Profile`, each of which may be null where the profile may have none.
+PROFILE: dict[str, Field] = {
+    "base": _or_null(_name(required=False)),
+    "description": Field(lambda value: isinstance(value, str), "a string", False),
+    "liquidate_at": _members(LiquidateAt, required=False),
+    "close_policy": _members(ClosePolicy, required=False),
+    "tiers_per_step": _int(required=False),
+    "target_ratio": _decimal(required=False),
+    "fraction": _decimal(required=False),
+    "fraction_above_notional": _decimal(required=False),
+    "cooldown_ns": _int(required=False),
+    "after_cooldown": _members(AfterCooldown, required=False),
+    "exit_buffer": _decimal(required=False),
+    "min_remainder_notional": _decimal(required=False),
+    "steps_per_command": _or_null(_int(required=False)),
+    "surplus": _members(Surplus, required=False),
+    "adl_score": _members(AdlScore, required=False),
+    "adl_price": _members(AdlPrice, required=False),
+    "adl_allocation": _members(AdlAllocation, required=False),
+    "adl_cancels_orders": Field(lambda value: isinstance(value, bool), "true or false", False),
+    "fund_drawdown_limit": _or_null(_decimal(required=False)),
+    "fund_drawdown_window_ns": _int(required=False),
+    "fund_max_notional": _or_null(_decimal(required=False)),
+    "socialize_losses": Field(lambda value: isinstance(value, bool), "true or false", False),
+}
+
+
+def _profile() -> Field:
+    return Field(
+        lambda value: value is None or isinstance(value, (str, Mapping)),
+        "a profile's name or an object", False)
+
+
 COMMANDS: dict[str, dict[str, Field]] = {
     "asset": {"asset": _name(), "decimals": _int()},
     "collateral": {"asset": _name(), "value_asset": _name(), "tiers": _rows()},
@@ -143,9 +184,7 @@ COMMANDS: dict[str, dict[str, Field]] = {
         "max_order_notional": _or_null(_decimal(required=False)),
         "max_open_orders": _or_null(_int(required=False)),
         "expiry_ts": _or_null(_int(required=False)),
-        "profile": Field(
-            lambda value: value is None or isinstance(value, (str, Mapping)),
-            "a profile's name or an object", False),
+        "profile": _profile(),
     },
     "tiers": {"symbol": _name(), "tiers": _rows()},
     "account": {
@@ -226,6 +265,7 @@ COMMANDS: dict[str, dict[str, Field]] = {
     "auto_top_up": {"account": _int(), "symbol": _name(), "enabled": _flag(required=True)},
     "settle": {"symbol": _name(), "price": _or_null(_decimal(required=False))},
     "position_mode": {"account": _int(), "mode": _members(PositionMode)},
+    "profile": {"symbol": _name(), "profile": _profile()},
 }
 
 QUERIES: dict[str, dict[str, Field]] = {
@@ -248,7 +288,10 @@ QUERIES: dict[str, dict[str, Field]] = {
     "state_hash": {},
 }
 
-_OBJECTS = {("order", "take_profit"): ATTACHED, ("order", "stop_loss"): ATTACHED}
+_OBJECTS = {
+    ("order", "take_profit"): ATTACHED, ("order", "stop_loss"): ATTACHED,
+    ("instrument", "profile"): PROFILE, ("profile", "profile"): PROFILE,
+}
 _ROWS = {
     ("instrument", "tiers"): TIER_ROW,
     ("tiers", "tiers"): TIER_ROW,
@@ -298,12 +341,23 @@ def _check_parts(name: str, line: Mapping[str, Any], fields: Mapping[str, Field]
         raise CommandError("cmd 'order': field 'quantity' is missing")
     for field in fields:
         inner = _OBJECTS.get((name, field))
-        if inner is not None and line.get(field) is not None:
-            _check_fields(f"cmd '{name}': {field}", line[field], inner, also=())
+        if inner is not None and isinstance(line.get(field), Mapping):
+            check_object(f"cmd '{name}': {field}", line[field], inner)
         row_fields = _ROWS.get((name, field))
         if row_fields is not None:
             for number, row in enumerate(line[field], start=1):
                 _check_fields(f"cmd '{name}': {field} row {number}", row, row_fields, also=())
+
+
+def check_object(where: str, given: Mapping[str, Any], fields: Mapping[str, Field]) -> None:
+    """Check an object's fields; `where` says in the error what it is.
+
+    Raises
+    ------
+    CommandError
+        An unknown, missing or wrongly typed field.
+    """
+    _check_fields(where, given, fields, also=())
 
 
 def _check_fields(

@@ -44,6 +44,7 @@ from engine.messages import (
     TimeInForce,
     TriggerBy,
 )
+from engine.profiles import core_profile
 from engine.queries import Queries
 from engine.render import render_event
 from engine.units import RATE, DecimalLike, Grid, sign_of
@@ -466,12 +467,14 @@ class Exchange:
             tiers = parse_tiers(line["tiers"], settle)
             index = len(self.instruments_by_index)
             instrument = build_instrument(index, line, settle)
+            profile = core_profile(line.get("profile"), settle)
         except TermsError as error:
             self._reject(Command.INSTRUMENT, error.reason, ts, error.detail)
             return
         self.instruments_by_index.append(instrument)
         self._instruments[instrument.symbol] = instrument
-        self.core.add_instrument(*core_terms(instrument, tiers), ts, *core_limits(instrument))
+        self.core.add_instrument(
+            *core_terms(instrument, tiers), ts, *core_limits(instrument), tuple(profile))
         if not self._was_accepted:
             del self._instruments[instrument.symbol], self.instruments_by_index[index]
 
@@ -487,6 +490,19 @@ class Exchange:
                 Command.TIERS, error.reason, ts, error.detail, symbol=instrument.index)
             return
         self.core.set_tiers(instrument.index, tiers, ts)
+
+    def _do_profile(self, line: Mapping[str, Any], ts: int) -> None:
+        instrument = self._instruments.get(line["symbol"])
+        if instrument is None:
+            self._reject(Command.PROFILE, RejectReason.UNKNOWN_SYMBOL, ts)
+            return
+        try:
+            profile = core_profile(line.get("profile"), instrument.settle)
+        except TermsError as error:
+            self._reject(
+                Command.PROFILE, error.reason, ts, error.detail, symbol=instrument.index)
+            return
+        self.core.set_profile(instrument.index, tuple(profile), ts)
 
     def _do_account(self, line: Mapping[str, Any], ts: int) -> None:
         mode = MarginMode[line.get("margin_mode", "cross").upper()]

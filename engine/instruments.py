@@ -251,8 +251,6 @@ def check_form(terms: Mapping[str, Any], now: int = 0) -> None:
     if terms.get("expiry_ts") is not None and not now < terms["expiry_ts"] <= MONEY_MAX:
         raise TermsError(
             RejectReason.MALFORMED, "expiry_ts must be later than now, and at most 2^62")
-    if terms.get("profile") is not None:
-        raise TermsError(RejectReason.UNSUPPORTED, "venue profiles are not built yet")
 
 
 def build_instrument(index: int, terms: Mapping[str, Any], settle: Asset) -> Instrument:

@@ -11,6 +11,7 @@ Codes are part of the journal and wire formats: append, never renumber.
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import NamedTuple
 
 #: Absent value in an event payload or an optional integer argument.
 NONE = -(2**63)
@@ -119,6 +120,87 @@ class HaltMode(IntEnum):
     AUCTION = 4
 
 
+class LiquidateAt(IntEnum):
+    """When a pool is due: at equity = maintenance margin already, or only below it."""
+
+    RATIO_GE_1 = 0
+    EQUITY_BELOW_MAINTENANCE = 1
+
+
+class ClosePolicy(IntEnum):
+    """How much of a position one liquidation step closes."""
+
+    TIER_STEP = 0
+    TO_TARGET = 1
+    FRACTION = 2
+    FULL = 3
+
+
+class AfterCooldown(IntEnum):
+    """What a step closes once a fraction's cooldown is over."""
+
+    ALL = 0
+    FRACTION = 1
+
+
+class Surplus(IntEnum):
+    """Who gets what a liquidation's fills save over their bound, the fee apart."""
+
+    KEEP = 0
+    FUND = 1
+
+
+class AdlScore(IntEnum):
+    """What ranks holders for deleveraging."""
+
+    PNL_X_LEVERAGE = 0
+    PNL_RATIO = 1
+    UPNL_X_LEVERAGE = 2
+    SIZE = 3
+
+
+class AdlPrice(IntEnum):
+    BANKRUPTCY = 0
+    MARK = 1
+
+
+class AdlAllocation(IntEnum):
+    """How a part is divided among the holders ranked: in turn, or each a share."""
+
+    RANK = 0
+    CONTRACTS = 1
+    WEALTH = 2
+    MIN_MAX = 3
+
+
+class Profile(NamedTuple):
+    """How a symbol's pools are liquidated: one row of integers, in this order at the seam.
+
+    Rates are in 1e-8 units, money in minor units, times in ns; `NONE`: no such limit.
+    """
+
+    liquidate_at: int = LiquidateAt.RATIO_GE_1
+    close_policy: int = ClosePolicy.TIER_STEP
+    tiers_per_step: int = 1
+    target_ratio: int = 80_000_000  # margin ratio after a step `to_target`
+    fraction: int = 20_000_000  # of the position
+    fraction_above_notional: int = 0  # money; up to this a fraction is all
+    cooldown_ns: int = 30 * 10**9
+    after_cooldown: int = AfterCooldown.ALL
+    exit_buffer: int = 0  # by which the margin ratio is under 1 when a pool leaves the queue
+    min_remainder_notional: int = 0  # money
+    steps_per_command: int = NONE
+    surplus: int = Surplus.KEEP
+    adl_score: int = AdlScore.PNL_X_LEVERAGE
+    adl_price: int = AdlPrice.BANKRUPTCY
+    adl_allocation: int = AdlAllocation.RANK
+    adl_cancels_orders: int = 1
+    fund_drawdown_limit: int = NONE  # of the highest balance in the window
+    fund_drawdown_window_ns: int = 8 * 3600 * 10**9
+    fund_max_notional: int = NONE  # money, of the fund's inventory in the symbol
+    socialize_losses: int = 0
+
+
 class Command(IntEnum):
     """Commands of the contract; what is not built yet is refused as `unsupported`."""
 
@@ -153,6 +235,7 @@ class Command(IntEnum):
     AUTO_TOP_UP = 28
     SETTLE = 29
     POSITION_MODE = 30
+    PROFILE = 31
 
 
 class RejectReason(IntEnum):
@@ -170,6 +253,7 @@ class RejectReason(IntEnum):
     OCO_GROUP = 31
     BAD_TIERS = 8
     BAD_INSTRUMENT = 9
+    BAD_PROFILE = 34
     POSITION_OPEN = 10
     NO_POSITION = 11
     NO_MARK_PRICE = 12
@@ -215,6 +299,7 @@ class CancelReason(IntEnum):
     INSUFFICIENT_MARGIN = 16
     OVERFLOW = 17
     EXPIRED = 18  # with its symbol
+    ADL = 19  # of one who is deleveraged
 
 
 class InsuranceReason(IntEnum):
@@ -223,6 +308,16 @@ class InsuranceReason(IntEnum):
     DEFICIT = 2
     INVENTORY = 3
     FUNDING = 4
+    SURPLUS = 5
+
+
+class WaitsFor(IntEnum):
+    """What a pool in the queue waits for."""
+
+    NOTHING = 0
+    CHANGE = 1
+    COOLDOWN = 2
+    TURN = 3
 
 
 class LiquidationOutcome(IntEnum):
@@ -275,6 +370,8 @@ class EventKind(IntEnum):
     POSITION_SETTLED = 41
     LEGS_NETTED = 42
     POSITION_MODE_CHANGED = 43
+    PROFILE_CHANGED = 44
+    SOCIALIZED_LOSS = 45
 
 
 class MarketKind(IntEnum):
@@ -465,6 +562,11 @@ EVENT_LAYOUTS: dict[EventKind, tuple[tuple[str, str], ...]] = {
         ("account", "int"), ("symbol", "symbol"), ("quantity", "lots"), ("price", "mark"),
     ),
     EventKind.POSITION_MODE_CHANGED: (("account", "int"), ("position_mode", "PositionMode")),
+    EventKind.PROFILE_CHANGED: (("symbol", "symbol"),),
+    # `account` pays `amount` of what `counterparty` could not.
+    EventKind.SOCIALIZED_LOSS: (
+        ("account", "int"), ("counterparty", "int"), ("symbol", "symbol"), ("amount", "money"),
+    ),
 }
 
 #: Integers in a stored record: kind, seq, ts, cause and the widest payload.

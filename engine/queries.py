@@ -12,18 +12,22 @@ from engine.messages import (
     MONEY_MAX,
     NONE,
     AccountStatus,
+    AdlScore,
     ContractKind,
     HaltMode,
     MarginMode,
     OrderStatus,
     OrderType,
     PositionSide,
+    Profile,
     RejectReason,
     Side,
     StpMode,
     TimeInForce,
     TriggerBy,
+    WaitsFor,
 )
+from engine.profiles import show as show_profile
 from engine.render import entry_price, margin_ratio, ratio_text
 from engine.units import RATE, DecimalLike, Grid, decimal_text, fraction_text, split_decimal
 
@@ -189,7 +193,10 @@ class Queries:
         }
         for name in ("liquidation_price", "bankruptcy_price"):
             body[name] = None if view[name] == NONE else mark.text(view[name])
-        body["adl_rank"] = None if view["adl_rank"] == NONE else view["adl_rank"]
+        rank, ranked = view["adl_rank"], view["adl_ranked"]
+        body["adl_rank"] = None if rank == NONE else rank
+        # As the venues' lights: 5 is the fifth that is closed first.
+        body["adl_quintile"] = None if rank == NONE else 5 - 5 * (rank - 1) // ranked
         body["auto_top_up"] = bool(view["auto_top_up"])
         return body
 
@@ -320,12 +327,16 @@ class Queries:
             "feed_seq": None if view["feed_seq"] == NONE else view["feed_seq"],
             **_multipliers(view),
             "expiry_ts": terms.get("expiry_ts"), "is_settled": bool(view["is_over"]),
+            "profile": show_profile(self._profile(instrument), instrument.settle),
         }
+
+    def _profile(self, instrument: Instrument) -> Profile:
+        return Profile(*self._exchange.core.profile_view(instrument.index))
 
     def _queue(self, query: Mapping[str, Any]) -> dict[str, Any]:
         exchange = self._exchange
         entries = []
-        for account, asset, symbol, equity, maintenance, steps, waiting, leg in (
+        for account, asset, symbol, equity, maintenance, steps, waits, until, leg in (
                 exchange.core.queue_view()):
             money = exchange.assets_by_index[asset].minor
             entries.append({
@@ -335,17 +346,22 @@ class Queries:
                 "position_side": None if leg == NONE else PositionSide(leg).name.lower(),
                 "equity": money.text(equity), "maintenance_margin": money.text(maintenance),
                 "margin_ratio": margin_ratio(equity, maintenance, is_open=True),
-                "steps": steps, "is_waiting": bool(waiting),
+                "steps": steps, "is_waiting": bool(waits),
+                "waits_for": None if not waits else WaitsFor(waits).name.lower(),
+                "cooldown_until": None if until == NONE else until,
             })
         return {"entries": entries}
 
     def _adl_ranking(self, query: Mapping[str, Any]) -> dict[str, Any]:
         instrument = self._find(query["symbol"])
         body: dict[str, Any] = {"symbol": instrument.symbol}
+        grid = {
+            AdlScore.UPNL_X_LEVERAGE: instrument.settle.minor, AdlScore.SIZE: instrument.lot,
+        }.get(AdlScore(self._profile(instrument).adl_score), RATE)
         for name, side in (("long", Side.BUY), ("short", Side.SELL)):
             ranking = self._exchange.core.adl_view(instrument.index, int(side))
             body[name] = [
-                {"rank": rank, "account": account, "score": RATE.text(score),
+                {"rank": rank, "account": account, "score": grid.text(score),
                  "quantity": instrument.lot.text(lots)}
                 for rank, (account, score, lots) in enumerate(ranking, start=1)
             ]

@@ -194,6 +194,7 @@ _PLAIN_DETAILS: dict[RejectReason, str] = {
     RejectReason.UNKNOWN_ORDER: "no such live order",
     RejectReason.DUPLICATE_ORDER_ID: "the account has a live order with this id",
     RejectReason.POSITION_OPEN: "a position or an order is open",
+    RejectReason.BAD_PROFILE: "the profile makes no sense",
     RejectReason.NO_POSITION: "no isolated position is open",
     RejectReason.NO_MARK_PRICE: "the symbol has no mark price yet",
     RejectReason.OCO_GROUP: "the group's orders have another side or another reduce_only",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from engine.messages import NONE, RATE_SCALE, MarginMode, PositionSide, Side, TriggerBy
 from engine.reference.digest import Digest
-from engine.reference.liquidation import is_due
 from engine.reference.reserve import Reserve
 from engine.reference.sides import closes
-from engine.reference.state import ASLEEP, LEGS, Account, Instrument, Order, Position, Stage
+from engine.reference.state import (
+    ASLEEP, LEGS, Account, Instrument, Order, Pool, Position, Stage,
+)
 from engine.reference.trigger_file import is_satisfied
 
 
@@ -34,8 +35,7 @@ class Audit(Digest):
             self.check_expiry(instrument)
             assert instrument.halt in ASLEEP or not instrument.book.is_crossed(), instrument.index
         for pool in self.all_pools():
-            if self.positions_of(pool) and not pool.in_queue:
-                assert not is_due(*self.measure(pool)), f"missed breach: {pool}"
+            self.check_pool(pool)
         for account in self.accounts.values():
             for position in account.positions.values():
                 self.check_position(account, position)
@@ -51,6 +51,19 @@ class Audit(Digest):
         assert self.position_totals(instrument.index) == (0, 0, 0), instrument.index
         for position in self.positions_in(instrument):
             assert not (position.quantity or position.orders), position
+
+    def check_pool(self, pool: Pool) -> None:
+        assert pool.in_queue or not pool.turn, pool
+        assert pool.in_queue or pool.cooldown_until == NONE, pool
+        assert pool.is_cooling is (pool.cooldown_until > self.ts), pool
+        assert (pool in self.waiting) is pool.is_waiting, pool
+        if not self.positions_of(pool):
+            assert not pool.in_queue, f"flat, but in the queue: {pool}"
+        elif pool.in_queue:
+            assert not self.is_pool_healthy(pool), f"missed release: {pool}"
+            assert pool.is_waiting is not pool.is_postponed, f"left undone: {pool}"
+        else:
+            assert not self.is_pool_due(pool), f"missed breach: {pool}"
 
     def check_position(self, account: Account, position: Position) -> None:
         assert position.leg in LEGS[account.position_mode]

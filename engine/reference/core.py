@@ -20,6 +20,7 @@ from engine.messages import (
     MarketKind,
     PositionMode,
     PositionSide,
+    Profile,
     RejectReason,
     Side,
     TierRule,
@@ -103,15 +104,16 @@ class Commands(Timers, Audit):
         tier_rule: int, tiers: list[tuple[int, int, int, int]], ts: int = NONE,
         min_order_quantity: int = NONE, min_order_notional: int = NONE,
         max_order_notional: int = NONE, kind: int = ContractKind.LINEAR,
-        expiry_ts: int = NONE,
+        expiry_ts: int = NONE, profile: tuple[int, ...] = (),
     ) -> None:
         def run() -> None:
             schedule = Schedule.build(TierRule(tier_rule), tiers)
+            self.prune_history(settle)
             self.instruments.append(Instrument(
                 len(self.instruments), settle, marks_per_tick, unit_value, maker_fee, taker_fee,
                 liquidation_fee, price_band, max_order_quantity, max_open_orders,
                 min_order_quantity, min_order_notional, max_order_notional, schedule,
-                ContractKind(kind), expiry_ts=expiry_ts,
+                Profile(*profile), ContractKind(kind), expiry_ts=expiry_ts,
             ))
             self.emit(EventKind.INSTRUMENT_ADDED, len(self.instruments) - 1)
 
@@ -133,6 +135,20 @@ class Commands(Timers, Audit):
             self.retry_all()
 
         self.execute(Command.TIERS, ts, run, symbol=symbol)
+
+    def set_profile(self, symbol: int, profile: tuple[int, ...], ts: int = NONE) -> None:
+        """Replace the way in which a symbol's pools are liquidated."""
+
+        def run() -> None:
+            instrument = self.find_instrument(symbol)
+            self.require_trading(instrument)
+            self.prune_history(instrument.settle)
+            instrument.profile = Profile(*profile)
+            self.prune_history(instrument.settle)
+            self.emit(EventKind.PROFILE_CHANGED, symbol)
+            self.retry_all()
+
+        self.execute(Command.PROFILE, ts, run, symbol=symbol)
 
     def open_account(
         self, account: int, margin_mode: int, ts: int = NONE, stp_group: int = NONE,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from engine.messages import NONE, PositionSide, Side
+from engine.messages import NONE, PositionSide, Profile, Side
 from engine.reference.margin import UNSCALED
 from engine.reference.state import (
     DEFAULT_CALL_LEVELS,
@@ -36,6 +36,10 @@ def with_leg(symbol: int, leg: PositionSide) -> int:
     return symbol + (leg << UPPER)
 
 
+# What stands in front of what is not always there.
+TURNS_TAG, FUND_TAG, PROFILE_TAG, QUEUE_TAG = NONE + 101, NONE + 102, NONE + 103, NONE + 104
+
+
 class Digest(Views):
     """A canonical walk over everything that later commands could tell apart."""
 
@@ -48,9 +52,13 @@ class Digest(Views):
         out: list[int] = [
             self.ts, self.trade_id, self.arrivals, len(self.assets), len(self.instruments),
         ]
-        for asset in self.assets:
+        if self.turns:
+            out += [TURNS_TAG, self.turns]
+        for number, asset in enumerate(self.assets):
             out += [asset.deposits, asset.withdrawals, asset.insurance, asset.fees,
                     asset.rounding, asset.external]
+            for peak in self.fund_peaks(number, self.fund_window(number)):
+                out += [FUND_TAG, *peak]
         for instrument in self.instruments:
             self.digest_instrument(instrument, out)
         for account in sorted(self.accounts):
@@ -83,6 +91,8 @@ class Digest(Views):
             instrument.fund.entry_value, instrument.external.quantity,
             instrument.external.entry_value,
         ]
+        if instrument.profile != Profile():
+            out += [PROFILE_TAG, *instrument.profile]
         for side in Side:
             for order in instrument.book.orders(side):
                 out += [order.price, order.account, order.order_id]
@@ -127,10 +137,13 @@ class Digest(Views):
 
     @staticmethod
     def pool_digest(pool: Pool) -> list[int]:
-        return [
+        out = [
             pool.balance, pool.call_level, pool.in_queue, pool.is_waiting, pool.is_bankrupt,
             pool.steps if pool.in_queue else 0,
         ]
+        if pool.turn or pool.cooldown_until != NONE:
+            out += [QUEUE_TAG, pool.turn, pool.cooldown_until]
+        return out
 
     def protection_digest(self, protection: Protection | None) -> list[int]:
         if protection is None:

@@ -60,6 +60,7 @@ class Ledger(Publishing):
         self.triggered: deque[Order] = deque()  # to be activated, in this order
         self.filled_entries: dict[Bracket, None] = {}  # whose fills are not armed yet
         self.tripped: dict[Position, None] = {}  # by market-maker protection
+        self.turns = 0  # bounded liquidation steps so far
 
     # --- events -----------------------------------------------------------------------
 
@@ -195,6 +196,7 @@ class Ledger(Publishing):
 
     def stop_waiting(self, pool: Pool) -> None:
         """Let a queued pool be worked on again."""
+        pool.is_postponed = False
         if pool.is_waiting:
             pool.is_waiting = False
             self.waiting.remove(pool)
@@ -333,10 +335,42 @@ class Ledger(Publishing):
     ) -> None:
         if delta == 0:
             return
+        self.note_fund(asset, delta, reason)
         self.assets[asset].insurance += delta
         self.emit(
             EventKind.INSURANCE, asset, delta, self.assets[asset].insurance, reason, account
         )
+
+    def fund_window(self, asset: int) -> int:
+        """How far back the fund's balance in an asset matters to any profile, ns; 0: not at all."""
+        return max((
+            instrument.profile.fund_drawdown_window_ns for instrument in self.instruments
+            if instrument.settle == asset and instrument.profile.fund_drawdown_limit != NONE
+        ), default=0)
+
+    def note_fund(self, asset: int, delta: int, reason: InsuranceReason) -> None:
+        """Remember a balance that ends now; money put in or drained is no gain and no loss."""
+        books = self.assets[asset]
+        if reason is InsuranceReason.COMMAND:
+            books.history = [(until, balance + delta) for until, balance in books.history]
+        elif self.fund_window(asset):
+            books.history.append((self.ts, books.insurance))
+
+    def fund_peaks(self, asset: int, window: int) -> list[tuple[int, int]]:
+        """Balances of the last `window` ns that no later one reached: (until when, balance)."""
+        books = self.assets[asset]
+        peaks: list[tuple[int, int]] = []
+        highest = books.insurance
+        for until, balance in reversed(books.history):
+            if until >= self.ts - window and balance > highest:
+                peaks.append((until, balance))
+                highest = balance
+        return peaks[::-1]
+
+    def prune_history(self, asset: int) -> None:
+        """Forget what no profile looks at: it cannot be asked for later either."""
+        window = self.fund_window(asset)
+        self.assets[asset].history = self.fund_peaks(asset, window) if window else []
 
     def open_interest(self, instrument: Instrument) -> int:
         """Sum of all long positions, house included, in lots."""

@@ -8,29 +8,34 @@ from __future__ import annotations
 from itertools import pairwise
 
 from engine.messages import (
+    MONEY_MAX,
     NONE,
     RATE_SCALE,
+    AdlAllocation,
+    AdlPrice,
     CancelReason,
+    ClosePolicy,
     EventKind,
     InsuranceReason,
     LiquidationOutcome,
     OrderType,
+    Profile,
     Side,
     StpMode,
+    Surplus,
     TimeInForce,
 )
+from engine.reference.fund import Fund
 from engine.reference.margin import (
-    adl_score,
     bound_price,
     ceil_div,
     floor_div,
     inverse_bound_price,
     urgency,
 )
-from engine.reference.margin_calls import MarginCalls
+from engine.reference.policy import adl_score, allocate, close_quantity, is_due, is_healthy
 from engine.reference.sides import signed
 from engine.reference.state import (
-    EXIT_BUFFER,
     NO_LIQUIDATION,
     RETRIES_PER_COMMAND,
     Instrument,
@@ -40,30 +45,46 @@ from engine.reference.state import (
 )
 
 
-def is_due(equity: int, maintenance: int) -> bool:
-    """Whether margin_ratio has reached 1; equity at or below zero counts as worse."""
-    return equity <= maintenance
-
-
-def is_healthy(equity: int, maintenance: int) -> bool:
-    """Whether a pool in liquidation may leave it: margin_ratio under 1 by the exit buffer."""
-    return maintenance * RATE_SCALE < (RATE_SCALE - EXIT_BUFFER) * equity
-
-
-class Liquidation(MarginCalls):
+class Liquidation(Fund):
     """Matching with the risk rules on top: what happens to pools that have lost their margin."""
 
     def work_off_queue(self) -> None:
         self.evaluate_all()
         while True:
-            ready = [pool for pool in self.all_pools() if pool.in_queue and not pool.is_waiting]
+            ready = [
+                pool for pool in self.all_pools()
+                if pool.in_queue and not pool.is_waiting and not pool.is_postponed
+            ]
             if not ready:
                 break
-            self.work(min(ready, key=self.urgency_of))
+            self.work(min(ready, key=self.place_in_queue))
             self.evaluate_all()
+
+    def begin_turns(self) -> None:
+        """Let bounded steps begin anew, and those go on that were put off."""
+        for instrument in self.instruments:
+            instrument.steps_taken = 0
+        for pool in self.all_pools():
+            pool.is_postponed = False
 
     def urgency_of(self, pool: Pool) -> tuple:
         return urgency(*self.measure(pool), pool.account, pool.asset, pool.symbol, pool.leg)
+
+    def place_in_queue(self, pool: Pool) -> tuple:
+        """Those whose latest bounded step is longest ago come first; then the worst."""
+        return (pool.turn, *self.urgency_of(pool))
+
+    def ruling_profile(self, pool: Pool) -> Profile:
+        """The profile of the position with the largest maintenance margin, the first of equals."""
+        position = max(self.positions_of(pool), key=self.maintenance_margin)
+        return self.instruments[position.symbol].profile
+
+    def is_pool_due(self, pool: Pool) -> bool:
+        return is_due(*self.measure(pool), self.ruling_profile(pool))
+
+    def is_pool_healthy(self, pool: Pool) -> bool:
+        """Whether a pool with positions may leave the queue."""
+        return is_healthy(*self.measure(pool), self.ruling_profile(pool))
 
     def retry_waiting(self, most: int = RETRIES_PER_COMMAND) -> None:
         """Let waiting pools be looked at again, those that have waited longest first."""
@@ -83,7 +104,7 @@ class Liquidation(MarginCalls):
         """
         while True:
             for pool in list(self.waiting):
-                if is_healthy(*self.measure(pool)):
+                if self.is_pool_healthy(pool):
                     self.stop_waiting(pool)
             touched, self.pending = self.pending, set()
             pools = [pool for pool in self.all_pools() if not pool.in_queue]
@@ -102,9 +123,11 @@ class Liquidation(MarginCalls):
     def evaluate(self, pool: Pool, equity: int, maintenance: int) -> None:
         level = self.level_of(pool, equity, maintenance)
         self.set_call_level(pool, level, equity, maintenance)
-        if is_due(equity, maintenance) and not self.top_up(pool, equity, maintenance):
+        is_pool_due = is_due(equity, maintenance, self.ruling_profile(pool))
+        if is_pool_due and not self.top_up(pool, equity, maintenance):
             pool.in_queue = True
             pool.steps = 0
+            pool.turn = self.turns
             self.emit(
                 EventKind.LIQUIDATION_STARTED, pool.account, pool.asset, pool.symbol, equity,
                 maintenance, self.leg_shown(pool),
@@ -123,7 +146,7 @@ class Liquidation(MarginCalls):
         if not position.auto_top_up or wallet.in_queue:
             return False
         amount = min(self.withdrawable(wallet), self.initial_margin(position) - equity)
-        if is_due(equity + amount, maintenance):
+        if is_due(equity + amount, maintenance, self.ruling_profile(pool)):
             return False
         self.move_to_isolated(position, amount)
         self.emit(EventKind.AUTO_TOP_UP, pool.account, pool.symbol, amount, pool.leg)
@@ -142,12 +165,13 @@ class Liquidation(MarginCalls):
                 ]
                 self.cancel_each(doomed, CancelReason.LIQUIDATION)
 
-    def clear_flat(self, pool: Pool) -> None:
+    def clear_flat(self, pool: Pool, last: tuple[Instrument, Side] | None = None) -> None:
         """Settle what a pool without positions is left with.
 
         Isolated margin that is left goes back to the wallet. A deficit is covered by the
-        fund as far as its balance goes, once, when it arises; the rest stays on record as
-        the pool's negative balance, and the account is bankrupt.
+        fund as far as its balance goes, once, when it arises; then, after a liquidation
+        step (`last`: its symbol and side), by the winners, if the profile says so. The rest
+        stays on record as the pool's negative balance, and the account is bankrupt.
         """
         if pool.balance >= 0:
             pool.is_bankrupt = False
@@ -162,13 +186,17 @@ class Liquidation(MarginCalls):
             pool.balance += paid
             self.touch(pool)
             self.change_insurance(pool.asset, -paid, InsuranceReason.DEFICIT, pool.account)
+        if pool.balance < 0 and last is not None and last[0].profile.socialize_losses:
+            self.socialize(pool, *last)
         pool.is_bankrupt = pool.balance < 0
 
     # --- the work on one pool ---------------------------------------------------------
 
     def work(self, pool: Pool) -> None:
-        """Liquidate one pool until it is healthy, flat, or nothing more can be done."""
+        """Liquidate one pool until it is healthy, flat, waits, or has had its turn."""
         stuck: set[Position] = set()
+        last: tuple[Instrument, Side] | None = None  # symbol and side of the latest step
+        has_had_turn = False
         while True:
             equity, maintenance = self.measure(pool)
             positions = self.positions_of(pool)
@@ -176,25 +204,37 @@ class Liquidation(MarginCalls):
                 outcome = LiquidationOutcome.CLOSED
                 if pool.balance < 0:
                     outcome = LiquidationOutcome.BANKRUPT
-                self.finish(pool, outcome, equity, maintenance)
+                self.finish(pool, outcome, equity, maintenance, last)
                 return
-            if is_healthy(equity, maintenance):
+            if self.is_pool_healthy(pool):
                 self.finish(pool, LiquidationOutcome.RELEASED, equity, maintenance)
+                return
+            if has_had_turn:
                 return
             self.cancel_pool_orders(pool)
             if self.net_legs(positions):
                 continue
+            if pool.is_cooling:
+                self.wait(pool)
+                return
             allowed = [
                 position for position in positions
                 if position not in stuck and self.may_liquidate(position)
             ]
             if not allowed:
-                break
+                pool.has_stuck = True
+                self.wait(pool)
+                return
             position = max(allowed, key=self.maintenance_margin)  # the first of equals
+            instrument = self.instruments[position.symbol]
+            if not self.take_turn(pool, instrument):
+                pool.is_postponed = True
+                return
+            last = (instrument, Side.SELL if position.quantity > 0 else Side.BUY)
             if self.step(pool, position, equity, maintenance):
                 stuck.add(position)
-        pool.is_waiting = pool.has_stuck = True
-        self.waiting.append(pool)
+            else:
+                has_had_turn = instrument.profile.steps_per_command != NONE
 
     def net_legs(self, positions: list[Position]) -> bool:
         """Close long against short of a symbol at its mark; return whether there were any.
@@ -217,16 +257,36 @@ class Liquidation(MarginCalls):
             has_netted = True
         return has_netted
 
+    def wait(self, pool: Pool) -> None:
+        pool.is_waiting = True
+        self.waiting.append(pool)
+
+    def take_turn(self, pool: Pool, instrument: Instrument) -> bool:
+        """Whether another step in this symbol may be taken now; if it is bounded, it is counted."""
+        limit = instrument.profile.steps_per_command
+        if limit == NONE:
+            return True
+        if instrument.steps_taken >= limit:
+            return False
+        instrument.steps_taken += 1
+        self.turns += 1
+        pool.turn = self.turns
+        return True
+
     def may_liquidate(self, position: Position) -> bool:
         return self.instruments[position.symbol].halt not in NO_LIQUIDATION
 
     def finish(
-        self, pool: Pool, outcome: LiquidationOutcome, equity: int, maintenance: int
+        self, pool: Pool, outcome: LiquidationOutcome, equity: int, maintenance: int,
+        last: tuple[Instrument, Side] | None = None,
     ) -> None:
         pool.in_queue = pool.has_stuck = False
+        pool.cooldown_until = NONE
+        pool.is_cooling = False
+        pool.turn = 0
         self.pending.add(pool)
         if outcome is not LiquidationOutcome.RELEASED:
-            self.clear_flat(pool)
+            self.clear_flat(pool, last)
         self.emit(
             EventKind.LIQUIDATION_FINISHED, pool.account, pool.asset, pool.symbol, outcome,
             pool.steps, equity, maintenance, self.leg_shown(pool),
@@ -235,10 +295,13 @@ class Liquidation(MarginCalls):
     def step(self, pool: Pool, position: Position, equity: int, maintenance: int) -> int:
         """Close one part of one position; return the lots that nobody would take."""
         instrument = self.instruments[position.symbol]
-        quantity = self.step_quantity(instrument, position)
         side = Side.SELL if position.quantity > 0 else Side.BUY
         held = abs(position.quantity)
         before = self.maintenance_margin(position)
+        quantity = close_quantity(
+            instrument, held, equity, maintenance - before, self.ruling_profile(pool),
+            is_cooled=pool.cooldown_until != NONE,
+        )
         after = instrument.schedule.maintenance_margin(
             instrument.notional(held - quantity, instrument.mark)) if held > quantity else 0
         share = equity
@@ -258,18 +321,17 @@ class Liquidation(MarginCalls):
             TimeInForce.IOC, False, True, StpMode.NONE, position_side=position.leg,
         )
         filled, value = self.sweep(order, bound, liquidation=True)
-        fee = self.liquidation_fee(instrument, position, side, filled, value, bound)
+        saved = self.saved(instrument, side, filled, value, bound)
+        # The fee on the filled value (up), at most what the fills saved.
+        fee = min(ceil_div(value * instrument.liquidation_fee, RATE_SCALE), saved)
         self.emit(
             EventKind.LIQUIDATION_STEP, pool.account, pool.steps, position.symbol, side, quantity,
             bound, tier_from, instrument.schedule.tier_index(self.notional(position)) + 1,
             filled, value, fee, position.leg,
         )
-        if fee:
-            self.pool_of(position).balance -= fee
-            self.touch(pool)
-            self.change_insurance(
-                instrument.settle, fee, InsuranceReason.LIQUIDATION_FEE, pool.account
-            )
+        self.pay_to_fund(pool, instrument, fee, InsuranceReason.LIQUIDATION_FEE)
+        if instrument.profile.surplus == Surplus.FUND:
+            self.pay_to_fund(pool, instrument, saved - fee, InsuranceReason.SURPLUS)
         remainder = quantity - filled
         if remainder and self.fund_can_take(instrument, position, remainder, bound):
             self.take_over(instrument, position, side, remainder, bound)
@@ -280,38 +342,42 @@ class Liquidation(MarginCalls):
             # Tried again in vain: nothing happened, and nothing is said.
             del self.records[silent:]
             pool.steps -= 1
+        if remainder < quantity < held and (
+                instrument.profile.close_policy == ClosePolicy.FRACTION):
+            pool.cooldown_until = min(MONEY_MAX, self.ts + instrument.profile.cooldown_ns)
+            pool.is_cooling = pool.cooldown_until > self.ts
         return remainder
 
-    def step_quantity(self, instrument: Instrument, position: Position) -> int:
-        """Lots that bring the notional down to the next lower tier's cap; all in the lowest."""
-        held = abs(position.quantity)
-        tier = instrument.schedule.tiers[instrument.schedule.tier_index(self.notional(position))]
-        if tier.min_notional == 0:
-            return held
-        if instrument.is_inverse:
-            keep = floor_div(tier.min_notional * instrument.mark, instrument.unit_value)
-        else:
-            keep = floor_div(tier.min_notional, instrument.mark * instrument.unit_value)
-        return held - min(held, keep)
+    def pay_to_fund(
+        self, pool: Pool, instrument: Instrument, amount: int, reason: InsuranceReason
+    ) -> None:
+        """Move money from a pool in liquidation to the fund."""
+        if amount:
+            pool.balance -= amount
+            self.touch(pool)
+            self.change_insurance(instrument.settle, amount, reason, pool.account)
 
-    def liquidation_fee(
-        self, instrument: Instrument, position: Position, side: Side, filled: int, value: int,
-        bound: int,
-    ) -> int:
-        """The fee on the filled value (up), at most what the fills saved over the bound.
+    @staticmethod
+    def saved(instrument: Instrument, side: Side, filled: int, value: int, bound: int) -> int:
+        """What fills are better than the bound.
 
         Inverse fills that round one by one may come to less than all at the bound.
         """
-        saved = instrument.signed_value(side, instrument.worth_at_tick(filled, bound) - value)
-        return min(ceil_div(value * instrument.liquidation_fee, RATE_SCALE), max(0, saved))
+        return max(0, instrument.signed_value(
+            side, instrument.worth_at_tick(filled, bound) - value))
 
     # --- the fund ---------------------------------------------------------------------
 
     def fund_can_take(
         self, instrument: Instrument, position: Position, lots: int, bound: int
     ) -> bool:
-        """Whether the fund stays solvent, its inventory margined at mark, with this on top."""
+        """Whether the fund stays solvent, its inventory margined at mark, with this on top.
+
+        And within the limits that the profile sets it.
+        """
         side = Side.BUY if position.quantity > 0 else Side.SELL
+        if not self.is_within_limits(instrument, signed(side, lots)):
+            return False
         value = instrument.signed_value(side, instrument.worth_at_tick(lots, bound))
         return self.fund_free(instrument.settle, instrument, signed(side, lots), value) >= 0
 
@@ -381,8 +447,8 @@ class Liquidation(MarginCalls):
             if pool.in_queue or equity <= 0:
                 continue
             score = adl_score(
-                self.unrealized_pnl(position), position.entry_value, self.notional(position),
-                equity,
+                instrument.profile.adl_score, self.unrealized_pnl(position),
+                position.entry_value, self.notional(position), equity, abs(position.quantity),
             )
             ranking.append((score, position))
         ranking.sort(key=lambda entry: (-entry[0], entry[1].account))
@@ -392,29 +458,73 @@ class Liquidation(MarginCalls):
         self, instrument: Instrument, pool: Pool, position: Position, side: Side, lots: int,
         bound: int,
     ) -> int:
-        """Close against opposing holders in rank order at the bound; return what is left."""
+        """Close against opposing holders; return what is left.
+
+        In rank order as much as is missing, or from each a share. A holder whose pool the
+        price would leave with equity below zero is passed over.
+        """
         # A long is closed by selling, against shorts: their side is that of the closing trade.
-        for rank, (_, counter) in enumerate(self.adl_ranking(instrument, side), start=1):
-            if lots == 0:
-                break
-            quantity = min(lots, abs(counter.quantity))
-            value = instrument.signed_value(side, instrument.worth_at_tick(quantity, bound))
-            counter_pool = self.pool_of(counter)
-            equity, _ = self.measure(counter_pool)
-            # The counterparty trades the other way round, from mark to the bound.
-            after = counter.quantity - signed(side, quantity)
-            gain = value + instrument.value(after, instrument.mark) - instrument.value(
-                counter.quantity, instrument.mark)
-            if equity + gain < 0:
-                continue
-            self.settle_fill(position, signed(side, quantity), value)
-            self.settle_fill(counter, -signed(side, quantity), -value)
-            self.drop_reduce_only(position)
-            self.drop_reduce_only(counter)
-            self.emit(
-                EventKind.ADL, counter.account, position.account, instrument.index,
-                Side.BUY if side is Side.SELL else Side.SELL, quantity, bound, rank,
-                counter.leg,
-            )
-            lots -= quantity
+        ranking = [counter for _, counter in self.adl_ranking(instrument, side)]
+        price = self.deleverage_price(instrument, pool, side, bound)
+        mode = instrument.profile.adl_allocation
+        shares: dict[Position, int] = {}
+        if mode != AdlAllocation.RANK:
+            able = [each for each in ranking
+                    if self.can_bear(instrument, each, side, lots, price)]
+            shares = dict(zip(able, allocate(
+                mode, lots, [abs(each.quantity) for each in able],
+                [self.measure(self.pool_of(each))[0] for each in able]), strict=True))
+        for rank, counter in enumerate(ranking, start=1):
+            most = lots if mode == AdlAllocation.RANK else shares.get(counter, 0)
+            quantity = min(most, abs(counter.quantity))
+            if quantity and self.can_bear(instrument, counter, side, quantity, price):
+                self.close_against(instrument, position, counter, side, quantity, price, rank)
+                lots -= quantity
         return lots
+
+    def deleverage_price(
+        self, instrument: Instrument, pool: Pool, side: Side, bound: int
+    ) -> int:
+        """Price of deleveraging, in ticks: the bound, or the mark.
+
+        The mark is rounded in the favour of those who are closed against: a sell down, a
+        buy up, at least one tick. A pool with equity left is never closed beyond its bound.
+        """
+        if instrument.profile.adl_price == AdlPrice.BANKRUPTCY:
+            return bound
+        equity, _ = self.measure(pool)
+        if side is Side.SELL:
+            price = max(1, floor_div(instrument.mark, instrument.marks_per_tick))
+            return max(price, bound) if equity >= 0 else price
+        price = ceil_div(instrument.mark, instrument.marks_per_tick)
+        return min(price, bound) if equity >= 0 else price
+
+    def can_bear(
+        self, instrument: Instrument, counter: Position, side: Side, lots: int, price: int
+    ) -> bool:
+        """Whether a holder's pool keeps its equity at or above zero when closed at a price."""
+        quantity = min(lots, abs(counter.quantity))
+        equity, _ = self.measure(self.pool_of(counter))
+        # The counterparty trades the other way round, from mark to the price.
+        paid = instrument.signed_value(side, instrument.worth_at_tick(quantity, price))
+        after = counter.quantity - signed(side, quantity)
+        gain = paid + instrument.value(after, instrument.mark) - instrument.value(
+            counter.quantity, instrument.mark)
+        return equity + gain >= 0
+
+    def close_against(
+        self, instrument: Instrument, position: Position, counter: Position, side: Side,
+        lots: int, price: int, rank: int,
+    ) -> None:
+        """Trade between a pool in liquidation and a holder, without fees."""
+        if instrument.profile.adl_cancels_orders:
+            self.cancel_each(counter.orders.values(), CancelReason.ADL)
+        value = instrument.signed_value(side, instrument.worth_at_tick(lots, price))
+        self.settle_fill(position, signed(side, lots), value)
+        self.settle_fill(counter, -signed(side, lots), -value)
+        self.drop_reduce_only(position)
+        self.drop_reduce_only(counter)
+        self.emit(
+            EventKind.ADL, counter.account, position.account, instrument.index,
+            Side.BUY if side is Side.SELL else Side.SELL, lots, price, rank, counter.leg,
+        )

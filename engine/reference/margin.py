@@ -210,19 +210,6 @@ def inverse_bound_price(
     return highest if price == NONE else max(1, min(highest, price))
 
 
-def adl_score(unrealized_pnl: int, entry_value: int, notional: int, equity: int) -> int:
-    """Auto-deleveraging score in 1e-8 units: profit ratio times (losers: over) leverage.
-
-    Each factor is floored to 1e-8 and capped at `MONEY_MAX`; `equity` must be positive.
-    """
-    ratio = floor_div(unrealized_pnl * RATE_SCALE, max(1, abs(entry_value)))
-    ratio = max(-MONEY_MAX, min(MONEY_MAX, ratio))
-    leverage = max(1, min(MONEY_MAX, floor_div(notional * RATE_SCALE, equity)))
-    if ratio >= 0:
-        return min(MONEY_MAX, floor_div(ratio * leverage, RATE_SCALE))
-    return max(-MONEY_MAX, floor_div(ratio * RATE_SCALE, leverage))
-
-
 def urgency(
     equity: int, maintenance: int, account: int, asset: int, symbol: int, leg: int
 ) -> tuple:

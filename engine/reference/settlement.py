@@ -11,6 +11,7 @@ class Settlement(OrderEntry):
 
     def settle(self) -> None:
         """Work off everything that the command set off, then report what changed."""
+        self.begin_turns()
         self.work_off()
         for instrument in self.marked:
             if instrument.fund.quantity and instrument.halt not in NO_LIQUIDATION:

@@ -14,6 +14,7 @@ from engine.messages import (
     OrderType,
     PositionMode,
     PositionSide,
+    Profile,
     RejectReason,
     Side,
     StpMode,
@@ -27,8 +28,6 @@ from engine.reference.trigger_file import TriggerFile
 
 #: How many margin-call levels an account may have.
 CALL_LEVELS_MAX = 4
-#: A pool leaves liquidation when margin_ratio is under 1 by this much (1e-8 units).
-EXIT_BUFFER = 0
 #: How many waiting pools an ordinary command looks at again, those that waited longest first.
 RETRIES_PER_COMMAND = 32
 #: Leverage of an account that never set one: this, or tier 1's maximum if that is less.
@@ -75,6 +74,8 @@ class Asset:
     fees: int = 0
     rounding: int = 0
     external: int = 0
+    # Of the fund, where a profile limits its losses: (until when, balance), oldest first.
+    history: list[tuple[int, int]] = field(default_factory=list)
 
 
 @dataclass
@@ -101,6 +102,7 @@ class Instrument:
     min_order_notional: int  # minor units, NONE: no limit
     max_order_notional: int  # minor units, NONE: no limit
     schedule: Schedule
+    profile: Profile
     kind: ContractKind = ContractKind.LINEAR
     announced: Announced | None = None
     expiry_ts: int = NONE
@@ -119,6 +121,7 @@ class Instrument:
         default_factory=lambda: {by: TriggerFile() for by in TriggerBy})
     fund: HousePosition = field(default_factory=HousePosition)
     external: HousePosition = field(default_factory=HousePosition)
+    steps_taken: int = 0  # by the command under way, where the profile bounds them
 
     @property
     def is_inverse(self) -> bool:
@@ -328,6 +331,10 @@ class Pool:
     has_stuck: bool = False  # has waited since it entered the queue
     is_bankrupt: bool = False  # flat with a deficit that the fund did not cover whole
     steps: int = 0
+    cooldown_until: int = NONE  # since it entered the queue: of its latest fraction
+    is_cooling: bool = False  # that has not come yet
+    turn: int = 0  # when it entered the queue or had its latest bounded step; lower goes first
+    is_postponed: bool = False  # in the queue, until the next command
 
 
 @dataclass(eq=False)

@@ -14,51 +14,64 @@ class Timers(Delivery):
     def pass_time(self, ts: int) -> None:
         """Let what is due by `ts` happen, each at its own time.
 
-        Among equals orders expire first, then dead-man timers strike, then multipliers change,
-        then contracts end; what the last two set off is worked off at that time.
+        At one moment orders expire first, then dead-man timers strike, then multipliers change,
+        then contracts end, then cooldowns, all at once; what all but the first two set off is
+        worked off at that time.
         """
-        due: list[tuple[int, int, int, Order | Account | Instrument]] = [
-            (order.expire_ts, 0, order.arrival, order)
-            for order in self.timed_orders if order.expire_ts <= ts
-        ]
-        due += [
-            (account.dead_man_due, 1, account.id, account)
-            for account in self.accounts.values() if NONE < account.dead_man_due <= ts
-        ]
-        due += [
-            (instrument.announced.effective_ts, 2, instrument.index, instrument)
-            for instrument in self.instruments
-            if instrument.announced is not None and instrument.announced.effective_ts <= ts
-        ]
-        due += [
-            (instrument.expiry_ts, 3, instrument.index, instrument)
-            for instrument in self.instruments
-            if NONE < instrument.expiry_ts <= ts and not instrument.is_over
-        ]
-        for at, kind, _, what in sorted(due, key=lambda entry: entry[:3]):
-            if isinstance(what, Instrument):
-                self.instrument_due(what, at, is_end=kind == 3)
+        while True:
+            due: list[tuple[int, int, int, Order | Account | Instrument | None]] = [
+                (order.expire_ts, 0, order.arrival, order)
+                for order in self.timed_orders if order.expire_ts <= ts
+            ]
+            due += [
+                (account.dead_man_due, 1, account.id, account)
+                for account in self.accounts.values() if NONE < account.dead_man_due <= ts
+            ]
+            due += [
+                (instrument.announced.effective_ts, 2, instrument.index, instrument)
+                for instrument in self.instruments
+                if instrument.announced is not None and instrument.announced.effective_ts <= ts
+            ]
+            due += [
+                (instrument.expiry_ts, 3, instrument.index, instrument)
+                for instrument in self.instruments
+                if NONE < instrument.expiry_ts <= ts and not instrument.is_over
+            ]
+            due += [
+                (pool.cooldown_until, 4, 0, None)
+                for pool in self.all_pools() if pool.is_cooling and pool.cooldown_until <= ts
+            ]
+            if not due:
+                break
+            self.ts, kind, _, what = min(due, key=lambda entry: entry[:3])
+            if isinstance(what, Order):
+                self.expire_order(what)
+            elif isinstance(what, Instrument):
+                self.instrument_due(what, is_end=kind == 3)
             elif isinstance(what, Account):
-                self.ts = at
                 what.dead_man_due = NONE
                 self.cancel_matching(what.id, NONE, NONE, CancelReason.DEAD_MAN)
-            elif what in self.timed_orders:
-                self.ts = at
-                self.expire_order(what)
+            else:
+                self.end_cooldowns()
 
-    def instrument_due(self, instrument: Instrument, at: int, *, is_end: bool) -> None:
-        """Let a contract end, or its announced multipliers come, if it has not ended by then.
+    def end_cooldowns(self) -> None:
+        """Work on the pools whose cooldown ends now."""
+        for pool in self.all_pools():
+            if pool.is_cooling and pool.cooldown_until == self.ts:
+                pool.is_cooling = False
+                self.stop_waiting(pool)
+        self.settle()
+
+    def instrument_due(self, instrument: Instrument, *, is_end: bool) -> None:
+        """Let a contract end, or its announced multipliers come.
 
         Whom that breaches is liquidated then, not later.
         """
         if is_end:
-            self.ts = at
             self.deliver(instrument, instrument.mark)
-        elif instrument.announced is not None:
-            self.ts = at
-            self.change_multipliers(instrument, instrument.announced.multipliers)
         else:
-            return
+            assert instrument.announced is not None
+            self.change_multipliers(instrument, instrument.announced.multipliers)
         self.settle()
 
     def change_multipliers(self, instrument: Instrument, multipliers: Multipliers) -> None:

@@ -13,13 +13,15 @@ from engine.messages import (
     NONE,
     RATE_SCALE,
     AccountStatus,
+    LiquidateAt,
     RejectReason,
     Side,
+    WaitsFor,
 )
 from engine.reference.auction import Auction
-from engine.reference.liquidation import is_due
 from engine.reference.margin import ceil_div, floor_div, inverse_limit
 from engine.reference.pair import Pair
+from engine.reference.policy import is_due
 from engine.reference.state import Account, Attached, Instrument, Order, Pool, Position
 
 
@@ -116,6 +118,7 @@ class Views(Auction):
             "bankruptcy_price": self.bankruptcy_price(position),
             "adl_rank": ranked.index(position) + 1 if position in ranked else NONE,
             "auto_top_up": int(position.auto_top_up),
+            "adl_ranked": len(ranked),
         }
 
     # --- liquidation and bankruptcy price ---------------------------------------------
@@ -123,8 +126,9 @@ class Views(Auction):
     def is_due_at(self, position: Position, mark: int) -> bool:
         """Whether the pool would be due with this symbol's mark at `mark`, all else equal."""
         instrument = self.instruments[position.symbol]
+        ruling = self.ruling_profile(self.pool_of(position))
         kept, instrument.mark = instrument.mark, mark
-        due = is_due(*self.measure(self.pool_of(position)))
+        due = is_due(*self.measure(self.pool_of(position)), ruling)
         instrument.mark = kept
         return due
 
@@ -138,6 +142,7 @@ class Views(Auction):
         instrument = self.instruments[position.symbol]
         if not instrument.is_inverse or position.quantity > 0:
             return self.is_due_at(position, mark)
+        ruling = self.ruling_profile(self.pool_of(position))
         kept, instrument.mark = instrument.mark, mark
         equity, maintenance = self.measure(self.pool_of(position))
         tier = instrument.schedule.tiers[
@@ -147,7 +152,7 @@ class Views(Auction):
             larger * tier.maintenance_rate - tier.deduction, RATE_SCALE
         ) - self.maintenance_margin(position)
         instrument.mark = kept
-        return is_due(equity, maintenance)
+        return is_due(equity, maintenance, ruling)
 
     def tier_pieces(self, position: Position) -> list[tuple[int, int]]:
         """Ranges of marks in which the position stays in one tier, ascending.
@@ -230,6 +235,8 @@ class Views(Auction):
         """The same for a leg of a cross pool that holds both: the mark moves both."""
         instrument = self.instruments[legs[0].symbol]
         equity, maintenance = self.measure(self.pool_of(legs[0]))
+        if self.ruling_profile(self.pool_of(legs[0])).liquidate_at != LiquidateAt.RATIO_GE_1:
+            equity += 1  # due only below its requirement
         others = maintenance - sum(self.maintenance_margin(leg) for leg in legs)
         value = sum(instrument.value(leg.quantity, instrument.mark) for leg in legs)
         long, short = (abs(leg.quantity) * instrument.unit_value for leg in legs)
@@ -383,14 +390,30 @@ class Views(Auction):
             for t, (_, _, rate, leverage) in zip(schedule.tiers, schedule.base, strict=True)
         ]
 
-    def queue_view(self) -> list[tuple[int, int, int, int, int, int, int, int]]:
-        """(account, asset, symbol, equity, maintenance, steps, waiting, leg), worst first."""
+    def profile_view(self, symbol: int) -> tuple[int, ...]:
+        """How a symbol's pools are liquidated: a row as `engine.messages.Profile`."""
+        return tuple(map(int, self.instrument_at(symbol).profile))
+
+    def queue_view(self) -> list[tuple[int, int, int, int, int, int, int, int, int]]:
+        """Pools in the queue, in the order in which they would be worked on.
+
+        (account, asset, symbol, equity, maintenance margin, steps, what it waits for, end of
+        its cooldown, leg).
+        """
         queued = [pool for pool in self.all_pools() if pool.in_queue]
         return [
             (pool.account, pool.asset, pool.symbol, *self.measure(pool), pool.steps,
-             int(pool.is_waiting), int(self.leg_shown(pool)))
-            for pool in sorted(queued, key=self.urgency_of)
+             int(self.waits_for(pool)),
+             pool.cooldown_until if pool.is_cooling else NONE, int(self.leg_shown(pool)))
+            for pool in sorted(queued, key=self.place_in_queue)
         ]
+
+    def waits_for(self, pool: Pool) -> WaitsFor:
+        if pool.is_postponed:
+            return WaitsFor.TURN
+        if pool.is_waiting and pool.is_cooling:
+            return WaitsFor.COOLDOWN
+        return WaitsFor.CHANGE if pool.is_waiting else WaitsFor.NOTHING
 
     def adl_view(self, symbol: int, side: int) -> list[tuple[int, int, int]]:
         """(account, score, lots) of the holders of a side, first to be closed first."""

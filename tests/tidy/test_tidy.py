@@ -32,6 +32,7 @@ CIMPORTS = {
     "events": "types fixed",
     "contracts": "types fixed",
     "tiers": "types fixed contracts",
+    "profiles": "types fixed contracts tiers",
     "levels": "types fixed",
     "resting": "",
     "solo": "types levels resting",
@@ -41,8 +42,8 @@ CIMPORTS = {
 # From here on each module may use all above it, but for the standalone order book's.
 for _upper in (
     "forms", "ledger", "matching", "linked", "conditional", "protection", "triggers", "risk",
-    "deleveraging", "liquidation", "entry", "timers", "orders", "auctions", "pairs", "views",
-    "audit", "publishing", "commands", "settings", "bulk", "exchange",
+    "deleveraging", "fund", "liquidation", "entry", "timers", "orders", "auctions", "pairs",
+    "views", "audit", "publishing", "commands", "settings", "bulk", "exchange",
 ):
     CIMPORTS[_upper] = " ".join(
         name for name in CIMPORTS if name not in ("resting", "solo", "orderbook")

@@ -3,6 +3,7 @@
 import hashlib
 
 from engine.errors import InvariantViolation
+from engine.messages import Profile
 
 from engine.core.book cimport ORDER_PENDING, ORDER_UNARMED, order_t, ticket_t
 from engine.core.conditional cimport REFERENCES
@@ -11,6 +12,8 @@ from engine.core.ledger cimport (
 )
 from engine.core.levels cimport book_t
 from engine.core.linked cimport bracket_t, group_t, special_t
+from engine.core.liquidation cimport measured_t
+from engine.core.profiles cimport profile_row
 from engine.core.protection cimport protection_t
 from engine.core.risk cimport call_set_t
 from engine.core.tables cimport table_get
@@ -32,6 +35,14 @@ cdef enum:
     TAG_KIND = -6
     TAG_EXPIRY = -7
     TAG_OVER = -8
+
+
+# What stands in front of what is not always there.
+cdef int64_t TURNS_TAG = NONE + 101
+cdef int64_t FUND_TAG = NONE + 102
+cdef int64_t PROFILE_TAG = NONE + 103
+cdef int64_t QUEUE_TAG = NONE + 104
+cdef tuple DEFAULT_PROFILE = tuple(map(int, Profile()))
 
 
 cdef class Words:
@@ -80,6 +91,9 @@ cdef class Audit(Views):
         words.put(self.arrivals)
         words.put(self.asset_count)
         words.put(self.instrument_count)
+        if self.bounded_steps:
+            words.put(TURNS_TAG)
+            words.put(self.bounded_steps)
         for i in range(self.asset_count):
             books = &self.assets[i]
             words.put(books.deposits)
@@ -88,6 +102,7 @@ cdef class Audit(Views):
             words.put(books.fees)
             words.put(books.rounding)
             words.put(books.external)
+            digest_history(self, i, words)
         for i in range(self.instrument_count):
             digest_instrument(self, i, words)
         for _, i in sorted([(self.accounts[i].id, i) for i in range(self.account_count)]):
@@ -426,15 +441,23 @@ cdef class Audit(Views):
 # triggers.
 cdef int check_pool(Audit core, int32_t pool) except -1:
     cdef int64_t equity, maintenance, mark
+    cdef measured_t measured
     cdef int32_t row = core.pools[pool].first_open
+    core.require_row(
+        core.pools[pool].in_queue or not (pool in core.cooling or pool in core.turn_of),
+        "left the queue: pool row", pool)
     if row < 0:
         return 0
     core.measure(pool, &equity, &maintenance)
     if core.pools[pool].in_queue:
-        core.require_row(equity <= maintenance, "missed release: pool row", pool)
+        core.measure_row(pool, &measured)
+        core.require_row(not core.is_healthy(&measured), "missed release: pool row", pool)
+        core.require_row(
+            (core.pools[pool].is_waiting and pool in core.waiting)
+            != (pool in core.postponed), "left undone: pool row", pool)
     else:
         core.require(
-            equity > maintenance,
+            not core.is_due(pool, equity, maintenance),
             f"missed breach: pool row {pool}, equity {equity}, maintenance {maintenance}")
         core.require_row(
             core.level_of(pool, equity, maintenance)
@@ -481,6 +504,11 @@ cdef int digest_instrument(Audit core, int32_t symbol, Words words) except -1:
     words.put(instrument.fund.entry_value)
     words.put(instrument.external.quantity)
     words.put(instrument.external.entry_value)
+    row = profile_row(&instrument.profile)
+    if row != DEFAULT_PROFILE:
+        words.put(PROFILE_TAG)
+        for value in row:
+            words.put(value)
     for side in range(2):
         level = core.books[symbol].sides[side].best
         while level >= 0:
@@ -522,6 +550,27 @@ cdef pool_t NO_POOL
 memset(&NO_POOL, 0, sizeof(pool_t))
 
 
+# Balances of the fund that some profile may still look at.
+cdef int digest_history(Audit core, int32_t asset, Words words) except -1:
+    cdef int64_t until, balance
+    for until, balance in core.fund_history.get(asset, ()):
+        if until >= core.ts - core.assets[asset].window:
+            words.put(FUND_TAG)
+            words.put(until)
+            words.put(balance)
+    return 0
+
+
+cdef int digest_queued(Audit core, int32_t pool, Words words) except -1:
+    cdef int64_t turn = core.turn_of.get(pool, 0)
+    cdef int64_t until = core.cooling.get(pool, NONE)
+    if turn or until != NONE:
+        words.put(QUEUE_TAG)
+        words.put(turn)
+        words.put(until)
+    return 0
+
+
 cdef int digest_pool(pool_t *pool, Words words) except -1:
     words.put(pool.balance)
     words.put(pool.call_level)
@@ -554,6 +603,8 @@ cdef int digest_account(Audit core, int32_t account, Words words) except -1:
                 or core.pools[pool].in_queue):
             words.put(core.pools[pool].asset)
             digest_pool(&core.pools[pool], words)
+            if core.pools[pool].in_queue:
+                digest_queued(core, pool, words)
         pool = core.pools[pool].next_in_account
     while row >= 0:
         position = &core.positions[row]
@@ -573,6 +624,8 @@ cdef int digest_account(Audit core, int32_t account, Words words) except -1:
         words.put(position.margin_mode)
         if position.isolated >= 0:
             digest_pool(&core.pools[position.isolated], words)
+            if core.pools[position.isolated].in_queue:
+                digest_queued(core, position.isolated, words)
         else:
             digest_pool(&NO_POOL, words)
         digest_protection(core, position, words)

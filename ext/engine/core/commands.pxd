@@ -6,6 +6,7 @@ from engine.core.publishing cimport Publishing
 
 cdef class Commands(Publishing):
     cdef int do_set_tiers(self, int64_t symbol, list tiers) except -2
+    cdef int do_set_profile(self, int64_t symbol, tuple profile) except -2
     cdef int do_open_account(
         self, int64_t account, int margin_mode, int64_t stp_group, list levels,
         int64_t hysteresis, int64_t parent, int64_t position_mode) except -2

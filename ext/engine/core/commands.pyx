@@ -11,6 +11,7 @@ from engine.core.fixed cimport (
 )
 from engine.core.forms cimport has_no_terms, request_t
 from engine.core.ledger cimport asset_t, closes_leg, instrument_t, leg_key, position_t
+from engine.core.profiles cimport profile_load, profile_t
 from engine.core.risk cimport CALL_LEVELS_MAX, call_set_t
 from engine.core.tables cimport table_get
 from engine.core.tiers cimport (
@@ -21,14 +22,14 @@ from engine.core.types cimport (
     ACCEPTED, BY_INDEX, BY_MARK, CMD_ACCOUNT, CMD_AMEND, CMD_ASSET, CMD_CANCEL, CMD_CANCEL_ALL,
     CMD_CANCEL_ALL_AFTER, CMD_DEPOSIT, CMD_FILL, CMD_FUNDING, CMD_HALT, CMD_INSTRUMENT,
     CMD_INSURANCE, CMD_ISOLATED_MARGIN, CMD_LEVERAGE, CMD_MARGIN_MODE, CMD_MARK, CMD_MARKS,
-    CMD_ORDER, CMD_POSITION_MODE, CMD_PROTECTION, CMD_RESUME, CMD_SETTLE, CMD_TIERS, CMD_TIME,
-    CMD_WITHDRAW, EVENT_ACCOUNT_OPENED, EVENT_ASSET_ADDED, EVENT_FUNDING_PAYMENT,
+    CMD_ORDER, CMD_POSITION_MODE, CMD_PROFILE, CMD_PROTECTION, CMD_RESUME, CMD_SETTLE, CMD_TIERS,
+    CMD_TIME, CMD_WITHDRAW, EVENT_ACCOUNT_OPENED, EVENT_ASSET_ADDED, EVENT_FUNDING_PAYMENT,
     EVENT_INSTRUMENT_ADDED, EVENT_LEVERAGE_CHANGED, EVENT_MARGIN_CALL_LEVELS_SET,
-    EVENT_MARGIN_MODE_CHANGED, EVENT_MARK, EVENT_POSITION_MODE_CHANGED, EVENT_TIERS_CHANGED,
-    HALT_NONE, INSURANCE_COMMAND, INSURANCE_FUNDING, KIND_INVERSE, KIND_LINEAR, LEG_BOTH,
-    MODE_ISOLATED, MONEY_MAX, NIL, NONE, OFF_GRID, POSITIONS_HEDGE, POSITIONS_ONE_WAY,
-    RATE_SCALE, REJECT_ACCOUNT_LIQUIDATING, REJECT_ALREADY_EXISTS, REJECT_BAD_TIERS,
-    REJECT_EXPIRED, REJECT_INSUFFICIENT_BALANCE,
+    EVENT_MARGIN_MODE_CHANGED, EVENT_MARK, EVENT_POSITION_MODE_CHANGED, EVENT_PROFILE_CHANGED,
+    EVENT_TIERS_CHANGED, HALT_NONE, INSURANCE_COMMAND, INSURANCE_FUNDING, KIND_INVERSE,
+    KIND_LINEAR, LEG_BOTH, MODE_ISOLATED, MONEY_MAX, NIL, NONE, OFF_GRID, POSITIONS_HEDGE,
+    POSITIONS_ONE_WAY, RATE_SCALE, REJECT_ACCOUNT_LIQUIDATING, REJECT_ALREADY_EXISTS,
+    REJECT_BAD_TIERS, REJECT_EXPIRED, REJECT_INSUFFICIENT_BALANCE,
     REJECT_INSUFFICIENT_MARGIN, REJECT_LEVERAGE, REJECT_MALFORMED, REJECT_NO_MARK_PRICE,
     REJECT_NO_POSITION, REJECT_OFF_LOT, REJECT_OFF_TICK, REJECT_OVERFLOW, REJECT_POSITION_OPEN,
     REJECT_REDUCE_ONLY, REJECT_UNKNOWN_ACCOUNT, REJECT_UNKNOWN_ASSET, REJECT_UNKNOWN_SYMBOL,
@@ -74,14 +75,16 @@ cdef class Commands(Publishing):
         int64_t max_order_quantity, int64_t max_open_orders, int tier_rule, list tiers,
         int64_t ts=NONE, int64_t min_order_quantity=NONE, int64_t min_order_notional=NONE,
         int64_t max_order_notional=NONE, int kind=KIND_LINEAR,
-        int64_t expiry_ts=NONE,
+        int64_t expiry_ts=NONE, tuple profile=(),
     ):
         """Declare the next instrument; terms are checked by `engine.instruments`."""
         cdef schedule_t schedule
+        cdef profile_t policy
         cdef instrument_t *row
         cdef int64_t *out
         cdef int reason = REJECT_MALFORMED
         schedule_load(&schedule, tier_rule, tiers)
+        profile_load(&policy, profile)
         if not (0 <= settle < self.asset_count and marks_per_tick > 0 and unit_value > 0
                 and KIND_LINEAR <= kind <= KIND_INVERSE):
             raise ValueError("settle, marks_per_tick, unit_value or kind out of range")
@@ -105,6 +108,7 @@ cdef class Commands(Publishing):
             row.min_order_notional = min_order_notional
             row.max_order_notional = max_order_notional
             row.schedule = schedule
+            row.profile = policy
             row.mark = row.index_price = row.feed_seq = row.announced_ts = NONE
             self.new_book()
             self.add_triggers()
@@ -116,6 +120,7 @@ cdef class Commands(Publishing):
                 self.schedule(
                     TIMER_CONTRACT, expiry_ts, self.instrument_count - 1,
                     self.instrument_count - 1)
+            self.prune_history(settle)
             reason = ACCEPTED
         self.end(CMD_INSTRUMENT, reason, NONE, NONE, NONE, NONE)
 
@@ -147,6 +152,24 @@ cdef class Commands(Publishing):
             instrument.schedule.initial_multiplier)
         instrument.schedule = schedule
         self.emit(EVENT_TIERS_CHANGED)[0] = symbol
+        self.reevaluate_holders(<int32_t>symbol)
+        return ACCEPTED
+
+    def set_profile(self, int64_t symbol, tuple profile, int64_t ts=NONE):
+        """Replace the way in which a symbol's pools are liquidated. O(holders)."""
+        self.end(
+            CMD_PROFILE,
+            self.do_set_profile(symbol, profile) if self.begin(ts) else REJECT_MALFORMED,
+            NONE, NONE, symbol, NONE)
+
+    cdef int do_set_profile(self, int64_t symbol, tuple profile) except -2:
+        if not 0 <= symbol < self.instrument_count:
+            return REJECT_UNKNOWN_SYMBOL
+        if self.instruments[symbol].is_over:
+            return REJECT_EXPIRED
+        profile_load(&self.instruments[symbol].profile, profile)
+        self.prune_history(self.instruments[symbol].settle)
+        self.emit(EVENT_PROFILE_CHANGED)[0] = symbol
         self.reevaluate_holders(<int32_t>symbol)
         return ACCEPTED
 

@@ -36,6 +36,13 @@ cdef class Deleveraging(Risk):
     cdef int drop_rankings(self) except -1
     cdef int64_t auto_deleverage(
         self, int32_t position, int side, int64_t lots, int64_t bound) except? -1
+    cdef int64_t deleverage_price(self, int32_t position, int side, int64_t bound) except? -1
+    cdef bint can_bear(
+        self, int32_t counter, int side, int64_t lots, int64_t price) except -1
+    cdef int32_t next_ranked(
+        self, ranking_t *ranking, candidate_t *row, int32_t last) except -2
+    cdef int64_t deleverage_shares(
+        self, int32_t position, int side, int64_t lots, int64_t price) except? -1
     cdef int close_against(
-        self, int32_t position, int32_t counter, int side, int64_t lots, int64_t bound,
+        self, int32_t position, int32_t counter, int side, int64_t lots, int64_t price,
         int64_t rank) except -1

@@ -5,18 +5,84 @@ from libc.string cimport memset
 
 from engine.core.contracts cimport value_sign
 from engine.core.fixed cimport (
-    abs64, add, add_checked, floor_div, i128, max64, min64, mul, narrow, sub_checked,
-    wide,
+    abs64, add, add_checked, ceil_div, floor_div, i128, low_half, max64, min64, mul, narrow,
+    sub_checked, wide,
 )
 from engine.core.ledger cimport instrument_t
 from engine.core.memory cimport larger
 from engine.core.types cimport (
-    EVENT_ADL, MONEY_MAX, NIL, RATE_SCALE, SIDE_BUY, SIDE_SELL,
+    ADLPRICE_BANKRUPTCY, CANCEL_ADL, EVENT_ADL, MONEY_MAX, NIL, RATE_SCALE, SCORE_PNL_RATIO,
+    SCORE_SIZE, SCORE_UPNL_X_LEVERAGE, SHARES_CONTRACTS, SHARES_RANK, SHARES_WEALTH, SIDE_BUY,
+    SIDE_SELL,
 )
 
 
 cdef inline bint ranks_before(const candidate_t *a, const candidate_t *b) noexcept nogil:
     return a.score > b.score or (a.score == b.score and a.account < b.account)
+
+
+cdef inline int64_t capped(i128 value) noexcept nogil:
+    if value > wide(MONEY_MAX):
+        return MONEY_MAX
+    return low_half(value) if value > wide(-MONEY_MAX) else -MONEY_MAX
+
+
+# Divide `lots` among holders in order of rank: in proportion to what they hold, to their
+# equity (but no more than they hold), or evenly, which makes the largest share as small as can
+# be. Rounded down; what that leaves goes in order of rank, one lot to each that has one left.
+cdef list allocate(int64_t mode, int64_t wanted, list held, list equities):
+    cdef object total = sum(held)
+    cdef object lots = min(wanted, total)
+    cdef list shares
+    cdef Py_ssize_t i
+    if mode == SHARES_CONTRACTS:
+        shares = [lots * own // total for own in held]
+    elif mode == SHARES_WEALTH:
+        shares = wealth_shares(lots, held, equities)
+    else:
+        shares = level_shares(lots, held)
+    lots -= sum(shares)
+    for i in range(len(held)):
+        if lots and shares[i] < held[i]:
+            shares[i] += 1
+            lots -= 1
+    return shares
+
+
+# Whose position is smaller than its share is closed whole, and the others share the rest.
+cdef list wealth_shares(object lots, list held, list equities):
+    cdef list shares = [0] * len(held)
+    cdef list sharing = list(range(len(held)))
+    cdef list others
+    cdef object left, total
+    while sharing:
+        left, others = lots, []
+        total = sum([equities[i] for i in sharing])
+        for i in sharing:
+            if lots * equities[i] // total >= held[i]:
+                shares[i] = held[i]
+                left -= held[i]
+            else:
+                others.append(i)
+        if len(others) == len(sharing):
+            for i in sharing:
+                shares[i] = lots * equities[i] // total
+            break
+        lots, sharing = left, others
+    return shares
+
+
+# The smallest positions are closed whole, as long as an even share of the rest is larger.
+cdef list level_shares(object lots, list held):
+    cdef list ordered = sorted(held)
+    cdef Py_ssize_t i
+    cdef object level = ordered[len(ordered) - 1] if ordered else 0
+    for i in range(len(ordered)):
+        if ordered[i] * (len(ordered) - i) > lots:
+            level = lots // (len(ordered) - i)
+            break
+        lots -= ordered[i]
+    return [min(own, level) for own in held]
 
 
 cdef class Deleveraging(Risk):
@@ -36,28 +102,25 @@ cdef class Deleveraging(Risk):
         self.touch_log.append(pool)
         return 0
 
-    # Profit ratio times (for losers: over) the pool's leverage on this position, in rate
-    # units. Each factor is floored and capped at MONEY_MAX; `equity` is positive.
+    # What ranks a holder, by the symbol's profile: profit, or its ratio to the entry value,
+    # times (for losers: over) the pool's leverage on this position, the ratio alone, or the
+    # size. Each factor is floored and capped at MONEY_MAX; `equity` is positive.
     cdef int64_t score_of(self, int32_t position, int64_t equity) except? -1:
-        cdef int64_t entry = max64(1, abs64(self.positions[position].entry_value))
-        cdef i128 ratio = floor_div(mul(self.unrealized(position), RATE_SCALE), wide(entry))
-        cdef i128 leverage = floor_div(
-            mul(self.notional(position), RATE_SCALE), wide(equity))
-        cdef int64_t share, times
-        cdef i128 score
-        if ratio > wide(MONEY_MAX):
-            ratio = wide(MONEY_MAX)
-        if ratio < wide(-MONEY_MAX):
-            ratio = wide(-MONEY_MAX)
-        if leverage > wide(MONEY_MAX):
-            leverage = wide(MONEY_MAX)
-        share = narrow(ratio)
-        times = max64(1, narrow(leverage))
-        if share >= 0:
-            score = floor_div(mul(share, times), wide(RATE_SCALE))
-            return narrow(score) if score < wide(MONEY_MAX) else MONEY_MAX
-        score = floor_div(mul(share, RATE_SCALE), wide(times))
-        return narrow(score) if score > wide(-MONEY_MAX) else -MONEY_MAX
+        cdef int64_t kind = self.instruments[self.positions[position].symbol].profile.adl_score
+        cdef int64_t profit, times
+        if kind == SCORE_SIZE:
+            return abs64(self.positions[position].quantity)
+        profit = self.unrealized(position)
+        if kind != SCORE_UPNL_X_LEVERAGE:
+            profit = capped(floor_div(mul(profit, RATE_SCALE), wide(
+                max64(1, abs64(self.positions[position].entry_value)))))
+            if kind == SCORE_PNL_RATIO:
+                return profit
+        times = max64(1, capped(floor_div(
+            mul(self.notional(position), RATE_SCALE), wide(equity))))
+        if profit >= 0:
+            return capped(floor_div(mul(profit, times), wide(RATE_SCALE)))
+        return capped(floor_div(mul(profit, RATE_SCALE), wide(times)))
 
     # Add a holder to a ranking, unless its pool is in liquidation or without equity.
     cdef int rank_add(self, ranking_t *ranking, int32_t position) except -1:
@@ -154,57 +217,134 @@ cdef class Deleveraging(Risk):
         self.is_ranking_live = False
         return 0
 
-    # Close against opposing holders in rank order at the bound; what is left is returned.
-    # A counterparty that the price would bankrupt is passed over and keeps its rank.
+    # Close against opposing holders, at the bound or the mark; what is left is returned. A
+    # counterparty that the price would bankrupt is passed over and keeps its rank.
     cdef int64_t auto_deleverage(
         self, int32_t position, int side, int64_t lots, int64_t bound
     ) except? -1:
         cdef int32_t symbol = self.positions[position].symbol
-        cdef instrument_t *instrument = &self.instruments[symbol]
+        cdef int64_t price = self.deleverage_price(position, side, bound)
         cdef ranking_t *ranking
         cdef candidate_t row
         cdef list passed = []
-        cdef int64_t rank = 0, quantity, held, value, equity, maintenance, gain
-        cdef int32_t last = NIL, pool
-        cdef int sign = 1 if side == SIDE_BUY else -1
+        cdef int64_t rank = 0, quantity
+        cdef int32_t last = NIL
         # A long is closed by selling, against shorts: their side is that of the trade.
         self.rank_refresh(symbol, side)
+        if self.instruments[symbol].profile.adl_allocation != SHARES_RANK:
+            return self.deleverage_shares(position, side, lots, price)
         ranking = &self.rankings[2 * symbol + side]
-        while lots and ranking.count:
-            row = self.rank_pop(ranking)
-            pool = self.pool_of(row.position)
-            if (row.version != self.pools[pool].version or self.pools[pool].in_queue
-                    or row.position == last):
-                continue
-            last = row.position
+        while lots:
+            last = self.next_ranked(ranking, &row, last)
+            if last < 0:
+                break
             rank += 1
             quantity = min64(lots, abs64(self.positions[row.position].quantity))
-            self.measure(pool, &equity, &maintenance)
-            # The counterparty trades the other way round, from mark to the bound.
-            held = self.positions[row.position].quantity
-            value = value_sign(&instrument.contract, side) * self.worth_at_tick(
-                symbol, quantity, bound)
-            gain = add_checked(value, sub_checked(
-                self.value(symbol, held - sign * quantity, instrument.mark),
-                self.value(symbol, held, instrument.mark)))
-            if add(wide(equity), wide(gain)) < wide(0):
+            if not self.can_bear(row.position, side, quantity, price):
                 passed.append((row.score, row.account, row.position, row.version))
                 continue
-            self.close_against(position, row.position, side, quantity, bound, rank)
+            self.close_against(position, row.position, side, quantity, price, rank)
             lots -= quantity
         for row.score, row.account, row.position, row.version in passed:
             self.rank_push(ranking, row)
         return lots
 
+    # Take the next candidate that is not stale off a ranking; its position, NIL where there is
+    # none. `last` is the one before: one may be there twice.
+    cdef int32_t next_ranked(
+        self, ranking_t *ranking, candidate_t *row, int32_t last
+    ) except -2:
+        cdef int32_t pool
+        while ranking.count:
+            row[0] = self.rank_pop(ranking)
+            pool = self.pool_of(row.position)
+            if (row.version == self.pools[pool].version and not self.pools[pool].in_queue
+                    and row.position != last):
+                return row.position
+        return NIL
+
+    # The same with a share for each of the candidates who could bear a close of all that is
+    # wanted, or all they have.
+    cdef int64_t deleverage_shares(
+        self, int32_t position, int side, int64_t lots, int64_t price
+    ) except? -1:
+        cdef int32_t symbol = self.positions[position].symbol
+        cdef ranking_t *ranking = &self.rankings[2 * symbol + side]
+        cdef candidate_t row
+        cdef int32_t last = NIL
+        cdef int64_t rank = 0, quantity, share, equity, maintenance
+        cdef list ranked = [], able = [], held = [], equities = []
+        while True:
+            last = self.next_ranked(ranking, &row, last)
+            if last < 0:
+                break
+            rank += 1
+            ranked.append((row.score, row.account, row.position, row.version))
+            quantity = abs64(self.positions[last].quantity)
+            if self.can_bear(last, side, min64(lots, quantity), price):
+                self.measure(self.pool_of(last), &equity, &maintenance)
+                able.append((last, rank))
+                held.append(quantity)
+                equities.append(equity)
+        for (last, rank), share in zip(able, allocate(
+                self.instruments[symbol].profile.adl_allocation, lots, held, equities)):
+            if share:
+                self.close_against(position, last, side, share, price, rank)
+                lots -= share
+        # Those closed have changed by now, and are passed over where they stand.
+        for row.score, row.account, row.position, row.version in ranked:
+            self.rank_push(ranking, row)
+        return lots
+
+    # Price in ticks: the bound, or the mark, rounded in the favour of those who are closed
+    # against (a sell down, a buy up). A pool with equity left is never closed beyond its bound.
+    cdef int64_t deleverage_price(
+        self, int32_t position, int side, int64_t bound
+    ) except? -1:
+        cdef instrument_t *instrument = &self.instruments[self.positions[position].symbol]
+        cdef int64_t equity, maintenance, price
+        if instrument.profile.adl_price == ADLPRICE_BANKRUPTCY:
+            return bound
+        self.measure(self.pool_of(position), &equity, &maintenance)
+        if side == SIDE_SELL:
+            price = max64(1, instrument.mark // instrument.marks_per_tick)
+            return max64(price, bound) if equity >= 0 else price
+        price = narrow(ceil_div(wide(instrument.mark), wide(instrument.marks_per_tick)))
+        return min64(price, bound) if equity >= 0 else price
+
+    # Whether a holder's pool keeps its equity at or above zero with lots closed at a price.
+    cdef bint can_bear(
+        self, int32_t counter, int side, int64_t lots, int64_t price
+    ) except -1:
+        cdef int32_t symbol = self.positions[counter].symbol
+        cdef instrument_t *instrument = &self.instruments[symbol]
+        cdef int64_t held = self.positions[counter].quantity
+        cdef int sign = 1 if side == SIDE_BUY else -1
+        cdef int64_t equity, maintenance, paid, gain
+        self.measure(self.pool_of(counter), &equity, &maintenance)
+        # The counterparty trades the other way round, from mark to the price.
+        paid = value_sign(&instrument.contract, side) * self.worth_at_tick(symbol, lots, price)
+        gain = add_checked(paid, sub_checked(
+            self.value(symbol, held - sign * lots, instrument.mark),
+            self.value(symbol, held, instrument.mark)))
+        return add(wide(equity), wide(gain)) >= wide(0)
+
     cdef int close_against(
-        self, int32_t position, int32_t counter, int side, int64_t lots, int64_t bound,
+        self, int32_t position, int32_t counter, int side, int64_t lots, int64_t price,
         int64_t rank
     ) except -1:
         cdef int32_t symbol = self.positions[position].symbol
         cdef int sign = 1 if side == SIDE_BUY else -1
         cdef int64_t value = value_sign(
-            &self.instruments[symbol].contract, side) * self.worth_at_tick(symbol, lots, bound)
+            &self.instruments[symbol].contract, side) * self.worth_at_tick(symbol, lots, price)
+        cdef int32_t order = self.positions[counter].first_order
+        cdef list chosen = []
         cdef int64_t *out
+        if order >= 0 and self.instruments[symbol].profile.adl_cancels_orders:
+            while order >= 0:
+                chosen.append((order, self.tickets[order].arrival))
+                order = self.tickets[order].own_next
+            self.cancel_each(chosen, CANCEL_ADL)
         self.settle_fill(position, sign * lots, value)
         self.settle_fill(counter, -sign * lots, -value)
         self.drop_reduce_only(position)
@@ -215,7 +355,7 @@ cdef class Deleveraging(Risk):
         out[2] = symbol
         out[3] = SIDE_BUY if side == SIDE_SELL else SIDE_SELL
         out[4] = lots
-        out[5] = bound
+        out[5] = price
         out[6] = rank
         out[7] = self.positions[counter].leg
         return 0

@@ -20,6 +20,7 @@ from engine.core.events cimport Records
 from engine.core.fixed cimport (
     abs64, add, i128, low_half, max64, min64, sub_checked, wide,
 )
+from engine.core.profiles cimport profile_t
 from engine.core.tables cimport table_get, table_t
 from engine.core.tiers cimport initial_margin, maintenance_margin, schedule_t
 from engine.core.types cimport (
@@ -33,6 +34,7 @@ cdef struct asset_t:
     int64_t fees
     int64_t rounding
     int64_t external             # cash of the external account
+    int64_t window               # ns for which balances of the fund are remembered, 0: none
 
 cdef enum:
     DEFAULT_LEVERAGE = 2000000000  # 20, in rate units
@@ -55,6 +57,7 @@ cdef struct instrument_t:
     int64_t min_order_notional, max_order_notional  # minor units; NONE: no limit
     int64_t expiry_ts            # NONE: never
     schedule_t schedule
+    profile_t profile
     # market
     int64_t mark                 # mark ticks; NONE before the first
     int64_t index_price          # mark ticks; NONE before the first
@@ -68,6 +71,7 @@ cdef struct instrument_t:
     int64_t reduce_only_lots     # of those that are
     int32_t *holders             # position rows with a position open, in no order
     int32_t holder_count, holder_capacity
+    int64_t steps_taken          # by the command under way, where the profile bounds them
     # multipliers that are to come
     int64_t announced_ts         # NONE: none
     int64_t announced_maintenance, announced_initial
@@ -178,6 +182,8 @@ cdef class Ledger(Desk):
     cdef int32_t *pending        # pools to evaluate
     cdef int32_t pending_count, pending_capacity
     cdef bint is_ranking_live    # a ranking for deleveraging wants to hear of touches
+    # (until when, balance) of the fund by asset, falling: those no later balance has reached
+    cdef dict fund_history
 
     # rows
     cdef int32_t new_account(
@@ -215,6 +221,8 @@ cdef class Ledger(Desk):
         self, int32_t symbol, house_t *house, int64_t quantity, int64_t value) except? -1
     cdef int change_insurance(
         self, int32_t asset, int64_t delta, int reason, int64_t account) except -1
+    cdef int note_fund(self, int32_t asset, int64_t before, int64_t delta, int reason) except -1
+    cdef int prune_history(self, int32_t asset) except -1
 
     # measuring
     cdef int measure(self, int32_t pool, int64_t *equity, int64_t *maintenance) except -1

@@ -5,6 +5,8 @@ Each movement has two sides here, so the identity of `totals` holds after every 
 
 cimport cython
 
+from collections import deque
+
 from libc.stdlib cimport free, qsort
 from libc.string cimport memset
 
@@ -20,8 +22,9 @@ from engine.core.tiers cimport (
     allowed_leverage, maintenance_margin, scaled_margin, schedule_t,
 )
 from engine.core.types cimport (
-    EVENT_BALANCE, EVENT_INSURANCE, EVENT_ORDER_UPDATE, EVENT_POSITION, LEG_BOTH, LEG_LONG,
-    LEG_SHORT, MODE_CROSS, MODE_ISOLATED, MONEY_MAX, NIL, NONE, STATUS_FILLED, STATUS_OPEN,
+    EVENT_BALANCE, EVENT_INSURANCE, EVENT_ORDER_UPDATE, EVENT_POSITION, INSURANCE_COMMAND,
+    LEG_BOTH, LEG_LONG, LEG_SHORT, MODE_CROSS, MODE_ISOLATED, MONEY_MAX, NIL, NONE,
+    STATUS_FILLED, STATUS_OPEN,
     STATUS_PARTIALLY_FILLED, STATUS_PENDING,
 )
 
@@ -76,6 +79,7 @@ cdef class Ledger(Desk):
         self.records = Records()
         self.parents = {}
         self.sub_accounts = {}
+        self.fund_history = {}
         table_init(&self.account_table, 1024)
         table_init(&self.position_table, 1024)
 
@@ -502,15 +506,56 @@ cdef class Ledger(Desk):
         self, int32_t asset, int64_t delta, int reason, int64_t account
     ) except -1:
         cdef int64_t *out
+        cdef int64_t before = self.assets[asset].insurance
         if delta == 0:
             return 0
-        self.assets[asset].insurance = add_checked(self.assets[asset].insurance, delta)
+        self.assets[asset].insurance = add_checked(before, delta)
+        if self.assets[asset].window:
+            self.note_fund(asset, before, delta, reason)
         out = self.emit(EVENT_INSURANCE)
         out[0] = asset
         out[1] = delta
         out[2] = self.assets[asset].insurance
         out[3] = reason
         out[4] = account
+        return 0
+
+    # Remember a balance that ended now; money put in or drained is no gain and no loss.
+    cdef int note_fund(
+        self, int32_t asset, int64_t before, int64_t delta, int reason
+    ) except -1:
+        history = self.fund_history.setdefault(asset, deque())
+        if reason == INSURANCE_COMMAND:
+            self.fund_history[asset] = deque(
+                [(until, balance + delta) for until, balance in history])
+            return 0
+        if delta < 0:
+            while history and history[len(history) - 1][1] <= before:
+                history.pop()
+            history.append((self.ts, before))
+        while history and history[len(history) - 1][1] <= before + delta:
+            history.pop()
+        while history and history[0][0] < self.ts - self.assets[asset].window:
+            history.popleft()
+        return 0
+
+    # After a change of profiles: how far back balances matter now. What no profile looked at
+    # so far is forgotten, and cannot be asked for later.
+    cdef int prune_history(self, int32_t asset) except -1:
+        cdef int64_t window = 0
+        cdef int32_t i
+        history = self.fund_history.get(asset, deque())
+        while history and history[0][0] < self.ts - self.assets[asset].window:
+            history.popleft()
+        for i in range(self.instrument_count):
+            if (self.instruments[i].settle == asset
+                    and self.instruments[i].profile.fund_drawdown_limit != NONE):
+                window = max64(window, self.instruments[i].profile.fund_drawdown_window)
+        while history and history[0][0] < self.ts - window:
+            history.popleft()
+        if window == 0:
+            self.fund_history.pop(asset, None)
+        self.assets[asset].window = window
         return 0
 
     # --- measuring --------------------------------------------------------------------

@@ -2,22 +2,24 @@
 # fund, auto-deleveraging.
 #
 # The life of a pool: quiet -> (breach) in the queue -> worked on, step by step -> out of it,
-# released, closed or bankrupt. `enqueue` and `finish` are the only places that change it.
+# released, closed or bankrupt. `enqueue` and `finish` are the only places that change it. In
+# the queue it may wait: for a change, for the end of a cooldown, or for another command.
 
 from libc.stdint cimport int32_t, int64_t
 
-from engine.core.deleveraging cimport Deleveraging
+from engine.core.fund cimport Fund
 
 # A pool with its measure; ordered worst first.
 cdef struct measured_t:
     int64_t equity, maintenance
+    int64_t turn                 # when it entered or had its latest bounded step
     int64_t account              # id, breaks ties
     int32_t asset, symbol, leg   # break ties within an account
     int32_t pool                 # row
 
 cdef bint is_more_urgent(const measured_t *a, const measured_t *b) noexcept nogil
 
-cdef class Liquidation(Deleveraging):
+cdef class Liquidation(Fund):
     cdef int32_t *batch          # pools of the evaluation round under way
     cdef int32_t batch_capacity
     cdef measured_t *round_rows
@@ -27,12 +29,17 @@ cdef class Liquidation(Deleveraging):
     cdef int32_t *marked         # symbols whose mark the command under way moved
     cdef int32_t marked_count, marked_capacity
     cdef dict waiting            # queued pools that are stuck for now, longest first
+    cdef dict cooling            # queued pools whose latest fraction has a cooldown -> its end
+    cdef dict postponed          # queued pools that go on in the next command
+    cdef dict turn_of            # queued pools -> their turn, where it is not 0
+    cdef int64_t bounded_steps   # ever taken
+    cdef bint has_bounded_steps  # since turns began anew
 
     # The end of a command: work off everything that it set off, then report what changed.
     # Most orders and cancels set nothing off.
     cdef inline int settle(self) except -1:
         if (self.pending_count or self.tripped_count or self.noted_count or self.turn_count
-                or self.marked_count or self.is_ranking_live):
+                or self.marked_count or self.is_ranking_live or self.has_bounded_steps):
             self.settle_all()
         if self.changed_order_count or self.changed_position_count or self.changed_pool_count:
             self.flush_changes()
@@ -47,6 +54,8 @@ cdef class Liquidation(Deleveraging):
     cdef int retry_waiting(self) except -1
     cdef int retry_all(self) except -1
     cdef int reevaluate_holders(self, int32_t symbol) except -1
+    cdef int begin_turns(self) except -1
+    cdef int schedule_cooldown(self, int32_t pool, int64_t until) except -1
     cdef int measure_row(self, int32_t pool, measured_t *row) except -1
     cdef int64_t leg_shown(self, const measured_t *row) noexcept
     cdef int evaluate_all(self) except -1
@@ -62,9 +71,11 @@ cdef class Liquidation(Deleveraging):
     cdef int64_t *emit_call(self, int kind, const measured_t *row, int64_t level) except NULL
     cdef int replace_call_levels(self, int32_t account, int32_t call_set) except -1
     cdef int enqueue(self, const measured_t *row) except -1
-    cdef int finish(self, int32_t pool, int outcome, const measured_t *row) except -1
+    cdef int finish(
+        self, int32_t pool, int outcome, const measured_t *row, int32_t symbol, int side
+    ) except -1
     cdef int cancel_pool_orders(self, int32_t pool) except -1
-    cdef int clear_flat(self, int32_t pool) except -1
+    cdef int clear_flat(self, int32_t pool, int32_t symbol, int side) except -1
 
     cdef int queue_push(self, measured_t row) except -1
     cdef measured_t queue_pop(self) noexcept
@@ -72,22 +83,26 @@ cdef class Liquidation(Deleveraging):
     cdef int queue_sift(self, int32_t index) noexcept
 
     cdef int work(self, int32_t pool) except -1
+    cdef bint is_cooling(self, int32_t pool) except -1
+    cdef int let_wait(self, int32_t pool, const measured_t *row) except -1
+    cdef bint take_turn(self, int32_t pool, int32_t symbol) except -1
     cdef int drop_pending(self, int32_t pool) except -1
     cdef bint may_liquidate(self, int32_t symbol) noexcept
     cdef bint net_legs(self, int32_t pool) except -1
     cdef int net_pair(self, int32_t long_leg, int32_t short_leg) except -1
-    cdef bint is_healthy(self, const measured_t *row) noexcept
+    cdef bint is_healthy(self, const measured_t *row) except -1
     cdef int32_t choose_position(self, int32_t pool, set stuck) except? -2
     cdef int64_t step(self, int32_t pool, int32_t position, const measured_t *row) except? -1
-    cdef int64_t step_quantity(self, int32_t position) except? -1
     cdef int64_t inverse_bound(
         self, int32_t symbol, int side, int64_t lots, int64_t share) except? -1
+    cdef int64_t close_quantity(
+        self, int32_t pool, int32_t position, const measured_t *row) except? -1
+    cdef int pay_to_fund(
+        self, int32_t pool, int32_t symbol, int64_t amount, int reason) except -1
     cdef int64_t bound_price(
         self, int32_t symbol, int side, int64_t lots, int64_t share) except? -1
     cdef int sweep_part(
         self, int32_t account, int32_t symbol, int32_t position, int side, int64_t lots,
         int64_t bound, int64_t *filled, int64_t *worth) except -1
-    cdef int64_t fund_free(
-        self, int32_t asset, int32_t symbol, int64_t lots, int64_t added_value) except? -1
     cdef int take_over(
         self, int32_t position, int side, int64_t lots, int64_t bound) except -1

@@ -8,25 +8,27 @@ from libc.stdlib cimport free, qsort
 
 from engine.core.book cimport order_t, ticket_t
 from engine.core.contracts cimport (
-    inverse_limit, notional_of_value, value_sign,
+    inverse_limit, value_sign,
 )
 from engine.core.fixed cimport (
-    abs64, add, add_checked, ceil_div, compare, floor_div, i128, max64, min64, mul,
-    mul_div_floor, mul_wide,
-    narrow, sub, sub_checked, wide,
+    abs64, add, add_checked, ceil_div, compare, floor_div, i128, max64, min64, mul, mul_wide,
+    narrow, sign_of, sub, sub_checked, wide,
 )
 from engine.core.ledger cimport instrument_t, pool_t
 from engine.core.memory cimport larger, prefetch
+from engine.core.profiles cimport (
+    fraction_keep, profile_t, target_room, tier_keep,
+)
 from engine.core.risk cimport call_set_t, remedy_t
-from engine.core.tiers cimport maintenance_margin, tier_index, tier_t
+from engine.core.tiers cimport maintenance_margin, tier_index
 from engine.core.types cimport (
-    CANCEL_LIQUIDATION, EVENT_AUTO_TOP_UP, EVENT_LEGS_NETTED, EVENT_LIQUIDATION_FINISHED,
-    EVENT_LIQUIDATION_STARTED,
+    CANCEL_LIQUIDATION, CLOSE_FRACTION, CLOSE_TIER_STEP, CLOSE_TO_TARGET, EVENT_AUTO_TOP_UP,
+    EVENT_LEGS_NETTED, EVENT_LIQUIDATION_FINISHED, EVENT_LIQUIDATION_STARTED,
     EVENT_LIQUIDATION_STEP, EVENT_LIQUIDATION_TAKEOVER, EVENT_MARGIN_CALL,
     EVENT_MARGIN_CALL_CLEARED, HALT_ALL, HALT_AUCTION, HALT_NO_LIQUIDATION, INSURANCE_DEFICIT,
-    INSURANCE_INVENTORY, INSURANCE_LIQUIDATION_FEE, KIND_INVERSE, MONEY_MAX, NIL, NONE,
-    OUTCOME_BANKRUPT, OUTCOME_CLOSED, OUTCOME_RELEASED, RATE_SCALE, SIDE_BUY, SIDE_SELL, TIF_IOC,
-    TYPE_LIMIT,
+    INSURANCE_INVENTORY, INSURANCE_LIQUIDATION_FEE, INSURANCE_SURPLUS, KIND_INVERSE, MONEY_MAX,
+    NIL, NONE, OUTCOME_BANKRUPT, OUTCOME_CLOSED, OUTCOME_RELEASED, RATE_SCALE, SIDE_BUY,
+    SIDE_SELL, SURPLUS_FUND, TIF_IOC, TYPE_LIMIT,
 )
 
 # How many pools of a round ahead their rows are fetched into the cache.
@@ -34,19 +36,20 @@ cdef enum:
     AHEAD = 8
     SEVERAL = 3                  # positions that are guessed to lie behind one another
 
-# A pool leaves liquidation when margin_ratio is under 1 by this much.
-cdef int64_t EXIT_BUFFER = 0
 # How many waiting pools an ordinary command looks at again.
 cdef int RETRIES_PER_COMMAND = 32
 
 
-# The order of the queue: equity / maintenance margin ascending; without a requirement
-# spent equity comes first of all, equity left comes last; ties by account id, then
-# asset, symbol, leg. Compared by cross-multiplication, so it is exact and total.
+# The order of the queue: whose turn is longest ago; then equity / maintenance margin
+# ascending; without a requirement spent equity comes first of all, equity left comes last;
+# ties by account id, then asset, symbol, leg. Compared by cross-multiplication, so it is
+# exact and total.
 cdef bint is_more_urgent(const measured_t *a, const measured_t *b) noexcept nogil:
     cdef int class_a = 1 if a.maintenance else (0 if a.equity <= 0 else 2)
     cdef int class_b = 1 if b.maintenance else (0 if b.equity <= 0 else 2)
     cdef int order
+    if a.turn != b.turn:
+        return a.turn < b.turn
     if class_a != class_b:
         return class_a < class_b
     if class_a == 1:
@@ -68,11 +71,14 @@ cdef int compare_rows(const void *a, const void *b) noexcept nogil:
     return 1 if is_more_urgent(<const measured_t *>b, <const measured_t *>a) else 0
 
 
-cdef class Liquidation(Deleveraging):
+cdef class Liquidation(Fund):
     """The risk core with its consequences."""
 
     def __cinit__(self):
         self.waiting = {}
+        self.cooling = {}
+        self.postponed = {}
+        self.turn_of = {}
 
     def __dealloc__(self):
         free(self.batch)
@@ -85,6 +91,8 @@ cdef class Liquidation(Deleveraging):
     # Work off everything that the command set off.
     cdef int settle_all(self) except -1:
         cdef int32_t i, symbol
+        if self.has_bounded_steps:
+            self.begin_turns()
         self.work_off()
         for i in range(self.marked_count):
             symbol = self.marked[i]
@@ -156,6 +164,20 @@ cdef class Liquidation(Deleveraging):
             self.note_pending(self.pool_of(instrument.holders[i]))
         return self.retry_all()
 
+    # Let bounded steps begin anew, and those go on that were put off.
+    cdef int begin_turns(self) except -1:
+        cdef int32_t i
+        for i in range(self.instrument_count):
+            self.instruments[i].steps_taken = 0
+        for i in self.postponed:
+            self.note_pending(i)
+        self.has_bounded_steps = False
+        return 0
+
+    # See to it that a pool is looked at when its cooldown ends; `Timers` know how.
+    cdef int schedule_cooldown(self, int32_t pool, int64_t until) except -1:
+        return 0
+
     # A pool with its measure.
     cdef int measure_row(self, int32_t pool, measured_t *row) except -1:
         self.measure(pool, &row.equity, &row.maintenance)
@@ -164,6 +186,9 @@ cdef class Liquidation(Deleveraging):
         row.symbol = self.pools[pool].symbol
         row.leg = self.pools[pool].leg
         row.pool = pool
+        row.turn = 0
+        if self.bounded_steps:
+            row.turn = self.turn_of.get(pool, 0)
         return 0
 
     # The leg that an event about a pool names, NONE of a cross pool.
@@ -215,7 +240,7 @@ cdef class Liquidation(Deleveraging):
                 self.evaluate(row)
                 continue
             self.set_call_level(row, 0)
-            self.clear_flat(row.pool)
+            self.clear_flat(row.pool, NIL, SIDE_BUY)
         for i in range(rows):
             self.refile(&self.round_rows[i])
         return 0
@@ -272,6 +297,8 @@ cdef class Liquidation(Deleveraging):
         self.pools[pool].is_waiting = 0
         self.unfile_pool(pool)
         self.waiting.pop(pool, None)
+        if self.postponed:
+            self.postponed.pop(pool, None)
         if self.pools[pool].heap_index >= 0:
             self.queue_remove(self.pools[pool].heap_index)
         return self.queue_push(row)
@@ -280,7 +307,9 @@ cdef class Liquidation(Deleveraging):
     cdef int evaluate(self, measured_t *row) except -1:
         self.set_call_level(
             row, self.level_of(row.pool, row.equity, row.maintenance))
-        if row.equity <= row.maintenance and not (row.symbol >= 0 and self.top_up(row)):
+        if (row.equity <= row.maintenance
+                and self.is_due(row.pool, row.equity, row.maintenance)
+                and not (row.symbol >= 0 and self.top_up(row))):
             self.enqueue(row)
         return 0
 
@@ -299,7 +328,7 @@ cdef class Liquidation(Deleveraging):
         wanted = sub(wide(self.initial(position)), wide(row.equity))
         if wanted < wide(amount):
             amount = narrow(wanted)
-        if add_checked(row.equity, amount) <= row.maintenance:
+        if self.is_due(row.pool, add_checked(row.equity, amount), row.maintenance):
             return False
         self.move_to_isolated(position, amount)
         row.equity += amount
@@ -377,6 +406,7 @@ cdef class Liquidation(Deleveraging):
     # Breach: into the queue, orders cancelled, triggers withdrawn.
     cdef int enqueue(self, const measured_t *row) except -1:
         cdef int64_t *out
+        cdef measured_t entry = row[0]
         self.pools[row.pool].in_queue = 1
         self.pools[row.pool].is_waiting = self.pools[row.pool].has_stuck = 0
         self.pools[row.pool].steps = 0
@@ -389,17 +419,27 @@ cdef class Liquidation(Deleveraging):
         out[5] = self.leg_shown(row)
         self.cancel_pool_orders(row.pool)
         self.unfile_pool(row.pool)
-        return self.queue_push(row[0])
+        entry.turn = self.bounded_steps
+        if self.bounded_steps:
+            self.turn_of[row.pool] = self.bounded_steps
+        return self.queue_push(entry)
 
-    # Out of the queue.
-    cdef int finish(self, int32_t pool, int outcome, const measured_t *row) except -1:
+    # Out of the queue. Symbol and side are those of the latest step, NIL where there was none.
+    cdef int finish(
+        self, int32_t pool, int outcome, const measured_t *row, int32_t symbol, int side
+    ) except -1:
         cdef int64_t *out
         self.pools[pool].in_queue = 0
         self.pools[pool].is_waiting = self.pools[pool].has_stuck = 0
+        if self.cooling:
+            self.cooling.pop(pool, None)
+        if self.bounded_steps:
+            self.turn_of.pop(pool, None)
         self.note_pending(pool)
-        self.log_touch(pool)
+        if self.is_ranking_live:
+            self.log_touch(pool)
         if outcome != OUTCOME_RELEASED:
-            self.clear_flat(pool)
+            self.clear_flat(pool, symbol, side)
         out = self.emit(EVENT_LIQUIDATION_FINISHED)
         out[0] = row.account
         out[1] = row.asset
@@ -432,8 +472,9 @@ cdef class Liquidation(Deleveraging):
 
     # Settle what a pool without positions is left with. Isolated margin goes back to the
     # wallet. A deficit is covered by the fund as far as its balance goes, once, when it
-    # arises; the rest stays on record as the pool's negative balance.
-    cdef int clear_flat(self, int32_t pool) except -1:
+    # arises; then, after a liquidation step (its symbol, or NIL, and side), by the winners, if
+    # the profile says so. The rest stays on record as the pool's negative balance.
+    cdef int clear_flat(self, int32_t pool, int32_t symbol, int side) except -1:
         cdef pool_t *row = &self.pools[pool]
         cdef int64_t paid
         if row.balance >= 0:
@@ -450,6 +491,9 @@ cdef class Liquidation(Deleveraging):
             self.touch(pool)
             self.change_insurance(
                 row.asset, -paid, INSURANCE_DEFICIT, self.accounts[row.account].id)
+        if row.balance < 0 and symbol >= 0 and (
+                self.instruments[symbol].profile.socialize_losses):
+            self.socialize(pool, symbol, side)
         row.is_bankrupt = row.balance < 0
         return 0
 
@@ -507,32 +551,65 @@ cdef class Liquidation(Deleveraging):
 
     # --- the work on one pool ---------------------------------------------------------
 
-    # Liquidate one pool until it is healthy, flat, or nothing more can be done for now.
+    # Liquidate one pool until it is healthy, flat, waits, or has had its turn.
     cdef int work(self, int32_t pool) except -1:
         cdef measured_t row
         cdef int32_t position
+        cdef int32_t symbol = NIL    # of the latest step
+        cdef int side = SIDE_BUY
+        cdef bint has_had_turn = False
         cdef set stuck = set()
         while True:
             self.measure_row(pool, &row)
             if self.pools[pool].first_open < 0:
                 return self.finish(
                     pool, OUTCOME_BANKRUPT if self.pools[pool].balance < 0 else OUTCOME_CLOSED,
-                    &row)
+                    &row, symbol, side)
             if self.is_healthy(&row):
-                return self.finish(pool, OUTCOME_RELEASED, &row)
+                return self.finish(pool, OUTCOME_RELEASED, &row, NIL, side)
+            if has_had_turn:
+                return self.queue_push(row)
             self.cancel_pool_orders(pool)
             if self.net_legs(pool):
                 continue
+            if self.cooling and self.is_cooling(pool):
+                return self.let_wait(pool, &row)
             position = self.choose_position(pool, stuck)
             if position < 0:
-                break
+                self.pools[pool].has_stuck = 1
+                return self.let_wait(pool, &row)
+            symbol = self.positions[position].symbol
+            side = SIDE_SELL if self.positions[position].quantity > 0 else SIDE_BUY
+            if not self.take_turn(pool, symbol):
+                self.postponed[pool] = None
+                return self.drop_pending(pool)
             if self.step(pool, position, &row):
                 stuck.add(position)
+            else:
+                has_had_turn = self.instruments[symbol].profile.steps_per_command != NONE
+
+    cdef bint is_cooling(self, int32_t pool) except -1:
+        return self.cooling.get(pool, 0) > self.ts
+
+    cdef int let_wait(self, int32_t pool, const measured_t *row) except -1:
         # What was done to it is no reason to look at it again in this command.
         self.drop_pending(pool)
-        self.pools[pool].is_waiting = self.pools[pool].has_stuck = 1
+        self.pools[pool].is_waiting = 1
         self.waiting[pool] = None
         return self.file_release(pool, row.equity, row.maintenance)
+
+    # Whether another step in a symbol may be taken now; if it is bounded, it is counted.
+    cdef bint take_turn(self, int32_t pool, int32_t symbol) except -1:
+        cdef instrument_t *instrument = &self.instruments[symbol]
+        if instrument.profile.steps_per_command == NONE:
+            return True
+        self.has_bounded_steps = True
+        if instrument.steps_taken >= instrument.profile.steps_per_command:
+            return False
+        instrument.steps_taken += 1
+        self.bounded_steps += 1
+        self.turn_of[pool] = self.bounded_steps
+        return True
 
     cdef int drop_pending(self, int32_t pool) except -1:
         cdef int32_t i
@@ -587,8 +664,13 @@ cdef class Liquidation(Deleveraging):
         return halt != HALT_NO_LIQUIDATION and halt != HALT_ALL and halt != HALT_AUCTION
 
     # Whether a pool in liquidation may leave it: margin_ratio under 1 by the exit buffer.
-    cdef bint is_healthy(self, const measured_t *row) noexcept:
-        return mul(row.maintenance, RATE_SCALE) < mul(row.equity, RATE_SCALE - EXIT_BUFFER)
+    cdef bint is_healthy(self, const measured_t *row) except -1:
+        cdef int64_t buffer
+        if row.maintenance >= row.equity:
+            return False
+        buffer = self.instruments[self.positions[
+            self.ruling_position(row.pool)].symbol].profile.exit_buffer
+        return mul(row.maintenance, RATE_SCALE) < mul(row.equity, RATE_SCALE - buffer)
 
     # The position with the largest maintenance margin that may be liquidated and is not
     # stuck; the first by symbol of equals, NIL where there is none.
@@ -610,7 +692,8 @@ cdef class Liquidation(Deleveraging):
         cdef int32_t symbol = self.positions[position].symbol
         cdef instrument_t *instrument = &self.instruments[symbol]
         cdef int64_t held = abs64(self.positions[position].quantity)
-        cdef int64_t lots = self.step_quantity(position)
+        cdef profile_t *profile = &instrument.profile
+        cdef int64_t lots = self.close_quantity(pool, position, row)
         cdef int side = SIDE_SELL if self.positions[position].quantity > 0 else SIDE_BUY
         cdef int sign = -1 if side == SIDE_SELL else 1
         cdef int64_t before = self.maintenance(position)
@@ -618,7 +701,7 @@ cdef class Liquidation(Deleveraging):
         cdef int64_t bound, filled, worth, fee, saved
         cdef int tier_from = tier_index(&instrument.schedule, self.notional(position)) + 1
         cdef int64_t *out
-        cdef int64_t wanted = lots
+        cdef int64_t wanted = lots, until
         cdef Py_ssize_t silent = self.records.count
         if held > lots:
             after = maintenance_margin(
@@ -650,13 +733,11 @@ cdef class Liquidation(Deleveraging):
         out[9] = worth
         out[10] = fee
         out[11] = self.positions[position].leg
-        if fee:
-            self.pools[pool].balance = sub_checked(self.pools[pool].balance, fee)
-            self.touch(pool)
-            self.change_insurance(
-                instrument.settle, fee, INSURANCE_LIQUIDATION_FEE, row.account)
+        self.pay_to_fund(pool, symbol, fee, INSURANCE_LIQUIDATION_FEE)
+        if profile.surplus == SURPLUS_FUND:
+            self.pay_to_fund(pool, symbol, saved - fee, INSURANCE_SURPLUS)
         lots -= filled
-        if lots and self.fund_free(
+        if lots and self.is_within_limits(symbol, -sign * lots) and self.fund_free(
                 instrument.settle, symbol, -sign * lots,
                 -value_sign(&instrument.contract, side)
                 * self.worth_at_tick(symbol, lots, bound)) >= 0:
@@ -668,23 +749,51 @@ cdef class Liquidation(Deleveraging):
             # Tried again in vain: nothing happened, and nothing is said.
             self.records.count = silent
             self.pools[pool].steps -= 1
+        if profile.close_policy == CLOSE_FRACTION and lots < wanted < held:
+            until = min64(MONEY_MAX, add_checked(self.ts, profile.cooldown))
+            self.cooling[pool] = until
+            self.schedule_cooldown(pool, until)
         return lots
 
-    # Lots that bring the notional down to the next lower tier's cap; all in the lowest.
-    cdef int64_t step_quantity(self, int32_t position) except? -1:
+    cdef int pay_to_fund(
+        self, int32_t pool, int32_t symbol, int64_t amount, int reason
+    ) except -1:
+        if amount == 0:
+            return 0
+        self.pools[pool].balance = sub_checked(self.pools[pool].balance, amount)
+        self.touch(pool)
+        return self.change_insurance(
+            self.instruments[symbol].settle, amount, reason,
+            self.accounts[self.pools[pool].account].id)
+
+    # Lots that the next step closes, by the policy of the position's symbol.
+    cdef int64_t close_quantity(
+        self, int32_t pool, int32_t position, const measured_t *row
+    ) except? -1:
         cdef instrument_t *instrument = &self.instruments[self.positions[position].symbol]
+        cdef profile_t *profile = &instrument.profile
         cdef int64_t held = abs64(self.positions[position].quantity)
-        cdef const tier_t *tier = &instrument.schedule.tiers[
-            tier_index(&instrument.schedule, self.notional(position))]
-        cdef int64_t keep
-        if tier.min_notional == 0:
-            return held
-        if instrument.contract.kind == KIND_INVERSE:
-            return held - min64(held, mul_div_floor(
-                tier.min_notional, instrument.mark, instrument.contract.unit_value))
-        keep = narrow(floor_div(
-            wide(tier.min_notional), mul(instrument.mark, instrument.contract.unit_value)))
-        return held - min64(held, keep)
+        cdef int64_t keep = 0
+        cdef int32_t ruling
+        cdef i128 room
+        if profile.close_policy == CLOSE_TIER_STEP:
+            keep = tier_keep(
+                &instrument.schedule, profile.tiers_per_step, held, &instrument.contract,
+                instrument.mark)
+        elif profile.close_policy == CLOSE_TO_TARGET:
+            ruling = self.positions[self.ruling_position(pool)].symbol
+            room = target_room(
+                profile, self.instruments[ruling].profile.exit_buffer, row.equity,
+                row.maintenance - self.maintenance(position))
+            if sign_of(room) >= 0:
+                keep = min64(held - 1, self.lots_within(position, room))
+        elif profile.close_policy == CLOSE_FRACTION:
+            keep = fraction_keep(
+                profile, held, self.notional(position), pool in self.cooling)
+        if keep and self.marked_notional(
+                self.positions[position].symbol, keep) < profile.min_remainder:
+            keep = 0
+        return held - keep
 
     # Worst price in ticks at which closing `lots` costs at most `share` against mark; a sell
     # rounded up to the tick, a buy down, never below one tick.
@@ -744,32 +853,6 @@ cdef class Liquidation(Deleveraging):
         return 0
 
     # --- the fund ---------------------------------------------------------------------
-
-    # Balance of the fund, plus profit, less maintenance margin of its whole inventory at
-    # mark, with `lots` of `symbol` (NIL: nothing) added at `added_value`. The fund may take a
-    # position over, and may be drained, while this stays at or above zero.
-    cdef int64_t fund_free(
-        self, int32_t asset, int32_t symbol, int64_t lots, int64_t added_value
-    ) except? -1:
-        cdef int64_t spare = self.assets[asset].insurance
-        cdef int32_t i
-        cdef int64_t quantity, entry_value, worth
-        cdef instrument_t *instrument
-        for i in range(self.instrument_count):
-            instrument = &self.instruments[i]
-            if instrument.settle != asset or instrument.mark == NONE:
-                continue
-            quantity, entry_value = instrument.fund.quantity, instrument.fund.entry_value
-            if i == symbol:
-                quantity = add_checked(quantity, lots)
-                entry_value = add_checked(entry_value, added_value)
-            worth = self.value(i, quantity, instrument.mark)
-            spare = add_checked(spare, sub_checked(worth, entry_value))
-            if quantity:
-                spare = sub_checked(spare, maintenance_margin(
-                    &instrument.schedule, notional_of_value(
-                        &instrument.contract, quantity, worth, instrument.mark)))
-        return spare
 
     cdef int take_over(
         self, int32_t position, int side, int64_t lots, int64_t bound

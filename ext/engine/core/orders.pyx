@@ -44,6 +44,7 @@ cdef class Orders(Timers):
             # What is due happens whether or not the command is then refused.
             if self.timer_count and self.timers[0].due <= ts and self.pass_time(ts):
                 self.ts_before = self.ts
+                self.needed = self.limit = NONE
             self.ts = ts
         self.needed = self.limit = NONE  # of this command, not of what was due before it
         return True

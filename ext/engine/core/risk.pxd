@@ -64,6 +64,7 @@ cdef class Risk(Protection):
     cdef int file_pool(self, int32_t pool, int64_t equity, int64_t maintenance) except -1
     cdef int64_t split(self, int32_t pool, int *shift) except? -1
     cdef int file_release(self, int32_t pool, int64_t equity, int64_t maintenance) except -1
+    cdef int64_t least_exit_buffer(self, int32_t pool) noexcept
     cdef int file_trigger(self, int32_t row, int rising, int64_t price) except -1
     cdef int unfile_pool(self, int32_t pool) except -1
     cdef int safe_range(
@@ -75,6 +76,8 @@ cdef class Risk(Protection):
     cdef int64_t walk_inverse(
         self, position_t *position, const bound_t *bound, int step
     ) except? -1
+    cdef int32_t ruling_position(self, int32_t pool) except -1
+    cdef bint is_due(self, int32_t pool, int64_t equity, int64_t maintenance) except -1
     cdef int32_t call_set_row(self, tuple key) except -1
     cdef const call_set_t *call_set_of(self, int32_t pool) noexcept
     cdef int level_of(self, int32_t pool, int64_t equity, int64_t maintenance) noexcept

@@ -6,7 +6,7 @@ from libc.stdlib cimport free, realloc
 
 from engine.core.fixed cimport (
     abs64, add, bit_length, ceil_div, floor_div, max64, min64, mul, mul_wide, narrow, neg,
-    shift_right, sub, wide,
+    shift_right, sign_of, sub, wide,
 )
 from engine.core.contracts cimport notional_of_value
 from engine.core.ledger cimport instrument_t
@@ -17,7 +17,9 @@ from engine.core.tiers cimport (
 from engine.core.triggers cimport (
     trigger_crossed, trigger_free, trigger_init, trigger_insert, trigger_remove,
 )
-from engine.core.types cimport KIND_INVERSE, MONEY_MAX, NONE, RATE_SCALE
+from engine.core.types cimport (
+    KIND_INVERSE, LIQUIDATE_RATIO_GE_1, MONEY_MAX, NONE, RATE_SCALE,
+)
 
 
 cdef inline int64_t in_range(i128 a) except? -1:
@@ -82,6 +84,30 @@ cdef class Risk(Protection):
                 prefetch(&self.pools[self.positions[self.crossed[i + AHEAD]].wallet])
             self.note_pending(self.pool_of(self.crossed[i]))
         return 0
+
+    # --- what a profile rules -----------------------------------------------------------
+
+    # The open position whose symbol's profile rules its pool: that with the largest
+    # maintenance margin, the first by symbol of equals. O(open positions).
+    cdef int32_t ruling_position(self, int32_t pool) except -1:
+        cdef int32_t row = self.pools[pool].first_open
+        cdef int32_t chosen = row
+        cdef int64_t most = -1, margin
+        if self.positions[row].next_open < 0:
+            return row
+        while row >= 0:
+            margin = self.maintenance(row)
+            if margin > most:
+                most, chosen = margin, row
+            row = self.positions[row].next_open
+        return chosen
+
+    # Whether a pool with positions is to be liquidated. Profiles differ at equality alone.
+    cdef bint is_due(self, int32_t pool, int64_t equity, int64_t maintenance) except -1:
+        if equity != maintenance:
+            return equity < maintenance
+        return self.instruments[self.positions[
+            self.ruling_position(pool)].symbol].profile.liquidate_at == LIQUIDATE_RATIO_GE_1
 
     # --- margin-call levels -----------------------------------------------------------
 
@@ -249,7 +275,9 @@ cdef class Risk(Protection):
             # Shares are rounded down, so that together they never exceed the slack.
             part = notional >> shift
             share = slack
-            if not is_alone:
+            # Less than none is left where equity equals maintenance margin and the profile
+            # waits for less: then the pool is looked at with every tick.
+            if not is_alone and sign_of(slack) >= 0:
                 share = floor_div(mul_wide(slack, part), wide(parts))
             if is_calling:
                 contribution = sub(mul(down.weight, worth), mul(down.weight, position.entry_value))
@@ -287,27 +315,49 @@ cdef class Risk(Protection):
         shift[0] = max64(0, bit_length(total) - 31)
         return max64(1, narrow(shift_right(total, shift[0])))
 
-    # File triggers at which a waiting pool, due now, may have become healthy.
+    # File triggers at which a waiting pool may have become healthy. Where its symbols have
+    # several exit buffers the smallest counts; a pool between two of them is looked at with
+    # every tick.
     cdef int file_release(self, int32_t pool, int64_t equity, int64_t maintenance) except -1:
         cdef int shift
         cdef int64_t parts = self.split(pool, &shift)
         cdef int64_t low, high
-        cdef i128 gap = sub(wide(maintenance), wide(equity))
-        cdef i128 share
+        cdef int64_t buffer = self.least_exit_buffer(pool)
+        cdef i128 gap, share
         cdef bound_t bound
         cdef int32_t row = self.pools[pool].first_open
-        bound.weight = RATE_SCALE
+        bound.weight = RATE_SCALE - buffer
         bound.sense = -1
+        gap = sub(wide(maintenance), wide(equity))
+        if buffer:
+            gap = sub(mul(RATE_SCALE, maintenance), mul(bound.weight, equity))
         while row >= 0:
-            share = floor_div(mul_wide(gap, self.notional(row) >> shift), wide(parts))
-            share = add(share, sub(wide(self.unrealized(row)), wide(self.maintenance(row))))
-            # Contribution <= share fails where it reaches share + 1.
-            bound.limit = sub(mul_wide(add(share, wide(1)), RATE_SCALE), wide(1))
+            share = gap
+            if sign_of(gap) >= 0:
+                share = floor_div(mul_wide(gap, self.notional(row) >> shift), wide(parts))
+            if buffer:
+                bound.limit = add(share, sub(
+                    mul(bound.weight, self.unrealized(row)),
+                    mul(RATE_SCALE, self.maintenance(row))))
+            else:
+                share = add(share, sub(
+                    wide(self.unrealized(row)), wide(self.maintenance(row))))
+                # Contribution <= share fails where it reaches share + 1.
+                bound.limit = sub(mul_wide(add(share, wide(1)), RATE_SCALE), wide(1))
             self.safe_range(&self.positions[row], &bound, &low, &high)
             self.file_trigger(row, 0, low)
             self.file_trigger(row, 1, high)
             row = self.positions[row].next_open
         return 0
+
+    cdef int64_t least_exit_buffer(self, int32_t pool) noexcept:
+        cdef int32_t row = self.pools[pool].first_open
+        cdef int64_t least = RATE_SCALE
+        while row >= 0:
+            least = min64(
+                least, self.instruments[self.positions[row].symbol].profile.exit_buffer)
+            row = self.positions[row].next_open
+        return least
 
     # Move one trigger of a position to a price (0 or MONEY_MAX: no trigger).
     @cython.final

@@ -1,6 +1,6 @@
-# What happens because time passes: orders and contracts that expire, dead-man timers, and
-# multipliers that were announced. Due things happen in order of their time, before the command
-# that carries a later one.
+# What happens because time passes: orders and contracts that expire, dead-man timers,
+# multipliers that were announced, cooldowns of liquidations that end. Due things happen in
+# order of their time, before the command that carries a later one.
 
 from libc.stdint cimport int32_t, int64_t
 
@@ -9,8 +9,8 @@ from engine.core.ledger cimport house_t
 
 cdef struct timer_t:
     int64_t due                  # ns
-    int64_t arrival              # of the order; a dead-man timer: its account id; the symbol
-    int32_t row                  # order row; account row; symbol
+    int64_t arrival              # of the order; else the account id, or the symbol
+    int32_t row                  # order row; account row; symbol; pool row
     int32_t kind                 # in this order at one time
 
 cdef enum:
@@ -18,6 +18,7 @@ cdef enum:
     TIMER_DEAD_MAN = 1
     TIMER_MULTIPLIER = 2
     TIMER_CONTRACT = 3
+    TIMER_COOLDOWN = 4
 
 cdef class Timers(Entry):
     cdef timer_t *timers         # binary heap, earliest on top; may hold dead entries

@@ -1,4 +1,4 @@
-"""Expiries, dead-man timers, multipliers to come, the end of a contract."""
+"""Expiries, dead-man timers, multipliers to come, the end of a contract, cooldowns."""
 
 from libc.stdlib cimport free
 
@@ -50,6 +50,8 @@ cdef class Timers(Entry):
             return self.instruments[timer.row].announced_ts == timer.due
         if timer.kind == TIMER_CONTRACT:
             return not self.instruments[timer.row].is_over
+        if timer.kind == TIMER_COOLDOWN:
+            return self.cooling.get(timer.row, NONE) == timer.due
         return (self.tickets[timer.row].arrival == timer.arrival
                 and self.is_listed(timer.row))
 
@@ -98,9 +100,11 @@ cdef class Timers(Entry):
 
     # --- time passes ------------------------------------------------------------------
 
-    # Let happen what is due by `ts`, each at its own time; whether anything was.
+    # Let happen what is due by `ts`, each at its own time; whether anything was. All cooldowns
+    # that end at one moment are looked at together.
     cdef bint pass_time(self, int64_t ts) except -1:
         cdef bint has_fired = False
+        cdef bint has_cooled = False
         cdef timer_t timer
         while self.timer_count and self.timers[0].due <= ts:
             timer = self.timers[0]
@@ -108,8 +112,16 @@ cdef class Timers(Entry):
             if self.is_live_timer(&timer):
                 has_fired = True
                 self.ts = timer.due
+                has_cooled |= timer.kind == TIMER_COOLDOWN
                 self.fire(&timer)
+            if has_cooled and not (self.timer_count and self.timers[0].due == self.ts):
+                has_cooled = False
+                self.settle()
         return has_fired
+
+    cdef int schedule_cooldown(self, int32_t pool, int64_t until) except -1:
+        return 0 if until <= self.ts else self.schedule(
+            TIMER_COOLDOWN, until, self.accounts[self.pools[pool].account].id, pool)
 
     cdef int fire(self, const timer_t *timer) except -1:
         if timer.kind == TIMER_EXPIRY:
@@ -122,6 +134,9 @@ cdef class Timers(Entry):
         if timer.kind == TIMER_CONTRACT:
             self.deliver(timer.row, self.instruments[timer.row].mark)
             return self.settle()
+        if timer.kind == TIMER_COOLDOWN:
+            self.pools[timer.row].is_waiting = 0
+            return self.note_pending(timer.row)
         self.accounts[timer.row].dead_man = NONE
         return self.cancel_of_account(timer.row, NONE, NONE, CANCEL_DEAD_MAN)
 

@@ -95,6 +95,40 @@ cdef enum HaltMode:
     HALT_ALL = 3
     HALT_AUCTION = 4
 
+cdef enum LiquidateAt:
+    LIQUIDATE_RATIO_GE_1 = 0
+    LIQUIDATE_EQUITY_BELOW_MAINTENANCE = 1
+
+cdef enum ClosePolicy:
+    CLOSE_TIER_STEP = 0
+    CLOSE_TO_TARGET = 1
+    CLOSE_FRACTION = 2
+    CLOSE_FULL = 3
+
+cdef enum AfterCooldown:
+    COOLED_ALL = 0
+    COOLED_FRACTION = 1
+
+cdef enum Surplus:
+    SURPLUS_KEEP = 0
+    SURPLUS_FUND = 1
+
+cdef enum AdlScore:
+    SCORE_PNL_X_LEVERAGE = 0
+    SCORE_PNL_RATIO = 1
+    SCORE_UPNL_X_LEVERAGE = 2
+    SCORE_SIZE = 3
+
+cdef enum AdlPrice:
+    ADLPRICE_BANKRUPTCY = 0
+    ADLPRICE_MARK = 1
+
+cdef enum AdlAllocation:
+    SHARES_RANK = 0
+    SHARES_CONTRACTS = 1
+    SHARES_WEALTH = 2
+    SHARES_MIN_MAX = 3
+
 cdef enum Command:
     CMD_ASSET = 0
     CMD_COLLATERAL = 1
@@ -127,6 +161,7 @@ cdef enum Command:
     CMD_AUTO_TOP_UP = 28
     CMD_SETTLE = 29
     CMD_POSITION_MODE = 30
+    CMD_PROFILE = 31
 
 cdef enum RejectReason:
     ACCEPTED = -1
@@ -164,6 +199,7 @@ cdef enum RejectReason:
     REJECT_OCO_GROUP = 31
     REJECT_NOT_RELATED = 32
     REJECT_EXPIRED = 33
+    REJECT_BAD_PROFILE = 34
 
 cdef enum CancelReason:
     CANCEL_USER = 0
@@ -185,6 +221,7 @@ cdef enum CancelReason:
     CANCEL_INSUFFICIENT_MARGIN = 16
     CANCEL_OVERFLOW = 17
     CANCEL_EXPIRED = 18
+    CANCEL_ADL = 19
 
 cdef enum InsuranceReason:
     INSURANCE_COMMAND = 0
@@ -192,6 +229,13 @@ cdef enum InsuranceReason:
     INSURANCE_DEFICIT = 2
     INSURANCE_INVENTORY = 3
     INSURANCE_FUNDING = 4
+    INSURANCE_SURPLUS = 5
+
+cdef enum WaitsFor:
+    WAITS_NOTHING = 0
+    WAITS_CHANGE = 1
+    WAITS_COOLDOWN = 2
+    WAITS_TURN = 3
 
 cdef enum LiquidationOutcome:
     OUTCOME_RELEASED = 0
@@ -242,6 +286,8 @@ cdef enum EventKind:
     EVENT_POSITION_SETTLED = 41
     EVENT_LEGS_NETTED = 42
     EVENT_POSITION_MODE_CHANGED = 43
+    EVENT_PROFILE_CHANGED = 44
+    EVENT_SOCIALIZED_LOSS = 45
 
 cdef enum MarketKind:
     MARKET_RESET = 0

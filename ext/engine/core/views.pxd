@@ -17,6 +17,7 @@ cdef class Views(Auctions):
         self, int32_t position, int64_t equity, int64_t maintenance) except? -1
     cdef int64_t bankruptcy_price(self, int32_t position) except? -1
     cdef int64_t spent_price(self, int32_t position, int64_t equity) except? -1
-    cdef int64_t adl_rank(self, int32_t position) except? -1
+    cdef int64_t adl_rank(self, int32_t position, int64_t *ranked) except? -1
+    cdef int waits_for(self, int32_t pool) except -1
     cdef dict order_view(self, int32_t order)
     cdef dict special_view(self, int32_t order)

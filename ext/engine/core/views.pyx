@@ -8,20 +8,22 @@ from engine.core.auctions cimport equilibrium_t
 from engine.core.book cimport ORDER_LIVE, ORDER_UNARMED, order_t, ticket_t
 from engine.core.contracts cimport contract_t, inverse_limit, notional_at, worth_at
 from engine.core.fixed cimport (
-    abs64, add, ceil_div, floor_div, high_half, i128, low_half, max64, min64, mul, mul_wide, narrow,
-    neg, sub, sub_checked, wide,
+    abs64, add, add_checked, ceil_div, floor_div, high_half, i128, low_half, max64, min64, mul,
+    mul_wide, narrow, neg, sub, sub_checked, wide,
 )
 from engine.core.ledger cimport asset_t, instrument_t, pool_t, position_t
 from engine.core.linked cimport special_t
 from engine.core.liquidation cimport measured_t
 from engine.core.pairs cimport pair_first_mark, pair_t
+from engine.core.profiles cimport profile_row
 from engine.core.risk cimport bound_t
 from engine.core.tables cimport table_get
 from engine.core.tiers cimport inverse_tier_marks, schedule_t, tier_index, tier_t
 from engine.core.types cimport (
     ACCOUNT_ACTIVE, ACCOUNT_BANKRUPT, ACCOUNT_LIQUIDATING, ACCOUNT_MARGIN_CALL, KIND_INVERSE,
-    LEG_BOTH, MODE_CROSS, MONEY_MAX, NIL, NONE, RATE_SCALE, SIDE_BUY, SIDE_SELL, STATUS_OPEN,
-    STATUS_PARTIALLY_FILLED, STATUS_PENDING,
+    LEG_BOTH, LIQUIDATE_RATIO_GE_1, MODE_CROSS, MONEY_MAX, NIL, NONE, RATE_SCALE, SIDE_BUY,
+    SIDE_SELL, STATUS_OPEN, STATUS_PARTIALLY_FILLED, STATUS_PENDING, WAITS_CHANGE,
+    WAITS_COOLDOWN, WAITS_NOTHING, WAITS_TURN,
 )
 from libc.stdint cimport uint64_t
 
@@ -134,8 +136,9 @@ cdef class Views(Auctions):
     cdef dict position_view(self, int32_t position):
         cdef position_t *row = &self.positions[position]
         cdef instrument_t *instrument = &self.instruments[row.symbol]
-        cdef int64_t equity, maintenance
+        cdef int64_t equity, maintenance, ranked
         cdef int64_t margin = 0
+        cdef int64_t rank = self.adl_rank(position, &ranked)
         self.measure(self.pool_of(position), &equity, &maintenance)
         if row.isolated >= 0:
             margin = self.pools[row.isolated].balance
@@ -157,7 +160,8 @@ cdef class Views(Auctions):
             "pool_maintenance_margin": maintenance,
             "liquidation_price": self.liquidation_price(position),
             "bankruptcy_price": self.bankruptcy_price(position),
-            "adl_rank": self.adl_rank(position),
+            "adl_rank": rank,
+            "adl_ranked": ranked,
             "auto_top_up": row.auto_top_up,
         }
 
@@ -178,6 +182,10 @@ cdef class Views(Auctions):
         cdef int step = -1 if row.quantity > 0 else 1
         cdef bound_t bound
         cdef i128 own
+        cdef int32_t ruling = self.positions[
+            self.ruling_position(self.pool_of(position))].symbol
+        if self.instruments[ruling].profile.liquidate_at != LIQUIDATE_RATIO_GE_1:
+            equity = add_checked(equity, 1)  # due only below its requirement
         if row.leg != LEG_BOTH and row.margin_mode == MODE_CROSS and (
                 self.positions[self.twin_of(position)].quantity):
             return self.pair_liquidation_price(position, equity, maintenance)
@@ -298,14 +306,15 @@ cdef class Views(Auctions):
             return NONE
         return narrow(price)
 
-    # Place of a position in its side's deleveraging order, NONE where it is not ranked.
-    # O(holders of the symbol).
-    cdef int64_t adl_rank(self, int32_t position) except? -1:
+    # Place of a position in its side's deleveraging order, NONE where it is not ranked, and of
+    # how many. O(holders of the symbol).
+    cdef int64_t adl_rank(self, int32_t position, int64_t *ranked) except? -1:
         cdef instrument_t *instrument = &self.instruments[self.positions[position].symbol]
         cdef int32_t i, other
         cdef int64_t equity, maintenance, score, own
         cdef int64_t rank = 1
         cdef int64_t account = self.accounts[self.positions[position].account].id
+        ranked[0] = 1
         self.measure(self.pool_of(position), &equity, &maintenance)
         if self.pools[self.pool_of(position)].in_queue or equity <= 0:
             return NONE
@@ -321,6 +330,7 @@ cdef class Views(Auctions):
             self.measure(self.pool_of(other), &equity, &maintenance)
             if equity <= 0:
                 continue
+            ranked[0] += 1
             score = self.score_of(other, equity)
             if score > own or (
                     score == own
@@ -479,20 +489,39 @@ cdef class Views(Auctions):
                 self.instruments[symbol].schedule.base_leverage[k]))
         return rows
 
+    def profile_view(self, int64_t symbol):
+        """How a symbol's pools are liquidated: a row as `engine.messages.Profile`."""
+        self.require_symbol(symbol)
+        return profile_row(&self.instruments[symbol].profile)
+
+    # What a pool in the queue waits for.
+    cdef int waits_for(self, int32_t pool) except -1:
+        if pool in self.postponed:
+            return WAITS_TURN
+        if self.pools[pool].is_waiting:
+            return WAITS_COOLDOWN if self.is_cooling(pool) else WAITS_CHANGE
+        return WAITS_NOTHING
+
     def queue_view(self):
-        """(account, asset, symbol, equity, maintenance, steps, waiting, leg), worst first."""
+        """Pools in the queue, in the order in which they would be worked on.
+
+        (account, asset, symbol, equity, maintenance margin, steps, what it waits for, end of
+        its cooldown, leg).
+        """
         cdef int32_t i, pool
         cdef measured_t row
         rows = []
         for i in range(self.queue_count):
             rows.append(self.queue[i].pool)
         rows.extend(self.waiting)
+        rows.extend(self.postponed)
         measured = []
         for pool in rows:
             self.measure_row(pool, &row)
             measured.append((UrgencyKey.of(row), (
                 row.account, row.asset, row.symbol if row.symbol >= 0 else NONE, row.equity,
-                row.maintenance, self.pools[pool].steps, int(self.pools[pool].is_waiting),
+                row.maintenance, self.pools[pool].steps, self.waits_for(pool),
+                self.cooling[pool] if self.is_cooling(pool) else NONE,
                 self.leg_shown(&row))))
         return [entry for _, entry in sorted(measured)]
 
@@ -630,6 +659,8 @@ def urgency_less(dict a, dict b):
     """Whether a measured pool is worked on before another."""
     class_a = 1 if a["maintenance"] else (0 if a["equity"] <= 0 else 2)
     class_b = 1 if b["maintenance"] else (0 if b["equity"] <= 0 else 2)
+    if a["turn"] != b["turn"]:
+        return a["turn"] < b["turn"]
     if class_a != class_b:
         return class_a < class_b
     left = right = 0

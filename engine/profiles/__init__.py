@@ -1,0 +1,196 @@
+"""Profiles: how a symbol's pools are liquidated, as data.
+
+A profile is a name (`names` lists those that come with the engine, one TOML file each in
+this folder), or an object with the fields of `engine.messages.Profile`; what it leaves out
+comes from its `base`, else from the default. A file of one's own is read by `load` and
+handed on as an object, so that a command says all there is to know.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from enum import IntEnum
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from engine import messages
+from engine.commands import PROFILE, check_object
+from engine.errors import CommandError
+from engine.instruments import Asset, TermsError
+from engine.messages import (
+    MONEY_MAX,
+    NONE,
+    OFF_GRID,
+    RATE_SCALE,
+    TOO_LARGE,
+    ClosePolicy,
+    Profile,
+    RejectReason,
+)
+from engine.units import RATE
+
+FOLDER = Path(__file__).parent
+DEFAULT = "default"
+#: Most tiers of a schedule, and so most that a step may go down.
+TIERS_MAX = 64
+
+_ENUMS: dict[str, type[IntEnum]] = {
+    "liquidate_at": messages.LiquidateAt, "close_policy": messages.ClosePolicy,
+    "after_cooldown": messages.AfterCooldown, "surplus": messages.Surplus,
+    "adl_score": messages.AdlScore, "adl_price": messages.AdlPrice,
+    "adl_allocation": messages.AdlAllocation,
+}
+_RATES = ("target_ratio", "fraction", "exit_buffer", "fund_drawdown_limit")
+_MONEY = ("fraction_above_notional", "min_remainder_notional", "fund_max_notional")
+_FLAGS = ("adl_cancels_orders", "socialize_losses")
+
+
+class ProfileError(ValueError):
+    """A profile that cannot be: one line that says what is wrong."""
+
+
+def names() -> list[str]:
+    """Return the names of the profiles that come with the engine, the default first."""
+    return [DEFAULT, *sorted(path.stem for path in FOLDER.glob("*.toml"))]
+
+
+def load(path: str | Path) -> dict[str, Any]:
+    """Read a profile file and return it as an object for a command.
+
+    Parameters
+    ----------
+    path : str or Path
+        A TOML file with fields as in a command; decimals are written as strings.
+
+    Raises
+    ------
+    ProfileError
+        ``path: what is wrong``: not TOML, an unknown or wrongly typed field, a base that
+        does not exist, a value that makes no sense.
+    """
+    try:
+        with open(path, "rb") as file:
+            given = tomllib.load(file)
+        check_object("profile", given, PROFILE)
+        _check(effective(given))
+    except OSError as error:
+        raise ProfileError(f"{path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, CommandError, ProfileError) as error:
+        raise ProfileError(f"{path}: {error}") from None
+    return given
+
+
+def effective(given: str | Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return a profile with everything that its base and the default add; no base is left.
+
+    Raises
+    ------
+    ProfileError
+        A name that does not exist.
+    """
+    values = dict(_named(given) if isinstance(given, str) else given or {})
+    base = values.pop("base", None)
+    values.pop("description", None)
+    return {**_named(base or DEFAULT), **values}
+
+
+@cache
+def _named(name: str) -> dict[str, Any]:
+    """A profile that comes with the engine, whole."""
+    if name == DEFAULT:
+        return _default()
+    if name not in names():
+        raise ProfileError(f"no profile {name!r:.80}")
+    return effective(load(FOLDER / f"{name}.toml"))
+
+
+def _default() -> dict[str, Any]:
+    """The contract's defaults, as they would be written in a command."""
+    return {name: _shown(name, value, None) for name, value in Profile()._asdict().items()}
+
+
+def show(profile: Profile, settle: Asset) -> dict[str, Any]:
+    """Return a core's row as it would be written in a command."""
+    return {name: _shown(name, value, settle) for name, value in profile._asdict().items()}
+
+
+def _shown(name: str, value: int, settle: Asset | None) -> Any:
+    if value == NONE:
+        return None
+    if name in _ENUMS:
+        return _ENUMS[name](value).name.lower()
+    if name in _FLAGS:
+        return bool(value)
+    if name in _RATES:
+        return RATE.text(value)
+    if name in _MONEY:
+        return settle.minor.text(value) if settle else str(value)
+    return value
+
+
+def core_profile(given: str | Mapping[str, Any] | None, settle: Asset) -> Profile:
+    """Return a profile as the core's row of integers.
+
+    Raises
+    ------
+    TermsError
+        `bad_profile`, with what is wrong.
+    """
+    try:
+        values = effective(given)
+        row = Profile(**{name: _units(name, values[name], settle) for name in Profile._fields})
+        _check_row(row)
+    except ProfileError as error:
+        raise TermsError(RejectReason.BAD_PROFILE, str(error)) from None
+    return row
+
+
+def _units(name: str, value: Any, settle: Asset | None) -> int:
+    if value is None:
+        return NONE
+    if name in _ENUMS:
+        return int(_ENUMS[name][value.upper()])
+    if name in _RATES:
+        units = RATE.units(value)
+        if units in (OFF_GRID, TOO_LARGE):
+            raise ProfileError(f"{name} must be a multiple of 0.00000001 of a sensible size")
+        return units
+    if name in _MONEY:
+        if settle is None:  # of what, a file cannot know
+            return 0
+        units = settle.minor.positive_units(value)
+        if units == OFF_GRID:
+            raise ProfileError(f"{name} is finer than the minor unit of {settle.name}")
+        return MONEY_MAX if units == TOO_LARGE else units
+    return int(value)
+
+
+def _check(values: Mapping[str, Any]) -> None:
+    """Refuse values that make no sense in any asset."""
+    _check_row(Profile(**{name: _units(name, values[name], None) for name in Profile._fields}))
+
+
+def _check_row(row: Profile) -> None:
+    for is_right, what in (
+        (1 <= row.tiers_per_step <= TIERS_MAX, f"tiers_per_step must be 1 to {TIERS_MAX}"),
+        (0 < row.target_ratio <= RATE_SCALE * 99 // 100, "target_ratio must be 0.99 or less"),
+        (RATE_SCALE // 100 <= row.fraction <= RATE_SCALE, "fraction must be 0.01 to 1"),
+        (0 <= row.cooldown_ns <= MONEY_MAX, "cooldown_ns must not be negative"),
+        (0 <= row.exit_buffer < RATE_SCALE, "exit_buffer must be from 0 to below 1"),
+        (row.close_policy != ClosePolicy.TO_TARGET
+         or row.target_ratio < RATE_SCALE - row.exit_buffer,
+         "target_ratio must be below 1 - exit_buffer"),
+        (row.steps_per_command == NONE or row.steps_per_command >= 1,
+         "steps_per_command must be at least 1"),
+        (row.fund_drawdown_limit == NONE or 0 < row.fund_drawdown_limit < RATE_SCALE,
+         "fund_drawdown_limit must lie between 0 and 1"),
+        (0 < row.fund_drawdown_window_ns <= MONEY_MAX,
+         "fund_drawdown_window_ns must be positive"),
+        (row.fraction_above_notional >= 0 and row.min_remainder_notional >= 0
+         and (row.fund_max_notional == NONE or row.fund_max_notional >= 0),
+         "a notional must not be negative"),
+    ):
+        if not is_right:
+            raise ProfileError(what)

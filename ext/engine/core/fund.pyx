@@ -1,0 +1,106 @@
+"""Limits of the insurance fund, and losses that are shared when it cannot pay."""
+
+from engine.core.contracts cimport notional_of_value
+from engine.core.fixed cimport abs64, add_checked, min64, mul, sub_checked
+from engine.core.ledger cimport instrument_t
+from engine.core.tiers cimport maintenance_margin
+from engine.core.types cimport EVENT_SOCIALIZED_LOSS, NONE, RATE_SCALE, SIDE_BUY
+
+
+cdef class Fund(Deleveraging):
+    """What the fund may take over, and who pays beyond it."""
+
+    # Balance of the fund, plus profit, less maintenance margin of its whole inventory at
+    # mark, with `lots` of `symbol` (NIL: nothing) added at `added_value`. The fund may take a
+    # position over, and may be drained, while this stays at or above zero.
+    cdef int64_t fund_free(
+        self, int32_t asset, int32_t symbol, int64_t lots, int64_t added_value
+    ) except? -1:
+        cdef int64_t spare = self.assets[asset].insurance
+        cdef int32_t i
+        cdef int64_t quantity, entry_value, worth
+        cdef instrument_t *instrument
+        for i in range(self.instrument_count):
+            instrument = &self.instruments[i]
+            if instrument.settle != asset or instrument.mark == NONE:
+                continue
+            quantity, entry_value = instrument.fund.quantity, instrument.fund.entry_value
+            if i == symbol:
+                quantity = add_checked(quantity, lots)
+                entry_value = add_checked(entry_value, added_value)
+            worth = self.value(i, quantity, instrument.mark)
+            spare = add_checked(spare, sub_checked(worth, entry_value))
+            if quantity:
+                spare = sub_checked(spare, maintenance_margin(
+                    &instrument.schedule, notional_of_value(
+                        &instrument.contract, quantity, worth, instrument.mark)))
+        return spare
+
+    # Whether the fund may take over so many signed lots, as far as the profile's limits go.
+    cdef bint is_within_limits(self, int32_t symbol, int64_t lots) except -1:
+        cdef instrument_t *instrument = &self.instruments[symbol]
+        if instrument.profile.fund_max_notional != NONE and self.marked_notional(
+                symbol, abs64(instrument.fund.quantity + lots)
+        ) > instrument.profile.fund_max_notional:
+            return False
+        return (instrument.profile.fund_drawdown_limit == NONE
+                or not self.is_drawn_down(symbol))
+
+    # Whether the fund lost more than the limit since its highest balance in the window.
+    cdef bint is_drawn_down(self, int32_t symbol) except -1:
+        cdef instrument_t *instrument = &self.instruments[symbol]
+        cdef int64_t balance = self.assets[instrument.settle].insurance
+        cdef int64_t highest = balance, until, before
+        for until, before in self.fund_history.get(instrument.settle, ()):
+            if until >= self.ts - instrument.profile.fund_drawdown_window:
+                highest = before
+                break
+        return mul(highest - balance, RATE_SCALE) > mul(
+            instrument.profile.fund_drawdown_limit, highest)
+
+    # Let the winners on a side (BUY: longs) pay a deficit, in proportion to their profit;
+    # nobody more than that, or than the equity of its pool. Each share is rounded down; what is
+    # left goes unit by unit to the largest remainders, ties by account.
+    cdef int socialize(self, int32_t pool, int32_t symbol, int side) except -1:
+        cdef instrument_t *instrument = &self.instruments[symbol]
+        cdef int32_t i, position, payer
+        cdef int64_t equity, maintenance, share
+        cdef int64_t *out
+        cdef list gains = [], shares
+        for i in range(instrument.holder_count):
+            position = instrument.holders[i]
+            payer = self.pool_of(position)
+            if ((self.positions[position].quantity > 0) != (side == SIDE_BUY)
+                    or self.pools[payer].in_queue):
+                continue
+            self.measure(payer, &equity, &maintenance)
+            share = min64(equity, self.unrealized(position))
+            if share > 0:
+                gains.append((
+                    self.accounts[self.positions[position].account].id, position, share))
+        gains.sort()
+        total = sum([gain for _, _, gain in gains])
+        loss = min(-self.pools[pool].balance, total)
+        if loss == 0:
+            return 0
+        shares = [loss * gain // total for _, _, gain in gains]
+        # The largest remainders first; the sort is stable, so ties stay by account.
+        order = sorted(
+            range(len(gains)), key=lambda at: shares[at] * total - loss * gains[at][2])
+        for i in order[:loss - sum(shares)]:
+            shares[i] += 1
+        for (_, position, _), share in zip(gains, shares):
+            if share == 0:
+                continue
+            payer = self.pool_of(position)
+            self.pools[payer].balance -= share
+            self.touch(payer)
+            if self.pools[payer].symbol >= 0:
+                self.note_position(position)
+            out = self.emit(EVENT_SOCIALIZED_LOSS)
+            out[0] = self.accounts[self.positions[position].account].id
+            out[1] = self.accounts[self.pools[pool].account].id
+            out[2] = symbol
+            out[3] = share
+        self.pools[pool].balance += loss
+        return self.touch(pool)
