@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 from support import oracle
 from support.lockstep import Command, Lockstep, explain_failure
 from support.mirror import Mirror
-from support.universe import MAKERS, SCHEDULES, TRADERS, tier_rows
+from support.universe import MAKERS, PROFILE_CHOICES, SCHEDULES, TRADERS, tier_rows
 
 traders = st.sampled_from(TRADERS)
 accounts = st.sampled_from(TRADERS + MAKERS)
@@ -47,6 +47,8 @@ attachments = st.none() | st.tuples(
 #: How long an order may live, in ns, where it is not until cancelled.
 lives = st.sampled_from((None, None, None, 1, 5, 40))
 signs = st.sampled_from(("", "", "-"))
+profiles = st.none() | st.fixed_dictionaries({}, optional={
+    name: st.sampled_from(choices) for name, choices in PROFILE_CHOICES.items()})
 
 
 def line(cmd: str, **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
@@ -63,6 +65,7 @@ HOUSEKEEPING = st.one_of(
     line("funding", symbol=numbers,
          rate=st.sampled_from(("0.001", "-0.001", "0.03", "-0.00007", "0.2"))),
     line("tiers", symbol=numbers, tiers=schedules),
+    line("profile", symbol=numbers, profile=profiles),
     line("deposit", account=accounts, asset=st.just("USD"), amount=amounts),
     line("withdraw", account=traders, asset=st.just("USD"), amount=amounts),
     line("isolated_margin", account=accounts, symbol=numbers,
@@ -154,23 +157,24 @@ class Market(RuleBasedStateMachine):
             {"max_order_quantity": "6"},
             {"min_order_notional": "150", "max_order_notional": "900"},
             {"max_open_orders": 4})),
+        given=st.lists(profiles, min_size=3, max_size=3),
     )
     def declare(self, count: int, tiers: list[Any], rules: list[str], kinds: list[str],
                 maker_fee: str,
                 taker_fee: str, liquidation_fee: str, band: str | None, wealth: str,
                 fund: str | None, modes: list[str], leverages: list[str],
                 stp_groups: list[int | None], legs: list[str | None],
-                limits: dict[str, Any]) -> None:
+                limits: dict[str, Any], given: list[Any]) -> None:
         self.send("asset", asset="USD", decimals=2)
         self.symbols = ["A", "B", "C"][:count]
-        for symbol, rows, tier_rule, kind in zip(
-                self.symbols, tiers, rules, kinds, strict=False):
+        for symbol, rows, tier_rule, kind, profile in zip(
+                self.symbols, tiers, rules, kinds, given, strict=False):
             self.send(
                 "instrument", symbol=symbol, kind=kind, base=symbol, quote="USD",
                 contract_size="10000" if kind == "inverse" else None,
                 settle="USD", tick_size="1", mark_tick="0.5", lot_size="1", tiers=rows,
                 tier_rule=tier_rule, maker_fee=maker_fee, taker_fee=taker_fee,
-                liquidation_fee=liquidation_fee, price_band=band, **limits)
+                liquidation_fee=liquidation_fee, price_band=band, profile=profile, **limits)
             self.send("mark", symbol=symbol, mark_price="100")
         for account, mode, leverage, group, leg in zip(
                 TRADERS + MAKERS, modes, leverages, stp_groups, legs, strict=True):

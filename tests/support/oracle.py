@@ -154,8 +154,22 @@ def verify(exchange: Exchange, account: int) -> int:
     for asset, figures in reply["assets"].items():
         verify_pool(figures, sums.get(asset, {}))
     for position in reply["positions"]:
-        verify_prices(exchange, position, reply)
+        verify_prices(exchange, position, reply, ruling(exchange, reply, position))
     return len(reply["positions"])
+
+
+def ruling(
+    exchange: Exchange, reply: dict[str, Any], position: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the profile that rules a position's pool: that of its largest requirement."""
+    settle = exchange.instrument(position["symbol"]).settle
+    pool = [position] if position["margin_mode"] == "isolated" else [
+        other for other in reply["positions"]
+        if other["margin_mode"] == "cross"
+        and exchange.instrument(other["symbol"]).settle is settle]
+    largest = max(pool, key=lambda other: Fraction(other["maintenance_margin"]))
+    terms = exchange.query({"query": "instrument", "symbol": largest["symbol"]})
+    return dict(terms["profile"])
 
 
 def verify_pool(figures: dict[str, Any], sums: dict[str, Fraction]) -> None:
@@ -196,7 +210,8 @@ def verify_position(exchange: Exchange, position: dict[str, Any]) -> dict[str, i
 
 
 def verify_prices(
-    exchange: Exchange, position: dict[str, Any], account: dict[str, Any]
+    exchange: Exchange, position: dict[str, Any], account: dict[str, Any],
+    profile: dict[str, Any],
 ) -> None:
     """Assert the liquidation price by trying all marks, and what the bankruptcy price promises.
 
@@ -217,16 +232,18 @@ def verify_prices(
     def equity_at(price: int) -> int:
         return equity + market.value(quantity, price) - market.value(quantity, mark)
 
+    spare = 1 if profile["liquidate_at"] == "equity_below_maintenance" else 0
+
     def is_due(price: int) -> bool:
         moved = sum(market.value(leg, price) - market.value(leg, mark) for leg in legs)
         needed = sum(market.maintenance(market.notional(leg, price)) for leg in legs)
-        return equity + moved <= others + needed
+        return equity + moved + spare <= others + needed
 
     def may_be_due(price: int) -> bool:
         # Value down and notional up are one apart, but where the division comes out even.
         tier = market.tier(market.notional(quantity, price))
         larger = int(market.worth(quantity, price)) + 1
-        return equity_at(price) <= others + market.maintenance(larger, tier)
+        return equity_at(price) + spare <= others + market.maintenance(larger, tier)
 
     is_ragged = market.is_inverse and not is_long and len(legs) == 1
     found = scan(is_due, mark, up=not is_long, may_be_due=may_be_due if is_ragged else is_due)

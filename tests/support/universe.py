@@ -31,6 +31,29 @@ SCHEDULES: tuple[tuple[tuple[str | None, str, str], ...], ...] = (
     (("5000", "0.004", "125"), ("20000", "0.01", "50")),
     (("400", "0.01", "40"), ("1200", "0.03", "20")),
 )
+#: What a profile may say; times are as short as those of the stream.
+PROFILE_CHOICES: dict[str, tuple[Any, ...]] = {
+    "liquidate_at": ("ratio_ge_1", "equity_below_maintenance"),
+    "close_policy": ("tier_step", "to_target", "fraction", "full"),
+    "tiers_per_step": (1, 2, 3),
+    "target_ratio": ("0.4", "0.8", "0.95", "0.99"),
+    "fraction": ("0.01", "0.2", "0.2", "0.5", "1"),
+    "fraction_above_notional": ("0", "150", "400.5"),
+    "cooldown_ns": (0, 1, 2, 20),
+    "after_cooldown": ("all", "fraction"),
+    "exit_buffer": ("0", "0", "0.005", "0.02", "0.3"),
+    "min_remainder_notional": ("0", "120", "250"),
+    "steps_per_command": (None, 1, 1, 2, 5),
+    "surplus": ("keep", "fund"),
+    "adl_score": ("pnl_x_leverage", "pnl_ratio", "upnl_x_leverage", "size"),
+    "adl_price": ("bankruptcy", "mark"),
+    "adl_allocation": ("rank", "contracts", "wealth", "min_max"),
+    "adl_cancels_orders": (True, True, False),
+    "fund_drawdown_limit": (None, "0.05", "0.3", "0.8"),
+    "fund_drawdown_window_ns": (1, 3, 100),
+    "fund_max_notional": (None, None, "0", "200", "1000"),
+    "socialize_losses": (False, True, True),
+}
 
 
 def tier_rows(schedule: tuple[tuple[str | None, str, str], ...]) -> list[Command]:
@@ -139,6 +162,8 @@ class Universe(SpecialOrders, MarginSettings):
             command |= {"min_order_notional": "60.5", "max_order_notional": "600"}
         if self.kinds.random() < 0.1:
             command["expiry_ts"] = self.ts + self.kinds.choice((3, 50, 2000, 9000))
+        if self.is_rare(0.6) and (profile := self.profile()) != "unheard_of":
+            command["profile"] = profile
         return command | self.kind(settle)
 
     def kind(self, settle: str) -> Command:
@@ -147,6 +172,17 @@ class Universe(SpecialOrders, MarginSettings):
             return {}
         size = self.kinds.choice(("10000", "10000", "2000", "30000", "7777.77"))
         return {"kind": "inverse", "base": settle, "quote": "X", "contract_size": size}
+
+    def profile(self) -> Command | str | None:
+        """Some of what a profile may say, or a name."""
+        if self.is_rare(0.1):
+            return self.random.choice((None, "default", "okx_swap", "hyperliquid", "unheard_of"))
+        share = self.random.choice((0.1, 0.3, 0.7))
+        chosen = {name: self.random.choice(choices)
+                  for name, choices in PROFILE_CHOICES.items() if self.is_rare(share)}
+        if self.is_rare(0.3):  # so that losses are left for the winners
+            chosen |= {"adl_price": "mark", "fund_max_notional": "0", "socialize_losses": True}
+        return chosen
 
     # --- the stream -------------------------------------------------------------------
 
@@ -422,8 +458,16 @@ class Universe(SpecialOrders, MarginSettings):
             rows[-1]["maintenance_margin_rate"] = "1.5"
         return {"cmd": "tiers", "symbol": self.symbol(), "tiers": rows}
 
+    def make_profile(self) -> Command:
+        profile = self.profile()
+        if isinstance(profile, dict) and self.is_rare(0.05):
+            profile |= self.random.choice((
+                {"fraction": "0.001"}, {"exit_buffer": "1"}, {"steps_per_command": 0},
+                {"close_policy": "to_target", "target_ratio": "0.9", "exit_buffer": "0.1"}))
+        return {"cmd": "profile", "symbol": self.symbol(), "profile": profile}
+
     def make_time(self) -> Command:
-        self.ts += 1
+        self.ts += self.random.choice((1, 1, 1, 5))
         return {"cmd": "time", "ts": self.ts}
 
     def make_settle(self) -> Command:

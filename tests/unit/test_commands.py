@@ -52,6 +52,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "auto_top_up": {"account": 1, "symbol": "BTC", "enabled": True},
     "settle": {"symbol": "BTC"},
     "position_mode": {"account": 1, "mode": "hedge"},
+    "profile": {"symbol": "BTC", "profile": {"fraction": "0.5"}},
 }
 
 

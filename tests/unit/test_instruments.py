@@ -75,15 +75,6 @@ def test_malformed_terms(changed: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("changed", [
-    {"profile": "venue"}, {"profile": {"base": "venue"}},
-])
-def test_terms_that_are_not_built_are_not_ignored(changed: dict[str, Any]) -> None:
-    with pytest.raises(TermsError) as caught:
-        check_form(terms(**changed))
-    assert caught.value.reason is RejectReason.UNSUPPORTED
-
-
-@pytest.mark.parametrize("changed", [
     {"tick_size": "0.1", "lot_size": "0.01"},
     {"tick_size": "1", "mark_tick": "0.3"},
     {"tick_size": "0.5", "mark_tick": "1"},

@@ -28,10 +28,10 @@ REFUSALS: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "collateral": [("unsupported", {"asset": "USDT", "value_asset": "USDT", "tiers": []})],
     "asset_price": [("unsupported", {"asset": "USDT", "price": "1"})],
     "instrument": [("malformed", TERMS | {"tiers": [TIER], "tick_size": "0"}),
-                   ("unsupported", TERMS | {"tiers": [TIER], "profile": "venue"}),
                    ("already_exists", TERMS | {"tiers": [TIER], "symbol": "BTC"}),
                    ("unknown_asset", TERMS | {"tiers": [TIER], "settle": "EUR"}),
                    ("bad_tiers", TERMS | {"tiers": []}),
+                   ("bad_profile", TERMS | {"tiers": [TIER], "profile": "nobody"}),
                    ("bad_instrument", TERMS | {"tiers": [TIER], "tick_size": "0.001"}),
                    ("malformed", TERMS | {"tiers": [TIER]} | BACK)],
     "tiers": [("unknown_symbol", {"symbol": "Z", "tiers": [TIER]}),
@@ -185,6 +185,9 @@ REFUSALS: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "position_mode": [("unknown_account", {"account": 8, "mode": "hedge"}),
                       ("position_open", {"account": 4, "mode": "hedge"}),
                       ("malformed", {"account": 9, "mode": "hedge"} | BACK)],
+    "profile": [("unknown_symbol", {"symbol": "Z", "profile": "okx_swap"}),
+                ("bad_profile", {"symbol": "BTC", "profile": "nobody"}),
+                ("malformed", {"symbol": "BTC", "profile": "okx_swap"} | BACK)],
 }
 
 
