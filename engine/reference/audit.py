@@ -7,7 +7,14 @@ from engine.reference.digest import Digest
 from engine.reference.reserve import Reserve
 from engine.reference.sides import closes
 from engine.reference.state import (
-    ASLEEP, LEGS, Account, Instrument, Order, Pool, Position, Stage,
+    ASLEEP,
+    LEGS,
+    Account,
+    Instrument,
+    Order,
+    Pool,
+    Position,
+    Stage,
 )
 from engine.reference.trigger_file import is_satisfied
 

@@ -305,25 +305,6 @@ class Commands(Timers, Audit):
         """Whether nothing is open on a position, no order and no unpaid deficit either."""
         return not (position.quantity or position.orders or position.isolated.balance)
 
-    def set_position_mode(self, account: int, mode: int, ts: int = NONE) -> None:
-        """Change between one position a symbol and two legs; settings go along."""
-
-        def run() -> None:
-            owner = self.find_account(account)
-            self.require(
-                all(self.is_idle(each) for each in owner.positions.values()),
-                RejectReason.POSITION_OPEN)
-            owner.position_mode = PositionMode(mode)
-            settings = {each.symbol: each for each in owner.positions.values()}
-            owner.positions.clear()
-            for symbol, old in settings.items():
-                for leg in owner.legs(self.instruments[symbol]):
-                    leg.leverage, leg.margin_mode = old.leverage, old.margin_mode
-                    leg.protection, leg.auto_top_up = old.protection, old.auto_top_up
-            self.emit(EventKind.POSITION_MODE_CHANGED, account, mode)
-
-        self.execute(Command.POSITION_MODE, ts, run, account)
-
     def adjust_isolated_margin(
         self, account: int, symbol: int, amount: int, ts: int = NONE, position_side: int = NONE
     ) -> None:

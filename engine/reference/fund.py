@@ -57,9 +57,8 @@ class Fund(MarginCalls):
     def gains(self, instrument: Instrument, side: Side) -> list[tuple[Position, int]]:
         """Holders of a side (BUY: longs) with a profit, by account, and what they could pay."""
         gains = []
-        for account in sorted(self.accounts):
-            position = self.accounts[account].positions.get(instrument.index)
-            if position is None or signed(side, 1) * position.quantity <= 0:
+        for position in self.positions_in(instrument):
+            if signed(side, 1) * position.quantity <= 0:
                 continue
             pool = self.pool_of(position)
             gain = min(self.unrealized_pnl(position), self.measure(pool)[0])
@@ -72,4 +71,4 @@ class Fund(MarginCalls):
         pool.balance -= amount
         self.touch(pool)
         if pool is position.isolated:
-            self.changed_positions.add((position.account, position.symbol))
+            self.changed_positions.add(position)

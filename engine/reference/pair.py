@@ -24,7 +24,7 @@ class Pair:
     long: int  # lots x unit value: what a linear leg is worth per mark tick, an inverse at 1
     short: int  # the same of the short one, positive
     rest: int  # equity without the two legs' value, less the maintenance of other symbols
-    is_inverse: bool
+    is_inverse: bool = False
 
     @property
     def legs(self) -> tuple[int, int]:

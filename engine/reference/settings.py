@@ -9,6 +9,7 @@ from engine.messages import (
     TOO_LARGE,
     Command,
     EventKind,
+    PositionMode,
     RejectReason,
 )
 from engine.reference.core import Commands
@@ -101,3 +102,22 @@ class Settings(Commands):
             self.emit(EventKind.AUTO_TOP_UP_SET, account, symbol, enabled)
 
         self.execute(Command.AUTO_TOP_UP, ts, run, account, symbol)
+
+    def set_position_mode(self, account: int, mode: int, ts: int = NONE) -> None:
+        """Change between one position a symbol and two legs; settings go along."""
+
+        def run() -> None:
+            owner = self.find_account(account)
+            self.require(
+                all(self.is_idle(each) for each in owner.positions.values()),
+                RejectReason.POSITION_OPEN)
+            owner.position_mode = PositionMode(mode)
+            settings = {each.symbol: each for each in owner.positions.values()}
+            owner.positions.clear()
+            for symbol, old in settings.items():
+                for leg in owner.legs(self.instruments[symbol]):
+                    leg.leverage, leg.margin_mode = old.leverage, old.margin_mode
+                    leg.protection, leg.auto_top_up = old.protection, old.auto_top_up
+            self.emit(EventKind.POSITION_MODE_CHANGED, account, mode)
+
+        self.execute(Command.POSITION_MODE, ts, run, account)

@@ -136,8 +136,9 @@ def brute(pair: Pair, origin: int, step: int, last: int, *, wanted: bool) -> int
     return NONE
 
 
+@pytest.mark.parametrize("is_inverse", [False, True])
 @pytest.mark.parametrize("seed", range(60))
-def test_marks_at_which_two_legs_are_due_are_found(seed: int) -> None:
+def test_marks_at_which_two_legs_are_due_are_found(seed: int, *, is_inverse: bool) -> None:
     """Against trying every mark, with tiers and rates at which hardly anything moves."""
     draw = random.Random(seed)
     for _ in range(40):
@@ -147,8 +148,9 @@ def test_marks_at_which_two_legs_are_due_are_found(seed: int) -> None:
             (int(float(row["min_notional"])),
              MONEY_MAX if row["max_notional"] is None else int(float(row["max_notional"])),
              rate, RATE_SCALE) for row, rate in zip(rows, sorted(rates), strict=True)])
-        pair = Pair(schedule, draw.randint(1, 60), draw.randint(1, 60),
-                    draw.randint(-20_000, 20_000))
+        largest, rest = (30_000, 500) if is_inverse else (60, 20_000)
+        pair = Pair(schedule, draw.randint(1, largest), draw.randint(1, largest),
+                    draw.randint(-rest, rest), is_inverse)
         origin, step = draw.randint(1, 600), draw.choice((-1, 1))
         for wanted in (True, False):
             found = pair.first_mark(origin, step, wanted=wanted)
@@ -167,6 +169,8 @@ def test_a_pair_that_hangs_on_roundings_is_answered_at_once() -> None:
     assert Pair(schedule, 1, 1, 3).first_mark(1, 1, wanted=True) == 3 * RATE_SCALE // 2
     free = Schedule.build(TierRule.MARGINAL, [(0, MONEY_MAX, 0, RATE_SCALE)])
     assert Pair(free, 5, 5, 1).first_mark(1, 1, wanted=True) == NONE
+    # Inverse legs have some two hundred thousand different values, from here on.
+    assert Pair(free, 10**10, 10**10, 1, is_inverse=True).first_mark(5, 1, wanted=True) == NONE
 
 
 def test_netting_leaves_money_where_it_was(market: Desk) -> None:

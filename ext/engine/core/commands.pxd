@@ -19,8 +19,6 @@ cdef class Commands(Publishing):
     cdef int put_leverage(self, int32_t position, int64_t leverage) except -1
     cdef int do_set_margin_mode(self, int64_t account, int64_t symbol, int mode) except -2
     cdef bint is_idle(self, int32_t position) noexcept
-    cdef int do_set_position_mode(self, int64_t account, int mode) except -2
-    cdef int hand_over(self, int32_t position) except -1
     cdef int do_isolated_margin(
         self, int64_t account, int64_t symbol, int64_t amount, int64_t leg) except -2
     cdef int do_fill(

@@ -10,28 +10,28 @@ from engine.core.fixed cimport (
     abs64, add, add_checked, max64, min64, mul_div_ceil, mul_div_floor, sub_checked, wide,
 )
 from engine.core.forms cimport has_no_terms, request_t
-from engine.core.ledger cimport asset_t, closes_leg, instrument_t, leg_key, position_t
+from engine.core.ledger cimport asset_t, closes_leg, instrument_t, position_t
 from engine.core.profiles cimport profile_load, profile_t
 from engine.core.risk cimport CALL_LEVELS_MAX, call_set_t
-from engine.core.tables cimport table_get
 from engine.core.tiers cimport (
     schedule_fits, schedule_load, schedule_scale, schedule_t, tier_index,
 )
 from engine.core.timers cimport TIMER_CONTRACT
 from engine.core.types cimport (
-    ACCEPTED, BY_INDEX, BY_MARK, CMD_ACCOUNT, CMD_AMEND, CMD_ASSET, CMD_CANCEL, CMD_CANCEL_ALL,
-    CMD_CANCEL_ALL_AFTER, CMD_DEPOSIT, CMD_FILL, CMD_FUNDING, CMD_HALT, CMD_INSTRUMENT,
-    CMD_INSURANCE, CMD_ISOLATED_MARGIN, CMD_LEVERAGE, CMD_MARGIN_MODE, CMD_MARK, CMD_MARKS,
-    CMD_ORDER, CMD_POSITION_MODE, CMD_PROFILE, CMD_PROTECTION, CMD_RESUME, CMD_SETTLE, CMD_TIERS,
-    CMD_TIME, CMD_WITHDRAW, EVENT_ACCOUNT_OPENED, EVENT_ASSET_ADDED, EVENT_FUNDING_PAYMENT,
-    EVENT_INSTRUMENT_ADDED, EVENT_LEVERAGE_CHANGED, EVENT_MARGIN_CALL_LEVELS_SET,
-    EVENT_MARGIN_MODE_CHANGED, EVENT_MARK, EVENT_POSITION_MODE_CHANGED, EVENT_PROFILE_CHANGED,
-    EVENT_TIERS_CHANGED, HALT_NONE, INSURANCE_COMMAND, INSURANCE_FUNDING, KIND_INVERSE,
-    KIND_LINEAR, LEG_BOTH, MODE_ISOLATED, MONEY_MAX, NIL, NONE, OFF_GRID, POSITIONS_HEDGE,
-    POSITIONS_ONE_WAY, RATE_SCALE, REJECT_ACCOUNT_LIQUIDATING, REJECT_ALREADY_EXISTS,
-    REJECT_BAD_TIERS, REJECT_EXPIRED, REJECT_INSUFFICIENT_BALANCE,
-    REJECT_INSUFFICIENT_MARGIN, REJECT_LEVERAGE, REJECT_MALFORMED, REJECT_NO_MARK_PRICE,
-    REJECT_NO_POSITION, REJECT_OFF_LOT, REJECT_OFF_TICK, REJECT_OVERFLOW, REJECT_POSITION_OPEN,
+    ACCEPTED, BY_INDEX, BY_MARK, CMD_ACCOUNT, CMD_AMEND, CMD_ASSET, CMD_CANCEL,
+    CMD_CANCEL_ALL, CMD_CANCEL_ALL_AFTER, CMD_DEPOSIT, CMD_FILL, CMD_FUNDING, CMD_HALT,
+    CMD_INSTRUMENT, CMD_INSURANCE, CMD_ISOLATED_MARGIN, CMD_LEVERAGE, CMD_MARGIN_MODE,
+    CMD_MARK, CMD_MARKS, CMD_ORDER, CMD_PROFILE, CMD_PROTECTION, CMD_RESUME, CMD_SETTLE,
+    CMD_TIERS, CMD_TIME, CMD_WITHDRAW, EVENT_ACCOUNT_OPENED, EVENT_ASSET_ADDED,
+    EVENT_FUNDING_PAYMENT, EVENT_INSTRUMENT_ADDED, EVENT_LEVERAGE_CHANGED,
+    EVENT_MARGIN_CALL_LEVELS_SET, EVENT_MARGIN_MODE_CHANGED, EVENT_MARK,
+    EVENT_PROFILE_CHANGED, EVENT_TIERS_CHANGED, HALT_NONE, INSURANCE_COMMAND,
+    INSURANCE_FUNDING, KIND_INVERSE, KIND_LINEAR, LEG_BOTH, MODE_ISOLATED, MONEY_MAX, NIL,
+    NONE, OFF_GRID, POSITIONS_HEDGE, POSITIONS_ONE_WAY, RATE_SCALE,
+    REJECT_ACCOUNT_LIQUIDATING, REJECT_ALREADY_EXISTS, REJECT_BAD_TIERS, REJECT_EXPIRED,
+    REJECT_INSUFFICIENT_BALANCE, REJECT_INSUFFICIENT_MARGIN, REJECT_LEVERAGE,
+    REJECT_MALFORMED, REJECT_NO_MARK_PRICE, REJECT_NO_POSITION, REJECT_OFF_LOT,
+    REJECT_OFF_TICK, REJECT_OVERFLOW, REJECT_POSITION_OPEN,
     REJECT_REDUCE_ONLY, REJECT_UNKNOWN_ACCOUNT, REJECT_UNKNOWN_ASSET, REJECT_UNKNOWN_SYMBOL,
     SIDE_BUY, TOO_LARGE,
 )
@@ -454,67 +454,6 @@ cdef class Commands(Publishing):
         cdef const position_t *row = &self.positions[position]
         return not (row.quantity or row.order_count or (
             row.isolated >= 0 and self.pools[row.isolated].balance))
-
-    def set_position_mode(self, int64_t account, int mode, int64_t ts=NONE):
-        """Change between one position a symbol and two legs; with nothing open anywhere."""
-        self.end(
-            CMD_POSITION_MODE,
-            self.do_set_position_mode(account, mode) if self.begin(ts) else REJECT_MALFORMED,
-            account, NONE, NONE, NONE)
-
-    cdef int do_set_position_mode(self, int64_t account, int mode) except -2:
-        cdef int32_t owner, position
-        cdef int64_t *out
-        cdef int old
-        if not 0 <= mode <= POSITIONS_HEDGE:
-            return REJECT_MALFORMED
-        owner = self.find_account(account)
-        if owner < 0:
-            return REJECT_UNKNOWN_ACCOUNT
-        position = self.accounts[owner].first_position
-        while position >= 0:
-            if not self.is_idle(position):
-                return REJECT_POSITION_OPEN
-            position = self.positions[position].next_in_account
-        if mode != self.accounts[owner].position_mode:
-            old = self.first_leg(owner)
-            self.accounts[owner].position_mode = mode
-            position = self.accounts[owner].first_position
-            while position >= 0:
-                if self.positions[position].leg == old:
-                    self.hand_over(position)
-                position = self.positions[position].next_in_account
-        out = self.emit(EVENT_POSITION_MODE_CHANGED)
-        out[0] = account
-        out[1] = mode
-        return ACCEPTED
-
-    # Give what is set for a symbol to the legs of the account's new mode; the old rows, this
-    # one and its twin, are left with nothing.
-    cdef int hand_over(self, int32_t position) except -1:
-        cdef int32_t owner = self.positions[position].account
-        cdef int32_t symbol = self.positions[position].symbol
-        cdef int leg = self.first_leg(owner)
-        # Not `find_position`: the first row may still be one of the old mode.
-        cdef int32_t made = table_get(&self.position_table, owner, leg_key(symbol, leg))
-        cdef int32_t row
-        cdef position_t old
-        if made < 0:
-            made = self.new_position(owner, symbol, leg)
-        old = self.positions[position]
-        for row in (made, self.twin_of(made)):
-            if row >= 0:
-                self.positions[row].leverage = old.leverage
-                self.positions[row].margin_mode = old.margin_mode
-                self.positions[row].protection = old.protection
-                self.positions[row].auto_top_up = old.auto_top_up
-        for row in (position, self.twin_of(position)):
-            if row >= 0:
-                self.positions[row].leverage = 0
-                self.positions[row].margin_mode = self.accounts[owner].margin_mode
-                self.positions[row].protection = NIL
-                self.positions[row].auto_top_up = 0
-        return 0
 
     def adjust_isolated_margin(
         self, int64_t account, int64_t symbol, int64_t amount, int64_t ts=NONE,

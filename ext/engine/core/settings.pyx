@@ -3,15 +3,18 @@
 from libc.stdint cimport int32_t, int64_t
 
 from engine.core.fixed cimport add, wide
-from engine.core.ledger cimport instrument_t
+from engine.core.ledger cimport instrument_t, leg_key, position_t
+from engine.core.tables cimport table_get
 from engine.core.tiers cimport schedule_fits
 from engine.core.timers cimport TIMER_MULTIPLIER
 from engine.core.types cimport (
-    ACCEPTED, CMD_AUTO_TOP_UP, CMD_MARGIN_CALL_LEVELS, CMD_MARGIN_MULTIPLIER, CMD_TRANSFER,
-    EVENT_AUTO_TOP_UP_SET, EVENT_MULTIPLIER_ANNOUNCED, EVENT_TRANSFER, MONEY_MAX, NONE,
+    ACCEPTED, CMD_AUTO_TOP_UP, CMD_MARGIN_CALL_LEVELS, CMD_MARGIN_MULTIPLIER,
+    CMD_POSITION_MODE, CMD_TRANSFER, EVENT_AUTO_TOP_UP_SET, EVENT_MULTIPLIER_ANNOUNCED,
+    EVENT_POSITION_MODE_CHANGED, EVENT_TRANSFER, MONEY_MAX, NIL, NONE, POSITIONS_HEDGE,
     RATE_SCALE, REJECT_ACCOUNT_LIQUIDATING, REJECT_BAD_TIERS, REJECT_EXPIRED,
     REJECT_INSUFFICIENT_BALANCE, REJECT_MALFORMED, REJECT_NOT_RELATED, REJECT_OVERFLOW,
-    REJECT_UNKNOWN_ACCOUNT, REJECT_UNKNOWN_ASSET, REJECT_UNKNOWN_SYMBOL, TOO_LARGE,
+    REJECT_POSITION_OPEN, REJECT_UNKNOWN_ACCOUNT, REJECT_UNKNOWN_ASSET, REJECT_UNKNOWN_SYMBOL,
+    TOO_LARGE,
 )
 
 # Largest multiplier of a requirement.
@@ -166,3 +169,64 @@ cdef class Settings(Commands):
         out[1] = symbol
         out[2] = enabled
         return ACCEPTED
+
+    def set_position_mode(self, int64_t account, int mode, int64_t ts=NONE):
+        """Change between one position a symbol and two legs; with nothing open anywhere."""
+        self.end(
+            CMD_POSITION_MODE,
+            self.do_set_position_mode(account, mode) if self.begin(ts) else REJECT_MALFORMED,
+            account, NONE, NONE, NONE)
+
+    cdef int do_set_position_mode(self, int64_t account, int mode) except -2:
+        cdef int32_t owner, position
+        cdef int64_t *out
+        cdef int old
+        if not 0 <= mode <= POSITIONS_HEDGE:
+            return REJECT_MALFORMED
+        owner = self.find_account(account)
+        if owner < 0:
+            return REJECT_UNKNOWN_ACCOUNT
+        position = self.accounts[owner].first_position
+        while position >= 0:
+            if not self.is_idle(position):
+                return REJECT_POSITION_OPEN
+            position = self.positions[position].next_in_account
+        if mode != self.accounts[owner].position_mode:
+            old = self.first_leg(owner)
+            self.accounts[owner].position_mode = mode
+            position = self.accounts[owner].first_position
+            while position >= 0:
+                if self.positions[position].leg == old:
+                    self.hand_over(position)
+                position = self.positions[position].next_in_account
+        out = self.emit(EVENT_POSITION_MODE_CHANGED)
+        out[0] = account
+        out[1] = mode
+        return ACCEPTED
+
+    # Give what is set for a symbol to the legs of the account's new mode; the old rows, this
+    # one and its twin, are left with nothing.
+    cdef int hand_over(self, int32_t position) except -1:
+        cdef int32_t owner = self.positions[position].account
+        cdef int32_t symbol = self.positions[position].symbol
+        cdef int leg = self.first_leg(owner)
+        # Not `find_position`: the first row may still be one of the old mode.
+        cdef int32_t made = table_get(&self.position_table, owner, leg_key(symbol, leg))
+        cdef int32_t row
+        cdef position_t old
+        if made < 0:
+            made = self.new_position(owner, symbol, leg)
+        old = self.positions[position]
+        for row in (made, self.twin_of(made)):
+            if row >= 0:
+                self.positions[row].leverage = old.leverage
+                self.positions[row].margin_mode = old.margin_mode
+                self.positions[row].protection = old.protection
+                self.positions[row].auto_top_up = old.auto_top_up
+        for row in (position, self.twin_of(position)):
+            if row >= 0:
+                self.positions[row].leverage = 0
+                self.positions[row].margin_mode = self.accounts[owner].margin_mode
+                self.positions[row].protection = NIL
+                self.positions[row].auto_top_up = 0
+        return 0
