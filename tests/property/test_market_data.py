@@ -99,7 +99,9 @@ class Session:
         for number in range(count):
             self.apply(self.universe.next())
             # Snapshots are taken at any moment, also while messages wait to be drained.
-            for symbol in self.exchange.symbols:
+            for index, symbol in enumerate(self.exchange.symbols):
+                if not self.exchange.core.is_published(index):  # declared just now
+                    self.data.start(symbol)
                 if symbol not in self.followers.l2 or self.random.random() < 0.05:
                     self.followers.start(self.data, symbol)
             if number % self.pause == 0:
