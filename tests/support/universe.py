@@ -88,7 +88,7 @@ class Universe(SpecialOrders, MarginSettings):
         self.held: dict[Leg, str] = {}
         #: Accounts whose symbols have two legs, as far as the events have told.
         self.hedging: set[int] = set()
-        self.hedge_chance = self.random.choice((0, 0, 0.4, 0.8))
+        self.hedge_chance = self.random.choice((0, 0.4, 0.9))
         self.ts = 0
         self.next_id = 0
         kinds = [name[len("make_"):] for name in dir(self) if name.startswith("make_")]
