@@ -5,8 +5,8 @@ cimport cython
 from engine.core.book cimport ORDER_LIVE, ORDER_PENDING, order_t, ticket_t, within_limit
 from engine.core.contracts cimport notional_at, notional_fits, value_side, value_sign
 from engine.core.fixed cimport (
-    abs64, add, add_checked, i128, max64, min64, mul, mul_div_ceil, mul_div_floor, neg,
-    sub_checked, violated, wide,
+    abs64, add, add_checked, i128, max64, min64, mul, mul_div_ceil, mul_div_floor, narrow, neg,
+    sub, sub_checked, violated, wide,
 )
 from engine.core.forms cimport is_conditional, is_market, is_proper, may_rest
 from engine.core.ledger cimport instrument_t, position_t
@@ -448,28 +448,31 @@ cdef class Entry(Liquidation):
         cdef int32_t maker, position
         cdef int64_t lots, worth, value, equity, needed
         cdef int64_t held[3]             # by leg
+        cdef i128 rest
         cdef int leg
         self.measure(self.pool_of(own), &equity, &needed)
+        rest = wide(equity)
         held[:] = [0, 0, 0]
         for position in (own, self.twin_of(own)):
             lots = self.positions[position].quantity
             held[self.positions[position].leg] = lots
-            equity = sub_checked(equity, self.value(order.symbol, lots, instrument.mark))
+            rest = sub(rest, wide(self.value(order.symbol, lots, instrument.mark)))
             needed -= self.maintenance(position)
         for maker, lots in fills:
             worth = self.worth_at_tick(order.symbol, lots, self.orders[maker].price)
             value = value_sign(&instrument.contract, order.side) * worth
             held[self.positions[own].leg] += sign * lots
-            equity = sub_checked(equity, value + trade_fee(worth, instrument.taker_fee))
+            rest = sub(rest, wide(value + trade_fee(worth, instrument.taker_fee)))
             if self.orders[maker].account == order.account:
                 held[self.positions[self.tickets[maker].position].leg] -= sign * lots
-                equity = add_checked(equity, value - trade_fee(worth, instrument.maker_fee))
+                rest = add(rest, wide(value - trade_fee(worth, instrument.maker_fee)))
         for leg in range(3):
             lots = held[leg]
             if lots:
-                equity = add_checked(equity, self.value(order.symbol, lots, instrument.mark))
+                rest = add(rest, wide(self.value(order.symbol, lots, instrument.mark)))
                 needed = add_checked(needed, maintenance_margin(
                     &instrument.schedule, self.marked_notional(order.symbol, abs64(lots))))
+        equity = narrow(rest)
         if equity <= needed:
             return self.refuse(REJECT_INSUFFICIENT_MARGIN, needed, max64(0, equity))
         return ACCEPTED
