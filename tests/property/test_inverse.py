@@ -23,8 +23,11 @@ def whole_tiers(draw: random.Random) -> list[Command]:
         for row in tier_rows(draw.choice(SCHEDULES))]
 
 
-def portfolio(draw: random.Random) -> list[Command]:
-    """An account with positions in some symbols that settle in one asset, in whole units of it."""
+def portfolio(draw: random.Random, *, has_legs: bool = False) -> list[Command]:
+    """An account with positions in some symbols that settle in one asset, in whole units of it.
+
+    `has_legs`: a hedge account with long and short in each.
+    """
     log: list[Command] = [{"cmd": "asset", "asset": "BTC", "decimals": draw.choice((0, 0, 1, 3))}]
     symbols = ["A", "B", "C"][: draw.randint(1, 3)]
     for symbol in symbols:
@@ -37,13 +40,16 @@ def portfolio(draw: random.Random) -> list[Command]:
              "tiers": whole_tiers(draw)},
             {"cmd": "mark", "symbol": symbol, "mark_price": str(draw.randint(20, 600))}]
     mode = draw.choice(("cross", "cross", "isolated"))
-    log += [{"cmd": "account", "account": 1, "margin_mode": mode},
+    log += [{"cmd": "account", "account": 1, "margin_mode": mode,
+             "position_mode": "hedge" if has_legs else "one_way"},
             {"cmd": "deposit", "account": 1, "asset": "BTC",
              "amount": str(draw.randint(1, draw.choice((100, 1000, 5000))))}]
     for symbol in symbols:
-        log.append({"cmd": "fill", "account": 1, "symbol": symbol,
-                    "side": draw.choice(("buy", "sell")), "quantity": str(draw.randint(1, 12)),
-                    "price": str(draw.randint(80, 120))})
+        for leg in ("long", "short") if has_legs else (None,):
+            side = "sell" if leg == "short" or (leg is None and draw.random() < 0.5) else "buy"
+            log.append({"cmd": "fill", "account": 1, "symbol": symbol, "side": side,
+                        "quantity": str(draw.randint(1, 12)), "price": str(draw.randint(80, 120)),
+                        "position_side": leg})
     return log
 
 
@@ -57,10 +63,11 @@ def built(core_name: str, log: list[Command], halt: bool) -> Exchange:
     return exchange
 
 
-def test_prices_are_those_found_by_trying_every_mark(core_name: str) -> None:
+@pytest.mark.parametrize("has_legs", [False, True])
+def test_prices_are_those_found_by_trying_every_mark(core_name: str, *, has_legs: bool) -> None:
     looked_at = 0
-    for seed in range(50):
-        log = portfolio(random.Random(seed))
+    for seed in range(20 if has_legs else 50):
+        log = portfolio(random.Random(seed), has_legs=has_legs)
         looked_at += oracle.verify(built(core_name, log, halt=True), 1)
     assert looked_at > 60
 
@@ -73,12 +80,13 @@ def marked(exchange: Exchange, symbol: str, mark: Fraction) -> list[dict[str, An
     return exchange.apply({"cmd": "mark", "symbol": symbol, "mark_price": str(mark)})
 
 
-def test_liquidation_begins_at_the_price_told(core_name: str) -> None:
+@pytest.mark.parametrize("has_legs", [False, True])
+def test_liquidation_begins_at_the_price_told(core_name: str, *, has_legs: bool) -> None:
     """Whatever the way there: in one leap, or past marks at which nothing is due."""
     begun = 0
     for seed in range(100):
         draw = random.Random(1000 + seed)
-        log = portfolio(draw)
+        log = portfolio(draw, has_legs=has_legs)
         exchange = built(core_name, log, halt=False)
         reply = exchange.query({"query": "account", "account": 1})
         for position in reply["positions"]:
