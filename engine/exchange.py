@@ -292,8 +292,8 @@ class Exchange:
         Returns
         -------
         array, fields as `engine.messages.POSITION_FIELDS`
-            By account, then symbol. The figures of the `position` query in the core's units
-            (lots, minor units, mark ticks; 0 for a price that there is none of).
+            By account, symbol, leg (long first). The figures of the `position` query in the
+            core's units (lots, minor units, mark ticks; 0 for a price that there is none of).
 
         Raises
         ------

@@ -9,7 +9,7 @@ liquidated, so no liquidation changes another account's equity.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter, perf_counter_ns, thread_time_ns
 from typing import Any
@@ -299,19 +299,25 @@ class Scans:
 def measure_streams(
     desk: MarkDesk, scans: Scans, sigma: float, progress: Progress, label: str
 ) -> list[Stream]:
+    """What the rounds of one volatility cost, stream by stream."""
+    streams: dict[str, Stream] = {}
+    for name, pick in stream_rounds(desk, desk.plan.rounds, progress, label):
+        measure_round(desk, scans, streams.setdefault(name, Stream(name)), pick, sigma)
+    return list(streams.values())
+
+
+def stream_rounds(
+    desk: MarkDesk, rounds: int, progress: Progress, label: str
+) -> Iterator[tuple[str, Callable[[int], Ints]]]:
     """Rounds on the most-held symbol, on symbols by popularity, and on all in turn."""
-    plan = desk.plan
     picks: dict[str, Callable[[int], Ints]] = {
         "most held": lambda count: np.zeros(count, np.int64),
         "by popularity": desk.market.pick_popular,
         "all in turn": desk.market.pick_in_turn,
     }
-    streams = [Stream(name) for name in picks]
-    for number in range(plan.rounds):
-        progress(f"{label}, round {number + 1} of {plan.rounds}")
-        for stream, pick in zip(streams, picks.values(), strict=True):
-            measure_round(desk, scans, stream, pick, sigma)
-    return streams
+    for number in range(rounds):
+        progress(f"{label}, round {number + 1} of {rounds}")
+        yield from picks.items()
 
 
 def measure_round(

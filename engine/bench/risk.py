@@ -282,18 +282,11 @@ def measure_streams(
     desk: MarkDesk, plan: RiskPlan, rivals: dict[str, Any], sigma: float, progress: Progress,
     label: str,
 ) -> list[Stream]:
-    """Rounds on the most-held symbol, on symbols by popularity, and on all in turn."""
-    picks: dict[str, Callable[[int], Ints]] = {
-        "most held": lambda count: np.zeros(count, np.int64),
-        "by popularity": desk.market.pick_popular,
-        "all in turn": desk.market.pick_in_turn,
-    }
-    streams = [Stream(name) for name in picks]
-    for number in range(plan.rounds):
-        progress(f"{label}, round {number + 1} of {plan.rounds}")
-        for stream, pick in zip(streams, picks.values(), strict=True):
-            measure_round(desk, plan, rivals, stream, pick, sigma)
-    return streams
+    """What the rounds of one volatility cost, stream by stream."""
+    streams: dict[str, Stream] = {}
+    for name, pick in mark_tick.stream_rounds(desk, plan.rounds, progress, label):
+        measure_round(desk, plan, rivals, streams.setdefault(name, Stream(name)), pick, sigma)
+    return list(streams.values())
 
 
 def measure_round(

@@ -29,7 +29,7 @@ CIMPORTS = {
     "memory": "",
     "fixed": "types",
     "tables": "types memory fixed",
-    "events": "types fixed",
+    "events": "types memory fixed",
     "contracts": "types fixed",
     "tiers": "types fixed contracts",
     "profiles": "types fixed contracts tiers",

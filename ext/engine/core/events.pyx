@@ -4,26 +4,12 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, _PyByte
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 
+from engine.core.memory cimport use_huge_pages
 from engine.messages import EVENT_LAYOUTS, RECORD_WIDTH
 
 cdef enum:
     ROW_BYTES = 128              # of a row; a product would not compile with overflow checks
     BYTES_TO_GIVE = 65536        # a block with as much in it is given away, not copied
-
-# Memory asked for in one go is handed out by the kernel page by page, as it is first
-# written to. With pages of two megabytes that costs next to nothing.
-cdef extern from *:
-    """
-    #include <sys/mman.h>
-    static inline void engine_use_huge_pages(char *from, size_t size) {
-    #ifdef MADV_HUGEPAGE
-        size_t skip = (size_t)(-(uintptr_t)from & 4095);
-        if (size >= (size_t)8 << 20) (void)madvise(from + skip, (size - skip) & ~(size_t)4095,
-                                                   MADV_HUGEPAGE);
-    #endif
-    }
-    """
-    void use_huge_pages "engine_use_huge_pages"(char *start, size_t size) noexcept nogil
 
 
 cdef class Records:
@@ -47,7 +33,9 @@ cdef class Records:
             _PyBytes_Resize(&self.block, capacity * ROW_BYTES)
         self.rows = <int64_t *>PyBytes_AS_STRING(<object>self.block)
         self.capacity = capacity
-        use_huge_pages(<char *>self.rows, capacity * ROW_BYTES)
+        # A block is handed out by the kernel page by page, as it is first written to; with
+        # large pages that costs next to nothing.
+        use_huge_pages(self.rows, capacity * ROW_BYTES)
         return 0
 
     cpdef list drain(self):
