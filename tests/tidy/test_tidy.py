@@ -42,8 +42,8 @@ CIMPORTS = {
 # From here on each module may use all above it, but for the standalone order book's.
 for _upper in (
     "forms", "ledger", "matching", "linked", "conditional", "protection", "triggers", "risk",
-    "deleveraging", "fund", "liquidation", "entry", "timers", "orders", "auctions", "pairs",
-    "views", "audit", "publishing", "commands", "settings", "bulk", "exchange",
+    "deleveraging", "fund", "closing", "liquidation", "entry", "timers", "orders", "auctions",
+    "pairs", "views", "audit", "publishing", "external", "commands", "settings", "bulk", "exchange",
 ):
     CIMPORTS[_upper] = " ".join(
         name for name in CIMPORTS if name not in ("resting", "solo", "orderbook")

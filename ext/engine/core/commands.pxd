@@ -2,9 +2,9 @@
 
 from libc.stdint cimport int32_t, int64_t
 
-from engine.core.publishing cimport Publishing
+from engine.core.external cimport External
 
-cdef class Commands(Publishing):
+cdef class Commands(External):
     cdef int do_set_tiers(self, int64_t symbol, list tiers) except -2
     cdef int do_set_profile(self, int64_t symbol, tuple profile) except -2
     cdef int do_open_account(
@@ -21,21 +21,3 @@ cdef class Commands(Publishing):
     cdef bint is_idle(self, int32_t position) noexcept
     cdef int do_isolated_margin(
         self, int64_t account, int64_t symbol, int64_t amount, int64_t leg) except -2
-    cdef int do_fill(
-        self, int64_t account, int64_t symbol, int side, int64_t quantity, int64_t value,
-        int64_t fee, int64_t leg) except -2
-    cdef bint fill_fits(self, int32_t position, int64_t value, int64_t fee) except *
-    cdef int do_mark(
-        self, int64_t symbol, int64_t mark, int64_t index_price, int64_t feed_seq) except -2
-    cdef int do_marks(self, list marks) except -2
-    cdef int evaluate_marked(self, int32_t symbol, int64_t index_price) except -1
-    cdef int do_settle_contract(self, int64_t symbol, int64_t price) except -2
-    cdef int check_mark(self, int64_t symbol, int64_t mark, int64_t index_price) except -2
-    cdef int check_mark_size(self, int64_t symbol, int64_t mark, int64_t index_price) except -2
-    cdef int apply_mark(
-        self, int32_t symbol, int64_t mark, int64_t index_price, int64_t feed_seq) except -1
-    cdef int do_funding(self, int64_t symbol, int64_t rate) except -2
-    cdef int64_t funding_owed(self, int32_t symbol, int64_t quantity, int64_t rate) except? -1
-    cdef int emit_funding(
-        self, int64_t account, int64_t symbol, int64_t amount, int64_t rate,
-        int leg) except -1

@@ -1,5 +1,4 @@
-# What a command sets off: margin calls, breaches, the liquidation queue, takeover by the
-# fund, auto-deleveraging.
+# What a command sets off: margin calls, breaches, and the order in which pools are worked on.
 #
 # The life of a pool: quiet -> (breach) in the queue -> worked on, step by step -> out of it,
 # released, closed or bankrupt. `enqueue` and `finish` are the only places that change it. In
@@ -7,19 +6,11 @@
 
 from libc.stdint cimport int32_t, int64_t
 
-from engine.core.fund cimport Fund
-
-# A pool with its measure; ordered worst first.
-cdef struct measured_t:
-    int64_t equity, maintenance
-    int64_t turn                 # when it entered or had its latest bounded step
-    int64_t account              # id, breaks ties
-    int32_t asset, symbol, leg   # break ties within an account
-    int32_t pool                 # row
+from engine.core.closing cimport Closing, measured_t
 
 cdef bint is_more_urgent(const measured_t *a, const measured_t *b) noexcept nogil
 
-cdef class Liquidation(Fund):
+cdef class Liquidation(Closing):
     cdef int32_t *batch          # pools of the evaluation round under way
     cdef int32_t batch_capacity
     cdef measured_t *round_rows
@@ -29,7 +20,6 @@ cdef class Liquidation(Fund):
     cdef int32_t *marked         # symbols whose mark the command under way moved
     cdef int32_t marked_count, marked_capacity
     cdef dict waiting            # queued pools that are stuck for now, longest first
-    cdef dict cooling            # queued pools whose latest fraction has a cooldown -> its end
     cdef dict postponed          # queued pools that go on in the next command
     cdef dict turn_of            # queued pools -> their turn, where it is not 0
     cdef int64_t bounded_steps   # ever taken
@@ -50,12 +40,10 @@ cdef class Liquidation(Fund):
     cdef int activate_next(self) except -1
     cdef int work_off_queue(self) except -1
     cdef int note_marked(self, int32_t symbol) except -1
-    cdef int reduce_inventory(self, int32_t symbol) except -1
     cdef int retry_waiting(self) except -1
     cdef int retry_all(self) except -1
     cdef int reevaluate_holders(self, int32_t symbol) except -1
     cdef int begin_turns(self) except -1
-    cdef int schedule_cooldown(self, int32_t pool, int64_t until) except -1
     cdef int measure_row(self, int32_t pool, measured_t *row) except -1
     cdef int64_t leg_shown(self, const measured_t *row) noexcept
     cdef int evaluate_all(self) except -1
@@ -87,22 +75,3 @@ cdef class Liquidation(Fund):
     cdef int let_wait(self, int32_t pool, const measured_t *row) except -1
     cdef bint take_turn(self, int32_t pool, int32_t symbol) except -1
     cdef int drop_pending(self, int32_t pool) except -1
-    cdef bint may_liquidate(self, int32_t symbol) noexcept
-    cdef bint net_legs(self, int32_t pool) except -1
-    cdef int net_pair(self, int32_t long_leg, int32_t short_leg) except -1
-    cdef bint is_healthy(self, const measured_t *row) except -1
-    cdef int32_t choose_position(self, int32_t pool, set stuck) except? -2
-    cdef int64_t step(self, int32_t pool, int32_t position, const measured_t *row) except? -1
-    cdef int64_t inverse_bound(
-        self, int32_t symbol, int side, int64_t lots, int64_t share) except? -1
-    cdef int64_t close_quantity(
-        self, int32_t pool, int32_t position, const measured_t *row) except? -1
-    cdef int pay_to_fund(
-        self, int32_t pool, int32_t symbol, int64_t amount, int reason) except -1
-    cdef int64_t bound_price(
-        self, int32_t symbol, int side, int64_t lots, int64_t share) except? -1
-    cdef int sweep_part(
-        self, int32_t account, int32_t symbol, int32_t position, int side, int64_t lots,
-        int64_t bound, int64_t *filled, int64_t *worth) except -1
-    cdef int take_over(
-        self, int32_t position, int side, int64_t lots, int64_t bound) except -1
