@@ -18,6 +18,7 @@ cdivision stays off: // and % mean what they mean in Python and check for zero.
 
 import hashlib
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -82,6 +83,29 @@ def compiler_settings():
     }
 
 
+def layout_name():
+    """Return a name for how the core's state lies in memory, which a snapshot carries.
+
+    It changes with every declaration, and with nothing else: comments don't count.
+    """
+    declared = "\n".join(
+        line.rstrip()
+        for path in sorted(ROOT.glob("ext/engine/core/*.pxd"))
+        for line in re.sub(r"#.*", "", path.read_text("utf-8")).splitlines()
+        if line.strip()
+    )
+    return hashlib.sha256(f"{sys.byteorder} {sys.maxsize} {declared}".encode()).hexdigest()[:32]
+
+
+def extension(path):
+    """Return the extension module of a source."""
+    settings = compiler_settings()
+    if path.stem == "snapshots":
+        settings["define_macros"].append(("ENGINE_LAYOUT", f'"{layout_name()}"'))
+    return Extension(
+        f"{PACKAGE}.{path.stem}", [path.relative_to(ROOT).as_posix()], **settings)
+
+
 def build_mode():
     """Return a line that changes whenever everything must be built anew."""
     recipe = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
@@ -137,13 +161,6 @@ class BuildExtensions(build_ext):
 
 if __name__ == "__main__":
     setup(
-        ext_modules=[
-            Extension(
-                f"{PACKAGE}.{path.stem}",
-                [path.relative_to(ROOT).as_posix()],
-                **compiler_settings(),
-            )
-            for path in SOURCES
-        ],
+        ext_modules=[extension(path) for path in SOURCES],
         cmdclass={"build_ext": BuildExtensions},
     )

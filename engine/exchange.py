@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ from engine.instruments import (
     check_form,
     core_limits,
     core_terms,
+    make_asset,
     parse_tiers,
 )
 from engine.liquidation_map import bucket_sums
@@ -47,7 +48,11 @@ from engine.messages import (
 from engine.profiles import core_profile
 from engine.queries import Queries
 from engine.render import render_event
+from engine.snapshot import fork, load, to_bytes
 from engine.units import RATE, DecimalLike, Grid, sign_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 #: Fields of an order that the core takes behind the plain ones.
 _SPECIAL = (
@@ -90,13 +95,14 @@ class Exchange:
             self.core = ReferenceCore()
         else:
             raise ValueError(f"unknown core: {core!r}")
+        self.core_name = core
         self.assets_by_index: list[Asset] = []
         self.instruments_by_index: list[Instrument] = []
         self._assets: dict[str, Asset] = {}
         self._instruments: dict[str, Instrument] = {}
         # (account, order id) -> (seq of acceptance, client id or None), oldest first: an id
         # may be used again, and events of its earlier order may not be drained yet.
-        self._client_ids: dict[tuple[int, int], list[tuple[int, str | None]]] = {}
+        self.client_ids: dict[tuple[int, int], list[tuple[int, str | None]]] = {}
         self._details: dict[int, str] = {}
         self._undrained: list[tuple[int, ...]] = []
         self._queries = Queries(self)
@@ -208,7 +214,7 @@ class Exchange:
         """Return the same as undecoded records: (kind, seq, ts, cause, *payload)."""
         records, self._undrained = self._undrained + self.core.drain(), []
         self._details.clear()
-        if self._client_ids:
+        if self.client_ids:
             for record in records:
                 self._forget_dead(record)
         return records
@@ -217,7 +223,7 @@ class Exchange:
         events = []
         for record in records:
             events.append(render_event(record, self))
-            if self._client_ids:
+            if self.client_ids:
                 self._forget_dead(record)
         return events
 
@@ -227,12 +233,12 @@ class Exchange:
             kind == EventKind.ORDER_UPDATE and record[7] == OrderStatus.FILLED
         ):
             key = (record[4], record[6])
-            if key in self._client_ids:
-                later = [entry for entry in self._client_ids[key] if entry[0] > record[1]]
+            if key in self.client_ids:
+                later = [entry for entry in self.client_ids[key] if entry[0] > record[1]]
                 if later:
-                    self._client_ids[key] = later
+                    self.client_ids[key] = later
                 else:
-                    del self._client_ids[key]
+                    del self.client_ids[key]
 
     def discard_events(self) -> int:
         """Forget the events since the last `drain` or `apply`, unread (for loading in bulk).
@@ -242,7 +248,7 @@ class Exchange:
         int
             How many.
         """
-        if self._client_ids:
+        if self.client_ids:
             return len(self.drain_records())
         count = len(self._undrained) + int(self.core.discard_records())
         self._undrained = []
@@ -392,12 +398,70 @@ class Exchange:
             [[asset.name, asset.decimals] for asset in self.assets_by_index],
             [[one.symbol, one.base, one.quote, one.tick.text(1), one.mark.text(1),
               one.lot.text(1), str(one.contract_size)] for one in self.instruments_by_index],
-            sorted([*key, entries[-1][1]] for key, entries in self._client_ids.items()
+            sorted([*key, entries[-1][1]] for key, entries in self.client_ids.items()
                    if entries[-1][1] is not None and self.core.has_order(*key)),
         ]
         digest = hashlib.blake2b(self.core.digest(), digest_size=16)
         digest.update(json.dumps(names, separators=(",", ":")).encode())
         return digest.hexdigest()
+
+    # --- the state as a whole ---------------------------------------------------------
+
+    def snapshot(self) -> bytes:
+        """Return all of the state as bytes, for `restore`.
+
+        Returns
+        -------
+        bytes
+            Good for this build of the engine only; docs/formats.md has the layout. Events
+            not yet drained are not in it.
+
+        Notes
+        -----
+        Complexity: O(state), about 1 kB an account. `engine.snapshot.save` writes a file
+        without a copy of it in memory.
+        """
+        return to_bytes(self)
+
+    @classmethod
+    def restore(cls, data: Buffer) -> Exchange:
+        """Return the exchange that a snapshot was taken of: same state, same future.
+
+        Raises
+        ------
+        SnapshotError
+            Not a snapshot, damaged, or of another build of the engine.
+
+        Examples
+        --------
+        >>> exchange = Exchange()
+        >>> _ = exchange.apply({"cmd": "asset", "asset": "USDT", "decimals": 6})
+        >>> Exchange.restore(exchange.snapshot()).state_hash() == exchange.state_hash()
+        True
+        """
+        return load(cls, data)
+
+    def fork(self) -> Exchange:
+        """Return a copy that goes its own way: ask it what would happen if.
+
+        Notes
+        -----
+        Events not yet drained stay here. Complexity: O(state), one copy of memory.
+
+        Examples
+        --------
+        >>> exchange = Exchange()
+        >>> twin = exchange.fork()
+        >>> _ = twin.apply({"cmd": "asset", "asset": "USDT", "decimals": 6})
+        >>> exchange.assets, twin.assets
+        ([], ['USDT'])
+        """
+        return fork(type(self), self)
+
+    def index_names(self) -> None:
+        """Make the look-up by name agree with the lists by index, which were replaced."""
+        self._assets = {asset.name: asset for asset in self.assets_by_index}
+        self._instruments = {one.symbol: one for one in self.instruments_by_index}
 
     def check(self) -> None:
         """Assert the engine's invariants by recomputing everything; for tests and audits."""
@@ -407,7 +471,7 @@ class Exchange:
 
     def client_order_id(self, account: int, order_id: int, seq: int) -> str | None:
         """Return the client's own id that an order had at a command, if it had one."""
-        for accepted, name in reversed(self._client_ids.get((account, order_id), ())):
+        for accepted, name in reversed(self.client_ids.get((account, order_id), ())):
             if accepted <= seq:
                 return name
         return None
@@ -444,8 +508,7 @@ class Exchange:
             self._reject(Command.ASSET, RejectReason.ALREADY_EXISTS, ts)
         else:
             before = len(self.assets_by_index)
-            minor = Grid("1" if decimals == 0 else "0." + "0" * (decimals - 1) + "1")
-            asset = Asset(before, name, decimals, minor)
+            asset = make_asset(before, name, decimals)
             self.assets_by_index.append(asset)
             self._assets[name] = asset
             self.core.add_asset(ts)
@@ -610,13 +673,13 @@ class Exchange:
         if not self._was_accepted:
             return
         key = (account, order_id)
-        if client_id is not None or key in self._client_ids:
-            self._client_ids.setdefault(key, []).append((self.seq, client_id))
+        if client_id is not None or key in self.client_ids:
+            self.client_ids.setdefault(key, []).append((self.seq, client_id))
         # The ids of attached orders are taken from now on; an earlier name is no longer theirs.
         for attached in (line.get("take_profit"), line.get("stop_loss")):
             key = (account, attached["order_id"] if attached else 0)
-            if key in self._client_ids:
-                self._client_ids[key].append((self.seq, None))
+            if key in self.client_ids:
+                self.client_ids[key].append((self.seq, None))
 
     def _special_terms(self, symbol: int, line: Mapping[str, Any]) -> tuple[Any, ...]:
         """What an order has beyond the plain ones; nothing for those."""

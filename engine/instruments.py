@@ -55,6 +55,13 @@ class Asset:
     minor: Grid
 
 
+def make_asset(index: int, name: str, decimals: int) -> Asset:
+    """Return an asset with the grid of its minor unit."""
+    return Asset(
+        index, name, decimals,
+        Grid("1" if decimals == 0 else "0." + "0" * (decimals - 1) + "1"))
+
+
 @dataclass(frozen=True)
 class Instrument:
     """A contract.

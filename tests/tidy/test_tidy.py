@@ -36,6 +36,7 @@ CIMPORTS = {
     "levels": "types fixed",
     "resting": "",
     "solo": "types levels resting",
+    "image": "memory tables",
     "book": "types memory fixed tables levels",
     "orderbook": "types fixed levels resting solo",
 }
@@ -43,7 +44,8 @@ CIMPORTS = {
 for _upper in (
     "forms", "ledger", "matching", "linked", "conditional", "protection", "triggers", "risk",
     "deleveraging", "fund", "closing", "liquidation", "entry", "timers", "orders", "auctions",
-    "pairs", "views", "audit", "publishing", "external", "commands", "settings", "bulk", "exchange",
+    "pairs", "views", "audit", "publishing", "external", "commands", "settings", "bulk",
+    "snapshots", "exchange",
 ):
     CIMPORTS[_upper] = " ".join(
         name for name in CIMPORTS if name not in ("resting", "solo", "orderbook")
@@ -411,7 +413,7 @@ def test_both_cores_take_what_the_stub_says() -> None:
     core = importlib.import_module("engine.core").ExchangeCore
     reference = importlib.import_module("engine.reference").ReferenceCore
     tree = ast.parse(read(ROOT / "engine" / "core" / "__init__.pyi"))
-    only_compiled = {"drain_bytes", "drain_market_data_bytes"}
+    only_compiled = {"drain_bytes", "drain_market_data_bytes", "snapshot", "restore", "fork"}
     findings = []
     for name, declared in stub_signatures(tree, "ExchangeCore").items():
         for kind in (core, reference):

@@ -2,12 +2,12 @@
 
 from libc.stdint cimport int32_t, int64_t
 
-from engine.core.bulk cimport Bulk
+from engine.core.snapshots cimport Snapshots
 
 cdef enum:
     LOOKED_UP = 16               # a power of two, more than the commands looked ahead
 
-cdef class ExchangeCore(Bulk):
+cdef class ExchangeCore(Snapshots):
     # Account and order rows of the commands ahead, by the last bits of their number; NIL:
     # there is none, or nobody has looked yet.
     cdef int32_t ahead_owner[LOOKED_UP]

@@ -4,7 +4,7 @@ cimport cython
 
 from engine.messages import COMMAND_COLUMNS, SPECIAL_COLUMNS
 
-from engine.core.bulk cimport Bulk
+from engine.core.snapshots cimport Snapshots
 from engine.core.forms cimport request_t
 from engine.core.memory cimport prefetch
 from engine.core.tables cimport table_get, table_home, table_t
@@ -44,7 +44,7 @@ cdef inline const void *table_slot(const table_t *table, int32_t scope, int64_t 
     return &table.slots[table_home(table, scope, key)]
 
 
-cdef class ExchangeCore(Bulk):
+cdef class ExchangeCore(Snapshots):
     """The whole engine behind the seam, compiled.
 
     Every command takes ints (`engine.messages` has the sentinels), advances `seq` by one

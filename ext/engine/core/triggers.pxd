@@ -10,6 +10,7 @@
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
+from engine.core.image cimport Image
 from engine.core.ledger cimport position_t
 
 cdef enum:
@@ -46,3 +47,4 @@ cdef int trigger_remove(
 cdef int trigger_crossed(
     trigger_side_t *side, position_t *positions, int64_t mark, int32_t **found,
     int32_t *found_count, int32_t *found_capacity) except -1
+cdef int trigger_carry(Image image, trigger_side_t *side) except -1

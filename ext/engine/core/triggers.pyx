@@ -58,6 +58,13 @@ cdef int bucket_grow(bucket_t *bucket) except -1:
     return 0
 
 
+cdef block_t *new_block() except NULL:
+    cdef block_t *block = <block_t *>calloc(1, sizeof(block_t))
+    if block == NULL:
+        raise MemoryError("trigger index")
+    return block
+
+
 # File a position's trigger. O(1).
 cdef int trigger_insert(
     trigger_side_t *side, position_t *positions, int32_t position, int64_t price
@@ -68,10 +75,7 @@ cdef int trigger_insert(
     cdef block_t *block = side.blocks[octave]
     cdef bucket_t *bucket
     if block == NULL:
-        block = <block_t *>calloc(1, sizeof(block_t))
-        if block == NULL:
-            raise MemoryError("trigger index")
-        side.blocks[octave] = block
+        block = side.blocks[octave] = new_block()
     bucket = &block.buckets[at]
     if bucket.count == bucket.capacity:
         bucket_grow(bucket)
@@ -271,4 +275,27 @@ cdef int trigger_crossed(
             if (price < nearest) if side.rising else (price > nearest):
                 nearest = price
     side.nearest = nearest
+    return 0
+
+
+# Take a side into an image, or fill an empty one from it.
+cdef int trigger_carry(Image image, trigger_side_t *side) except -1:
+    cdef int octave, at
+    cdef block_t *block
+    cdef bucket_t *bucket
+    image.scalar(&side.present, sizeof(side.present))
+    image.scalar(&side.nearest, sizeof(side.nearest))
+    image.scalar(&side.count, sizeof(side.count))
+    for octave in range(BLOCKS):
+        if not side.present >> octave & 1:
+            continue
+        block = side.blocks[octave]
+        if block == NULL:
+            block = side.blocks[octave] = new_block()
+        image.scalar(block.present, sizeof(block.present))
+        for at in range(BLOCK_BUCKETS):
+            if block.present[at >> 6] >> (at & 63) & 1:
+                bucket = &block.buckets[at]
+                image.rows(
+                    <void **>&bucket.entries, &bucket.count, &bucket.capacity, sizeof(entry_t))
     return 0
