@@ -17,8 +17,8 @@ cdef bytes MAGIC = b"PERPIMG1"
 
 cdef enum:
     NAME = 32                    # bytes of a layout's name
-    HEAD = 8 + NAME + 8
-    PIECE = 1 << 16              # rows of fewer bytes are collected before they are written
+    HEAD = 48                    # 8 + NAME + 8
+    PIECE = 65536                # rows of fewer bytes are collected before they are written
 
 # Version of `marshal` for the few dictionaries: the last without references between objects.
 cdef int MARSHAL = 2
