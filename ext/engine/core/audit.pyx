@@ -7,6 +7,7 @@ from engine.messages import Profile
 
 from engine.core.book cimport ORDER_PENDING, ORDER_UNARMED, order_t, ticket_t
 from engine.core.conditional cimport REFERENCES
+from engine.core.fixed cimport i128, sign_of
 from engine.core.ledger cimport (
     asset_t, closes_leg, instrument_t, leg_key, pool_t, position_t,
 )
@@ -15,8 +16,9 @@ from engine.core.linked cimport bracket_t, group_t, special_t
 from engine.core.liquidation cimport measured_t
 from engine.core.profiles cimport profile_row
 from engine.core.protection cimport protection_t
-from engine.core.risk cimport call_set_t
+from engine.core.risk cimport bound_t, call_set_t, survey_t
 from engine.core.tables cimport table_get
+from engine.core.triggers cimport trigger_check
 from engine.core.types cimport (
     BY_INDEX, KIND_LINEAR, LEG_BOTH, LEG_LONG, LEG_SHORT, MODE_ISOLATED, MONEY_MAX, NIL, NONE,
     POSITIONS_HEDGE, RATE_SCALE, SIDE_SELL, TYPE_TRAILING_STOP_MARKET,
@@ -139,6 +141,8 @@ cdef class Audit(Views):
             for by in range(BY_INDEX + 1):
                 filed += self.check_stops(i, by)
         self.require(filed == self.count_waiting(), "filed orders are those that wait")
+        for i in range(2 * self.instrument_count):
+            trigger_check(&self.trigger_sides[i], self.positions)
         for i in range(self.account_count):
             self.require_row(
                 self.accounts[i].dead_man == NONE or self.accounts[i].dead_man > self.ts,
@@ -462,6 +466,7 @@ cdef int check_pool(Audit core, int32_t pool) except -1:
         core.require_row(
             core.level_of(pool, equity, maintenance)
             == core.pools[pool].call_level, "missed margin call: pool row", pool)
+        check_slack(core, pool, equity, maintenance)
     while row >= 0:
         mark = core.instruments[core.positions[row].symbol].mark
         core.require_row(
@@ -469,6 +474,17 @@ cdef int check_pool(Audit core, int32_t pool) except -1:
             "trigger passed unseen: position row", row)
         row = core.positions[row].next_open
     return 0
+
+
+# What the triggers of a pool let pass together does not use up its slack.
+cdef int check_slack(Audit core, int32_t pool, int64_t equity, int64_t maintenance) except -1:
+    cdef bound_t down
+    cdef survey_t found
+    cdef i128 slack = core.slack_of(pool, equity, maintenance, &down)
+    if (core.pools[pool].is_unfiled or sign_of(slack) < 0
+            or not core.survey(pool, &down, &found)):
+        return 0
+    return core.require_row(found.used <= slack, "triggers beyond the slack: pool row", pool)
 
 
 cdef int digest_instrument(Audit core, int32_t symbol, Words words) except -1:

@@ -117,7 +117,6 @@ cdef struct position_t:
     int64_t loss_value[2]        # minor units
     # triggers: marks at or beyond which the pool is to be looked at
     int64_t trigger[2]           # [0] falling, 0: none; [1] rising, MONEY_MAX: none
-    int32_t trigger_slot[2]      # place in the trigger's bucket
     # links
     int32_t account, symbol
     int32_t wallet, isolated     # pool rows; isolated NIL until first needed

@@ -22,6 +22,17 @@ cdef struct bound_t:
     int64_t weight               # of value in rate units (RATE_SCALE for liquidation)
     i128 limit                   # in minor units x rate units
     int32_t sense                # +1: at least the limit, -1: at most
+    bint is_whole                # shares of the slack are in minor units, not times rate units
+
+# What a pool's triggers leave of its slack, before any is moved. A trigger uses up what the
+# pool would lose from here to the last mark short of it.
+cdef struct survey_t:
+    i128 used                    # by all that are filed
+    i128 most                    # by the one that uses most
+    int32_t most_row             # its position, NIL: none is filed
+    int32_t missing_row          # a position without a trigger
+    int32_t missing_count
+    i128 notional                # of all positions
 
 cdef enum:
     CALL_LEVELS_MAX = 4
@@ -62,6 +73,14 @@ cdef class Risk(Protection):
     cdef int note_unfiled(self, int32_t pool) except -1
     cdef int file_touched(self) except -1
     cdef int file_pool(self, int32_t pool, int64_t equity, int64_t maintenance) except -1
+    cdef i128 slack_of(
+        self, int32_t pool, int64_t equity, int64_t maintenance, bound_t *down) except? -1
+    cdef bint survey(self, int32_t pool, const bound_t *down, survey_t *found) except -1
+    cdef bint patch(
+        self, bound_t *down, i128 slack, const survey_t *found) except -1
+    cdef i128 contribution(self, position_t *position, const bound_t *bound) except? -1
+    cdef int bound_share(self, position_t *position, i128 share, bound_t *down) except -1
+    cdef int file_share(self, int32_t row, i128 share, bound_t *down) except -1
     cdef int64_t split(self, int32_t pool, int *shift) except? -1
     cdef int file_release(self, int32_t pool, int64_t equity, int64_t maintenance) except -1
     cdef int64_t least_exit_buffer(self, int32_t pool) noexcept

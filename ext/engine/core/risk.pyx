@@ -5,8 +5,8 @@ cimport cython
 from libc.stdlib cimport free, realloc
 
 from engine.core.fixed cimport (
-    abs64, add, bit_length, ceil_div, floor_div, max64, min64, mul, mul_wide, narrow, neg,
-    shift_right, sign_of, sub, wide,
+    abs64, add, bit_length, ceil_div, floor_div, low_half, max64, min64, mul, mul3_wide, mul_wide,
+    narrow, neg, shift_right, sign_of, sub, wide,
 )
 from engine.core.contracts cimport notional_of_value
 from engine.core.ledger cimport instrument_t
@@ -18,7 +18,7 @@ from engine.core.triggers cimport (
     trigger_crossed, trigger_free, trigger_init, trigger_insert, trigger_remove,
 )
 from engine.core.types cimport (
-    KIND_INVERSE, LIQUIDATE_RATIO_GE_1, MONEY_MAX, NONE, RATE_SCALE,
+    KIND_INVERSE, LIQUIDATE_RATIO_GE_1, MONEY_MAX, NIL, NONE, RATE_SCALE,
 )
 
 
@@ -29,6 +29,14 @@ cdef inline int64_t in_range(i128 a) except? -1:
 cdef enum:
     FAR_AHEAD = 24
     AHEAD = 12
+
+
+# What is required of a value, in rate units, not rounded.
+cdef inline i128 needed_at(const schedule_t *schedule, i128 value) noexcept nogil:
+    cdef i128 notional = value if sign_of(value) >= 0 else neg(value)
+    cdef const tier_t *tier = &schedule.tiers[tier_index(
+        schedule, low_half(notional) if notional < wide(MONEY_MAX) else MONEY_MAX)]
+    return sub(mul_wide(notional, tier.rate), tier.deduction)
 
 
 cdef inline i128 smaller(i128 a, i128 b) noexcept nogil:
@@ -234,16 +242,17 @@ cdef class Risk(Protection):
         self.unfiled_count = 0
         return 0
 
-    # File triggers for all positions of a pool, given its measure at the current marks.
+    # File triggers for all positions of a pool, given its measure at the current marks. Those
+    # that are filed already stay where they are, as far as the slack still covers them.
     cdef int file_pool(self, int32_t pool, int64_t equity, int64_t maintenance) except -1:
         cdef pool_t *owner = &self.pools[pool]
         cdef const call_set_t *calls = self.call_set_of(pool)
-        cdef bint is_calling = owner.call_level < calls.count
         cdef bint may_clear = owner.call_level > 0
+        cdef bint is_even            # each position has one trigger, in the direction it loses
         cdef bound_t down, up
-        cdef i128 slack, clear_slack = wide(0), share, contribution
-        cdef instrument_t *instrument
-        cdef int64_t worth, notional, requirement, low, high, clear_low, clear_high, part
+        cdef survey_t found
+        cdef i128 slack, clear_slack = wide(0), share
+        cdef int64_t low, high, clear_low, clear_high, part
         cdef int64_t parts = 1
         cdef int32_t row = owner.first_open
         cdef int shift = 0
@@ -251,51 +260,39 @@ cdef class Risk(Protection):
         cdef position_t *position
         if row < 0:
             return 0
+        slack = self.slack_of(pool, equity, maintenance, &down)
+        up.sense, up.is_whole = -1, False
+        # Less than none is left where equity equals maintenance margin and the profile waits
+        # for less: then the pool is looked at with every tick.
+        is_even = not may_clear and sign_of(slack) >= 0 and self.survey(pool, &down, &found)
         is_alone = self.positions[row].next_open < 0
+        if is_even and is_alone:
+            return self.file_share(row, slack, &down)
+        if is_even and self.patch(&down, slack, &found):
+            return 0
         if not is_alone:
             parts = self.split(pool, &shift)
-        down.sense, up.sense = 1, -1
-        if is_calling:
-            down.weight = calls.levels[owner.call_level]
-            slack = sub(sub(mul(down.weight, equity), mul(RATE_SCALE, maintenance)), wide(1))
-        else:
-            down.weight = RATE_SCALE
-            slack = sub(sub(wide(equity), wide(maintenance)), wide(1))
         if may_clear:
             up.weight = calls.levels[owner.call_level - 1] - calls.hysteresis
             clear_slack = sub(mul(RATE_SCALE, maintenance), mul(up.weight, equity))
-        row = owner.first_open
         while row >= 0:
             position = &self.positions[row]
-            instrument = &self.instruments[position.symbol]
-            worth = self.value(position.symbol, position.quantity, instrument.mark)
-            notional = notional_of_value(
-                &instrument.contract, position.quantity, worth, instrument.mark)
-            requirement = maintenance_margin(&instrument.schedule, notional)
             # Shares are rounded down, so that together they never exceed the slack.
-            part = notional >> shift
+            part = self.notional(row) >> shift
             share = slack
-            # Less than none is left where equity equals maintenance margin and the profile
-            # waits for less: then the pool is looked at with every tick.
             if not is_alone and sign_of(slack) >= 0:
                 share = floor_div(mul_wide(slack, part), wide(parts))
-            if is_calling:
-                contribution = sub(mul(down.weight, worth), mul(down.weight, position.entry_value))
-                contribution = sub(contribution, mul(RATE_SCALE, requirement))
-                # A requirement rounds up by less than one unit: allow for it.
-                down.limit = add(sub(contribution, share), wide(RATE_SCALE - 1))
-            else:
-                contribution = sub(sub(wide(worth), wide(position.entry_value)),
-                                   wide(requirement))
-                down.limit = mul_wide(sub(contribution, share), RATE_SCALE)
+            if is_even:
+                self.file_share(row, share, &down)
+                row = position.next_open
+                continue
+            self.bound_share(position, share, &down)
             self.safe_range(position, &down, &low, &high)
             if may_clear:
-                contribution = sub(mul(up.weight, worth), mul(up.weight, position.entry_value))
-                contribution = sub(contribution, mul(RATE_SCALE, requirement))
                 share = clear_slack
                 if not is_alone:
                     share = floor_div(mul_wide(clear_slack, part), wide(parts))
-                up.limit = add(contribution, share)
+                up.limit = add(self.contribution(position, &up), share)
                 self.safe_range(position, &up, &clear_low, &clear_high)
                 low = max64(low, clear_low)
                 high = min64(high, clear_high)
@@ -303,6 +300,139 @@ cdef class Risk(Protection):
             self.file_trigger(row, 1, high)
             row = position.next_open
         return 0
+
+    # The slack of a pool, and how its positions are weighed against it.
+    @cython.final
+    cdef i128 slack_of(
+        self, int32_t pool, int64_t equity, int64_t maintenance, bound_t *down
+    ) except? -1:
+        cdef const call_set_t *calls = self.call_set_of(pool)
+        down.sense = 1
+        down.is_whole = self.pools[pool].call_level >= calls.count
+        if down.is_whole:
+            down.weight = RATE_SCALE
+            return sub(sub(wide(equity), wide(maintenance)), wide(1))
+        down.weight = calls.levels[self.pools[pool].call_level]
+        return sub(sub(mul(down.weight, equity), mul(RATE_SCALE, maintenance)), wide(1))
+
+    # What the triggers of a pool use up. False where that is not to be said by looking at them:
+    # a position could gain and lose on its way to its trigger, or has another.
+    @cython.final
+    cdef bint survey(self, int32_t pool, const bound_t *down, survey_t *found) except -1:
+        cdef int32_t row = self.pools[pool].first_open
+        cdef position_t *position
+        cdef const instrument_t *instrument
+        cdef int rising
+        cdef int64_t worth
+        cdef i128 there, used
+        found.used = found.most = found.notional = wide(0)
+        found.most_row = found.missing_row = NIL
+        found.missing_count = 0
+        while row >= 0:
+            position = &self.positions[row]
+            instrument = &self.instruments[position.symbol]
+            rising = position.quantity < 0
+            if (instrument.contract.kind == KIND_INVERSE
+                    or instrument.schedule.steepest >= down.weight
+                    or position.trigger[1 - rising] != (0 if rising else MONEY_MAX)):
+                return False
+            worth = self.value(position.symbol, position.quantity, instrument.mark)
+            found.notional = add(found.notional, wide(abs64(worth)))
+            if position.trigger[rising] == (MONEY_MAX if rising else 0):
+                found.missing_row = row
+                found.missing_count += 1
+            else:
+                there = mul3_wide(
+                    position.quantity, position.trigger[rising] + (-1 if rising else 1),
+                    instrument.contract.unit_value)
+                used = mul_wide(sub(wide(worth), there), down.weight)
+                # The requirement there may round up by less than one unit.
+                used = add(used, needed_at(&instrument.schedule, there))
+                used = sub(used, mul(RATE_SCALE, maintenance_margin(
+                    &instrument.schedule, abs64(worth))))
+                used = add(used, wide(RATE_SCALE - 1))
+                if down.is_whole:
+                    used = floor_div(used, wide(RATE_SCALE))
+                found.used = add(found.used, used)
+                if found.most_row < 0 or used > found.most:
+                    found.most, found.most_row = used, row
+            row = position.next_open
+        return True
+
+    # Make the triggers of a pool of several positions good by moving one or two of them; whether
+    # that leaves none much tighter than a new split would.
+    @cython.final
+    cdef bint patch(self, bound_t *down, i128 slack, const survey_t *found) except -1:
+        cdef i128 left = sub(slack, found.used)
+        cdef i128 both, share
+        cdef int64_t parts, part, other
+        cdef int shift
+        if found.missing_count == 0:
+            if left >= wide(0):
+                return left <= found.used
+            # Some room, for what little may come next.
+            share = sub(add(found.most, left), shift_right(slack, 4))
+            if add(share, share) < found.most:
+                return False
+            self.file_share(found.most_row, share, down)
+            return True
+        if found.missing_count > 1:
+            return False
+        shift = max64(0, bit_length(found.notional) - 31)
+        parts = max64(1, narrow(shift_right(found.notional, shift)))
+        part = self.notional(found.missing_row) >> shift
+        # At least half of what it would get.
+        if mul_wide(left, 2 * parts) >= mul_wide(slack, part):
+            self.file_share(found.missing_row, left, down)
+            return True
+        both = add(found.most, left)
+        if found.most_row < 0 or sign_of(both) <= 0:
+            return False
+        other = self.notional(found.most_row) >> shift
+        share = floor_div(mul_wide(both, part), wide(max64(1, part + other)))
+        if mul_wide(share, 2 * parts) < mul_wide(slack, part):
+            return False
+        self.file_share(found.missing_row, share, down)
+        self.file_share(found.most_row, sub(both, share), down)
+        return True
+
+    # What a position adds to the weighted health, at the current mark.
+    @cython.final
+    cdef i128 contribution(self, position_t *position, const bound_t *bound) except? -1:
+        cdef instrument_t *instrument = &self.instruments[position.symbol]
+        cdef int64_t worth = self.value(position.symbol, position.quantity, instrument.mark)
+        cdef int64_t requirement = maintenance_margin(&instrument.schedule, notional_of_value(
+            &instrument.contract, position.quantity, worth, instrument.mark))
+        if bound.is_whole:
+            return sub(sub(wide(worth), wide(position.entry_value)), wide(requirement))
+        return sub(
+            sub(mul(bound.weight, worth), mul(bound.weight, position.entry_value)),
+            mul(RATE_SCALE, requirement))
+
+    # Bound a position by a share of the slack that it may use up.
+    @cython.final
+    cdef int bound_share(self, position_t *position, i128 share, bound_t *down) except -1:
+        down.limit = sub(self.contribution(position, down), share)
+        if down.is_whole:
+            down.limit = mul_wide(down.limit, RATE_SCALE)
+        else:
+            # A requirement rounds up by less than one unit: allow for it.
+            down.limit = add(down.limit, wide(RATE_SCALE - 1))
+        return 0
+
+    # File the one trigger of a position that loses in one direction only.
+    @cython.final
+    cdef int file_share(self, int32_t row, i128 share, bound_t *down) except -1:
+        cdef position_t *position = &self.positions[row]
+        cdef int rising = position.quantity < 0
+        cdef int step = 1 if rising else -1
+        cdef int64_t price
+        self.bound_share(position, share, down)
+        price = self.walk(position, down, step)
+        if price == self.instruments[position.symbol].mark + step:
+            # Perhaps the share is less than what may be rounded: then each move counts.
+            self.file_trigger(row, 1 - rising, self.walk(position, down, -step))
+        return self.file_trigger(row, rising, price)
 
     # How a pool's slack is split: a position gets (notional >> shift) of the parts returned.
     @cython.final

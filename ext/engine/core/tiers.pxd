@@ -24,6 +24,7 @@ cdef struct schedule_t:
     int32_t count
     int64_t initial_multiplier   # of initial margin; rate units, as the next
     int64_t maintenance_multiplier  # of the tiers' rates
+    int64_t steepest             # highest rate in force; MONEY_MAX: margin jumps between tiers
     tier_t tiers[TIERS_MAX]
     int64_t base_rate[TIERS_MAX]  # as declared, before multipliers
     int64_t base_leverage[TIERS_MAX]

@@ -40,9 +40,11 @@ cdef int schedule_scale(
     cdef int k
     schedule.maintenance_multiplier = maintenance_multiplier
     schedule.initial_multiplier = initial_multiplier
+    schedule.steepest = 0 if schedule.rule == RULE_MARGINAL else MONEY_MAX
     for k in range(schedule.count):
         tier = &schedule.tiers[k]
         tier.rate = mul_div_ceil(schedule.base_rate[k], maintenance_multiplier, RATE_SCALE)
+        schedule.steepest = max64(schedule.steepest, tier.rate)
         tier.max_leverage = schedule.base_leverage[k]
         if tier.rate:
             tier.max_leverage = min64(tier.max_leverage, narrow(floor_div(

@@ -4,9 +4,12 @@
 # "look at this position's pool once the mark is at or beyond this price". Entries lie in
 # buckets of relative price width: eight bits below the price's leading bit are the
 # bucket, so a bucket spans 0.2 to 0.4 %, and all buckets of one octave are one block,
-# allocated when first used. Insert and remove are O(1), by swap with a back-pointer in
-# the position. A tick between the nearest triggers costs two comparisons; a tick beyond
-# one empties the buckets passed and scans the one that it ends in.
+# allocated when first used. A tick between the nearest triggers costs two comparisons; a
+# tick beyond one empties the buckets passed and scans the one that it ends in.
+#
+# The position has the price of its trigger, and that decides: an entry with another price is
+# out of date. So to move a trigger reads nothing but the heads of two buckets, and appends.
+# Entries out of date are counted, and swept out when a bucket is full and half of it is such.
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
@@ -26,6 +29,7 @@ cdef struct entry_t:
 cdef struct bucket_t:
     entry_t *entries
     int32_t count, capacity
+    int32_t stale                # entries out of date
 
 cdef struct block_t:
     bucket_t buckets[BLOCK_BUCKETS]
@@ -34,8 +38,8 @@ cdef struct block_t:
 cdef struct trigger_side_t:
     block_t *blocks[BLOCKS]      # NULL until used
     uint64_t present             # which blocks have entries
-    int64_t nearest              # no entry is nearer to the mark than this
-    int64_t count
+    int64_t nearest              # no trigger is nearer to the mark than this
+    int64_t count                # of triggers
     int32_t rising               # 1: fires at marks >= the entry's price
 
 cdef int trigger_init(trigger_side_t *side, int rising) except -1
@@ -44,6 +48,7 @@ cdef int trigger_insert(
     trigger_side_t *side, position_t *positions, int32_t position, int64_t price) except -1
 cdef int trigger_remove(
     trigger_side_t *side, position_t *positions, int32_t position) except -1
+cdef int trigger_check(trigger_side_t *side, position_t *positions) except -1
 cdef int trigger_crossed(
     trigger_side_t *side, position_t *positions, int64_t mark, int32_t **found,
     int32_t *found_count, int32_t *found_capacity) except -1

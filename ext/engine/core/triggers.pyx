@@ -3,7 +3,7 @@
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
-from engine.core.fixed cimport violated
+from engine.core.fixed cimport max64, min64, violated
 from engine.core.memory cimport prefetch
 from engine.core.types cimport MONEY_MAX
 
@@ -31,6 +31,15 @@ cdef inline int bucket_of(int64_t price) noexcept nogil:
         (<uint64_t>price >> (octave - BLOCK_BITS)) & (BLOCK_BUCKETS - 1))
 
 
+# The least price of a bucket; of one that has none, that of the next.
+cdef inline int64_t bucket_start(int number) noexcept nogil:
+    cdef int octave = number // BLOCK_BUCKETS
+    cdef int64_t at = BLOCK_BUCKETS + number % BLOCK_BUCKETS
+    if octave >= BLOCK_BITS:
+        return at << (octave - BLOCK_BITS)
+    return ((at - 1) >> (BLOCK_BITS - octave)) + 1
+
+
 cdef int trigger_init(trigger_side_t *side, int rising) except -1:
     memset(side, 0, sizeof(trigger_side_t))
     side.rising = rising
@@ -46,6 +55,47 @@ cdef void trigger_free(trigger_side_t *side) noexcept nogil:
                 free(side.blocks[i].buckets[j].entries)
             free(side.blocks[i])
             side.blocks[i] = NULL
+
+
+# Drop the entries of a bucket that are out of date. A trigger that was moved away and back has
+# two entries that look alike; the first is kept.
+cdef void bucket_sweep(
+    bucket_t *bucket, position_t *positions, int rising
+) noexcept nogil:
+    cdef int32_t i, kept = 0
+    cdef position_t *row
+    for i in range(bucket.count):
+        if i + AHEAD < bucket.count:
+            prefetch(&positions[bucket.entries[i + AHEAD].position].trigger)
+        row = &positions[bucket.entries[i].position]
+        if row.trigger[rising] == bucket.entries[i].price:
+            # Negative while its entry has been seen.
+            row.trigger[rising] = -row.trigger[rising]
+            bucket.entries[kept] = bucket.entries[i]
+            kept += 1
+    for i in range(kept):
+        row = &positions[bucket.entries[i].position]
+        row.trigger[rising] = -row.trigger[rising]
+    bucket.count = kept
+    bucket.stale = 0
+
+
+# Triggers in a bucket, each once.
+cdef int32_t bucket_count(
+    const bucket_t *bucket, position_t *positions, int rising
+) noexcept nogil:
+    cdef int32_t i, count = 0
+    cdef position_t *row
+    for i in range(bucket.count):
+        row = &positions[bucket.entries[i].position]
+        if row.trigger[rising] == bucket.entries[i].price:
+            row.trigger[rising] = -row.trigger[rising]
+            count += 1
+    for i in range(bucket.count):
+        row = &positions[bucket.entries[i].position]
+        if row.trigger[rising] == -bucket.entries[i].price:
+            row.trigger[rising] = -row.trigger[rising]
+    return count
 
 
 cdef int bucket_grow(bucket_t *bucket) except -1:
@@ -65,7 +115,7 @@ cdef block_t *new_block() except NULL:
     return block
 
 
-# File a position's trigger. O(1).
+# File a position's trigger; it has none yet. O(1), amortised.
 cdef int trigger_insert(
     trigger_side_t *side, position_t *positions, int32_t position, int64_t price
 ) except -1:
@@ -78,11 +128,13 @@ cdef int trigger_insert(
         block = side.blocks[octave] = new_block()
     bucket = &block.buckets[at]
     if bucket.count == bucket.capacity:
-        bucket_grow(bucket)
+        if bucket.stale and 2 * bucket.stale >= bucket.count:
+            bucket_sweep(bucket, positions, side.rising)
+        else:
+            bucket_grow(bucket)
     bucket.entries[bucket.count].price = price
     bucket.entries[bucket.count].position = position
     positions[position].trigger[side.rising] = price
-    positions[position].trigger_slot[side.rising] = bucket.count
     bucket.count += 1
     block.present[at >> 6] |= <uint64_t>1 << (at & 63)
     side.present |= <uint64_t>1 << octave
@@ -106,27 +158,45 @@ cdef void bucket_emptied(trigger_side_t *side, int octave, int at) noexcept nogi
     side.present &= ~(<uint64_t>1 << octave)
 
 
-# Take a position's trigger out, if it has one. O(1): the last entry of the bucket moves up.
+# Take a position's trigger out, if it has one. O(1): its entry is out of date from now on.
 cdef int trigger_remove(
     trigger_side_t *side, position_t *positions, int32_t position
 ) except -1:
     cdef int64_t price = positions[position].trigger[side.rising]
     cdef int number
     cdef bucket_t *bucket
-    cdef int32_t slot = positions[position].trigger_slot[side.rising]
     if price == (MONEY_MAX if side.rising else 0):
         return 0
     number = bucket_of(price)
     bucket = &side.blocks[number // BLOCK_BUCKETS].buckets[number % BLOCK_BUCKETS]
-    if slot >= bucket.count or bucket.entries[slot].position != position:
-        violated(f"trigger index: position row {position} is not in its bucket")
-    bucket.count -= 1
-    bucket.entries[slot] = bucket.entries[bucket.count]
-    positions[bucket.entries[slot].position].trigger_slot[side.rising] = slot
     positions[position].trigger[side.rising] = MONEY_MAX if side.rising else 0
     side.count -= 1
-    if bucket.count == 0:
+    bucket.stale += 1
+    if bucket.stale == bucket.count:
+        bucket.count = bucket.stale = 0
         bucket_emptied(side, number // BLOCK_BUCKETS, number % BLOCK_BUCKETS)
+    return 0
+
+
+# Raise unless each trigger has an entry, and the counts are right. O(entries).
+cdef int trigger_check(trigger_side_t *side, position_t *positions) except -1:
+    cdef int number = first_bucket(side)
+    cdef int64_t count = 0
+    cdef int32_t i, filled
+    cdef bucket_t *bucket
+    while number >= 0:
+        bucket = &side.blocks[number // BLOCK_BUCKETS].buckets[number % BLOCK_BUCKETS]
+        filled = bucket_count(bucket, positions, side.rising)
+        if filled != bucket.count - bucket.stale or filled == 0:
+            violated(f"trigger index: bucket {number} has {filled} triggers")
+        for i in range(bucket.count):
+            if bucket_of(bucket.entries[i].price) != number:
+                violated(f"trigger index: bucket {number} has the price of another")
+        count += filled
+        if not next_bucket(side, &number):
+            number = -1
+    if count != side.count:
+        violated(f"trigger index: {count} triggers, not {side.count}")
     return 0
 
 
@@ -209,7 +279,7 @@ cdef int found_add(
     return 0
 
 
-# Append a bucket's crossed entries to `found` and take them out; `nearest` becomes that of
+# Append a bucket's crossed triggers to `found` and take them out; `nearest` becomes that of
 # the rest. From the back, so that what moves up into a hole has been looked at.
 cdef int bucket_crossed(
     trigger_side_t *side, position_t *positions, bucket_t *bucket, int64_t mark,
@@ -228,13 +298,14 @@ cdef int bucket_crossed(
         position = bucket.entries[i].position
         if i >= AHEAD:
             prefetch(&positions[bucket.entries[i - AHEAD].position].trigger)
-        found_add(found, found_count, found_capacity, position)
-        positions[position].trigger[side.rising] = MONEY_MAX if side.rising else 0
+        if positions[position].trigger[side.rising] == price:
+            found_add(found, found_count, found_capacity, position)
+            positions[position].trigger[side.rising] = MONEY_MAX if side.rising else 0
+            side.count -= 1
+        else:
+            bucket.stale -= 1
         bucket.count -= 1
-        side.count -= 1
-        if i < bucket.count:
-            bucket.entries[i] = bucket.entries[bucket.count]
-            positions[bucket.entries[i].position].trigger_slot[side.rising] = i
+        bucket.entries[i] = bucket.entries[bucket.count]
     return 0
 
 
@@ -247,9 +318,7 @@ cdef int trigger_crossed(
 ) except -1:
     cdef int here, number, passed
     cdef bucket_t *bucket
-    cdef int32_t i
     cdef int64_t nearest
-    cdef int64_t price
     if side.rising:
         if mark < side.nearest:
             return 0
@@ -265,15 +334,15 @@ cdef int trigger_crossed(
         passed = number
         if not next_bucket(side, &number):
             number = -1
-        if bucket.count == 0:
+        if bucket.count == bucket.stale:
+            bucket.count = bucket.stale = 0
             bucket_emptied(side, passed // BLOCK_BUCKETS, passed % BLOCK_BUCKETS)
-    # Nearest of what was not reached, or of the next bucket beyond.
+    # Nearest of what was not reached, else the near end of the next bucket beyond.
     if number >= 0:
-        bucket = &side.blocks[number // BLOCK_BUCKETS].buckets[number % BLOCK_BUCKETS]
-        for i in range(bucket.count):
-            price = bucket.entries[i].price
-            if (price < nearest) if side.rising else (price > nearest):
-                nearest = price
+        if side.rising:
+            nearest = min64(nearest, bucket_start(number))
+        else:
+            nearest = max64(nearest, bucket_start(number + 1) - 1)
     side.nearest = nearest
     return 0
 
@@ -298,4 +367,5 @@ cdef int trigger_carry(Image image, trigger_side_t *side) except -1:
                 bucket = &block.buckets[at]
                 image.rows(
                     <void **>&bucket.entries, &bucket.count, &bucket.capacity, sizeof(entry_t))
+                image.scalar(&bucket.stale, sizeof(bucket.stale))
     return 0
