@@ -21,14 +21,18 @@ from engine.messages import (
     HaltMode,
     LiquidateAt,
     MarginMode,
+    OrderBound,
     OrderType,
+    PositionChoice,
     PositionMode,
+    RampOf,
     Side,
     StpMode,
     Surplus,
     TierRule,
     TimeInForce,
     TriggerBy,
+    Unfilled,
 )
 from engine.units import is_decimal
 
@@ -157,6 +161,18 @@ PROFILE: dict[str, Field] = {
     "fund_drawdown_window_ns": _int(required=False),
     "fund_max_notional": _or_null(_decimal(required=False)),
     "socialize_losses": Field(lambda value: isinstance(value, bool), "true or false", False),
+    "position_choice": _members(PositionChoice, required=False),
+    "order_bound": _members(OrderBound, required=False),
+    "spread_to_maintenance": _decimal(required=False),
+    "bankruptcy_adjustment": _decimal(required=False),
+    "bound_band": _decimal(required=False),
+    "unfilled": _members(Unfilled, required=False),
+    "ramp_ns": _int(required=False),
+    "ramp_steps": _int(required=False),
+    "ramp_of": _members(RampOf, required=False),
+    "slice_max_share": _or_null(_decimal(required=False)),
+    "slice_rate": _or_null(_decimal(required=False)),
+    "slice_interval_ns": _int(required=False),
 }
 
 

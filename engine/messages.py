@@ -134,6 +134,7 @@ class ClosePolicy(IntEnum):
     TO_TARGET = 1
     FRACTION = 2
     FULL = 3
+    RAMP = 4
 
 
 class AfterCooldown(IntEnum):
@@ -173,6 +174,36 @@ class AdlAllocation(IntEnum):
     MIN_MAX = 3
 
 
+class PositionChoice(IntEnum):
+    """Which position of a cross pool a step closes first."""
+
+    LARGEST_MAINTENANCE = 0
+    LARGEST_LOSS = 1
+    MOST_LIQUID = 2
+
+
+class OrderBound(IntEnum):
+    """The worst price that a step accepts in the book."""
+
+    BANKRUPTCY = 0
+    FILLABLE = 1
+    MARK_BAND = 2
+
+
+class Unfilled(IntEnum):
+    """What follows where the book does not take a step of a pool with equity left."""
+
+    TAKEOVER = 0
+    WAIT = 1
+
+
+class RampOf(IntEnum):
+    """What a ramp has closed at its end: the position, or what brings the pool to its target."""
+
+    POSITION = 0
+    TARGET = 1
+
+
 class Profile(NamedTuple):
     """How a symbol's pools are liquidated: one row of integers, in this order at the seam.
 
@@ -199,6 +230,18 @@ class Profile(NamedTuple):
     fund_drawdown_window_ns: int = 8 * 3600 * 10**9
     fund_max_notional: int = NONE  # money, of the fund's inventory in the symbol
     socialize_losses: int = 0
+    position_choice: int = PositionChoice.LARGEST_MAINTENANCE
+    order_bound: int = OrderBound.BANKRUPTCY
+    spread_to_maintenance: int = 10_000_000  # most that `fillable` gives away, of the requirement
+    bankruptcy_adjustment: int = RATE_SCALE  # how fast it does as the equity goes
+    bound_band: int = 1_000_000  # of mark
+    unfilled: int = Unfilled.TAKEOVER
+    ramp_ns: int = 60 * 10**9
+    ramp_steps: int = 60
+    ramp_of: int = RampOf.POSITION
+    slice_max_share: int = NONE  # of the lots on show within the bound
+    slice_rate: int = NONE  # money, notional in an interval
+    slice_interval_ns: int = 10**9
 
 
 class Command(IntEnum):
@@ -318,6 +361,7 @@ class WaitsFor(IntEnum):
     CHANGE = 1
     COOLDOWN = 2
     TURN = 3
+    PAUSE = 4
 
 
 class LiquidationOutcome(IntEnum):

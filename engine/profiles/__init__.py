@@ -35,15 +35,23 @@ FOLDER = Path(__file__).parent
 DEFAULT = "default"
 #: Most tiers of a schedule, and so most that a step may go down.
 TIERS_MAX = 64
+#: Most steps of a ramp, each of which is a timer.
+RAMP_STEPS_MAX = 1000
 
 _ENUMS: dict[str, type[IntEnum]] = {
     "liquidate_at": messages.LiquidateAt, "close_policy": messages.ClosePolicy,
     "after_cooldown": messages.AfterCooldown, "surplus": messages.Surplus,
     "adl_score": messages.AdlScore, "adl_price": messages.AdlPrice,
-    "adl_allocation": messages.AdlAllocation,
+    "adl_allocation": messages.AdlAllocation, "position_choice": messages.PositionChoice,
+    "order_bound": messages.OrderBound, "unfilled": messages.Unfilled,
+    "ramp_of": messages.RampOf,
 }
-_RATES = ("target_ratio", "fraction", "exit_buffer", "fund_drawdown_limit")
-_MONEY = ("fraction_above_notional", "min_remainder_notional", "fund_max_notional")
+_RATES = (
+    "target_ratio", "fraction", "exit_buffer", "fund_drawdown_limit", "spread_to_maintenance",
+    "bankruptcy_adjustment", "bound_band", "slice_max_share",
+)
+_MONEY = (
+    "fraction_above_notional", "min_remainder_notional", "fund_max_notional", "slice_rate")
 _FLAGS = ("adl_cancels_orders", "socialize_losses")
 
 
@@ -179,8 +187,7 @@ def _check_row(row: Profile) -> None:
         (RATE_SCALE // 100 <= row.fraction <= RATE_SCALE, "fraction must be 0.01 to 1"),
         (0 <= row.cooldown_ns <= MONEY_MAX, "cooldown_ns must not be negative"),
         (0 <= row.exit_buffer < RATE_SCALE, "exit_buffer must be from 0 to below 1"),
-        (row.close_policy != ClosePolicy.TO_TARGET
-         or row.target_ratio < RATE_SCALE - row.exit_buffer,
+        (not _has_target(row) or row.target_ratio < RATE_SCALE - row.exit_buffer,
          "target_ratio must be below 1 - exit_buffer"),
         (row.steps_per_command == NONE or row.steps_per_command >= 1,
          "steps_per_command must be at least 1"),
@@ -189,8 +196,34 @@ def _check_row(row: Profile) -> None:
         (0 < row.fund_drawdown_window_ns <= MONEY_MAX,
          "fund_drawdown_window_ns must be positive"),
         (row.fraction_above_notional >= 0 and row.min_remainder_notional >= 0
-         and (row.fund_max_notional == NONE or row.fund_max_notional >= 0),
+         and (row.fund_max_notional == NONE or row.fund_max_notional >= 0)
+         and (row.slice_rate == NONE or row.slice_rate >= 0),
          "a notional must not be negative"),
+        *_closing_rules(row),
     ):
         if not is_right:
             raise ProfileError(what)
+
+
+def _has_target(row: Profile) -> bool:
+    return row.close_policy == ClosePolicy.TO_TARGET or (
+        row.close_policy == ClosePolicy.RAMP and row.ramp_of == messages.RampOf.TARGET)
+
+
+def _closing_rules(row: Profile) -> tuple[tuple[bool, str], ...]:
+    """What must hold of bounds, ramps and slices."""
+    has_slices = row.slice_max_share != NONE or row.slice_rate != NONE
+    return (
+        (0 < row.spread_to_maintenance <= 10 * RATE_SCALE,
+         "spread_to_maintenance must be above 0, at most 10"),
+        (RATE_SCALE <= row.bankruptcy_adjustment <= 10 * RATE_SCALE,
+         "bankruptcy_adjustment must be 1 to 10"),
+        (0 <= row.bound_band < RATE_SCALE, "bound_band must be from 0 to below 1"),
+        (0 < row.ramp_ns <= MONEY_MAX, "ramp_ns must be positive"),
+        (1 <= row.ramp_steps <= RAMP_STEPS_MAX, f"ramp_steps must be 1 to {RAMP_STEPS_MAX}"),
+        (row.slice_max_share == NONE or 0 < row.slice_max_share <= RATE_SCALE,
+         "slice_max_share must be above 0, at most 1"),
+        (0 < row.slice_interval_ns <= MONEY_MAX, "slice_interval_ns must be positive"),
+        (not has_slices or row.close_policy != ClosePolicy.FRACTION,
+         "slices do not go with the close policy fraction"),
+    )

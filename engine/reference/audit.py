@@ -63,6 +63,9 @@ class Audit(Digest):
         assert pool.in_queue or not pool.turn, pool
         assert pool.in_queue or pool.cooldown_until == NONE, pool
         assert pool.is_cooling is (pool.cooldown_until > self.ts), pool
+        assert pool.paused_until == NONE or (pool.in_queue and pool.paused_until > self.ts), pool
+        assert pool.in_queue or (pool.ramp_since == NONE and not pool.ramped), pool
+        assert not pool.is_patient or (pool.is_waiting and self.measure(pool)[0] > 0), pool
         assert (pool in self.waiting) is pool.is_waiting, pool
         if not self.positions_of(pool):
             assert not pool.in_queue, f"flat, but in the queue: {pool}"

@@ -37,6 +37,9 @@ def with_leg(symbol: int, leg: PositionSide) -> int:
 
 
 # What stands in front of what is not always there.
+TAG_CLOSING, TAG_PAUSE, TAG_RAMP, TAG_PATIENT, TAG_SLICES = -80, -81, -82, -83, -84
+#: Fields of a profile that were there first; the others are digested by themselves.
+FIRST_FIELDS = 20
 TURNS_TAG, FUND_TAG, PROFILE_TAG, QUEUE_TAG = NONE + 101, NONE + 102, NONE + 103, NONE + 104
 
 
@@ -92,7 +95,9 @@ class Digest(Views):
             instrument.external.entry_value,
         ]
         if instrument.profile != Profile():
-            out += [PROFILE_TAG, *instrument.profile]
+            out += [PROFILE_TAG, *instrument.profile[:FIRST_FIELDS]]
+        if instrument.profile[FIRST_FIELDS:] != Profile()[FIRST_FIELDS:]:
+            out += [TAG_CLOSING, *instrument.profile[FIRST_FIELDS:]]
         for side in Side:
             for order in instrument.book.orders(side):
                 out += [order.price, order.account, order.order_id]
@@ -103,6 +108,8 @@ class Digest(Views):
             out += [TAG_EXPIRY, instrument.expiry_ts]
         if instrument.is_over:
             out.append(TAG_OVER)
+        if self.slices_taken(instrument):
+            out += [TAG_SLICES, instrument.slices_since, instrument.slices_taken]
 
     def digest_account(self, account: Account, out: list[int]) -> None:
         modes = account.margin_mode + (account.position_mode << UPPER)
@@ -143,6 +150,14 @@ class Digest(Views):
         ]
         if pool.turn or pool.cooldown_until != NONE:
             out += [QUEUE_TAG, pool.turn, pool.cooldown_until]
+        if pool.paused_until != NONE:
+            out += [TAG_PAUSE, pool.paused_until]
+        if pool.ramp_since != NONE:
+            out += [TAG_RAMP, pool.ramp_since]
+            for key, lots in sorted((with_leg(*key), lots) for key, lots in pool.ramped.items()):
+                out += [key, lots]
+        if pool.is_patient:
+            out.append(TAG_PATIENT)
         return out
 
     def protection_digest(self, protection: Protection | None) -> list[int]:

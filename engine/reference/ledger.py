@@ -198,7 +198,7 @@ class Ledger(Publishing):
         """Let a queued pool be worked on again."""
         pool.is_postponed = False
         if pool.is_waiting:
-            pool.is_waiting = False
+            pool.is_waiting = pool.is_patient = False
             self.waiting.remove(pool)
 
     def all_pools(self) -> list[Pool]:

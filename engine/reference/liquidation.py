@@ -19,21 +19,15 @@ from engine.messages import (
     InsuranceReason,
     LiquidationOutcome,
     OrderType,
-    Profile,
     Side,
     StpMode,
     Surplus,
     TimeInForce,
+    Unfilled,
 )
-from engine.reference.fund import Fund
-from engine.reference.margin import (
-    bound_price,
-    ceil_div,
-    floor_div,
-    inverse_bound_price,
-    urgency,
-)
-from engine.reference.policy import adl_score, allocate, close_quantity, is_due, is_healthy
+from engine.reference.closing import Closing, Plan
+from engine.reference.margin import ceil_div, floor_div, urgency
+from engine.reference.policy import adl_score, allocate, is_due, is_healthy
 from engine.reference.sides import signed
 from engine.reference.state import (
     NO_LIQUIDATION,
@@ -45,7 +39,7 @@ from engine.reference.state import (
 )
 
 
-class Liquidation(Fund):
+class Liquidation(Closing):
     """Matching with the risk rules on top: what happens to pools that have lost their margin."""
 
     def work_off_queue(self) -> None:
@@ -74,11 +68,6 @@ class Liquidation(Fund):
         """Those whose latest bounded step is longest ago come first; then the worst."""
         return (pool.turn, *self.urgency_of(pool))
 
-    def ruling_profile(self, pool: Pool) -> Profile:
-        """The profile of the position with the largest maintenance margin, the first of equals."""
-        position = max(self.positions_of(pool), key=self.maintenance_margin)
-        return self.instruments[position.symbol].profile
-
     def is_pool_due(self, pool: Pool) -> bool:
         return is_due(*self.measure(pool), self.ruling_profile(pool))
 
@@ -104,7 +93,8 @@ class Liquidation(Fund):
         """
         while True:
             for pool in list(self.waiting):
-                if self.is_pool_healthy(pool):
+                if self.is_pool_healthy(pool) or (
+                        pool.is_patient and self.measure(pool)[0] <= 0):
                     self.stop_waiting(pool)
             touched, self.pending = self.pending, set()
             pools = [pool for pool in self.all_pools() if not pool.in_queue]
@@ -194,9 +184,10 @@ class Liquidation(Fund):
 
     def work(self, pool: Pool) -> None:
         """Liquidate one pool until it is healthy, flat, waits, or has had its turn."""
-        stuck: set[Position] = set()
+        tried: set[Position] = set()  # of which no more can be closed now
         last: tuple[Instrument, Side] | None = None  # symbol and side of the latest step
-        has_had_turn = False
+        has_had_turn = is_held_back = False
+        resume = NONE  # when a position that was tried may go on by itself
         while True:
             equity, maintenance = self.measure(pool)
             positions = self.positions_of(pool)
@@ -217,22 +208,32 @@ class Liquidation(Fund):
             if pool.is_cooling:
                 self.wait(pool)
                 return
+            if pool.paused_until != NONE and equity > 0:
+                self.wait(pool, is_patient=True)
+                return
             allowed = [
                 position for position in positions
-                if position not in stuck and self.may_liquidate(position)
+                if position not in tried and self.may_liquidate(position)
             ]
             if not allowed:
-                pool.has_stuck = True
-                self.wait(pool)
+                self.pause(pool, resume)
+                pool.has_stuck |= resume == NONE
+                self.wait(pool, is_patient=equity > 0 and (is_held_back or resume != NONE))
                 return
-            position = max(allowed, key=self.maintenance_margin)  # the first of equals
+            position = self.choose_position(pool, allowed)
             instrument = self.instruments[position.symbol]
+            plan = self.plan_step(pool, position, equity, maintenance)
+            if plan.lots == 0:
+                tried.add(position)
+                resume = plan.resume if resume == NONE else min(resume, plan.resume)
+                continue
             if not self.take_turn(pool, instrument):
                 pool.is_postponed = True
                 return
             last = (instrument, Side.SELL if position.quantity > 0 else Side.BUY)
-            if self.step(pool, position, equity, maintenance):
-                stuck.add(position)
+            if self.step(pool, position, plan, equity):
+                tried.add(position)
+                is_held_back |= instrument.profile.unfilled == Unfilled.WAIT
             else:
                 has_had_turn = instrument.profile.steps_per_command != NONE
 
@@ -257,8 +258,9 @@ class Liquidation(Fund):
             has_netted = True
         return has_netted
 
-    def wait(self, pool: Pool) -> None:
+    def wait(self, pool: Pool, *, is_patient: bool = False) -> None:
         pool.is_waiting = True
+        pool.is_patient = is_patient
         self.waiting.append(pool)
 
     def take_turn(self, pool: Pool, instrument: Instrument) -> bool:
@@ -283,6 +285,8 @@ class Liquidation(Fund):
         pool.in_queue = pool.has_stuck = False
         pool.cooldown_until = NONE
         pool.is_cooling = False
+        pool.paused_until = pool.ramp_since = NONE
+        pool.ramped.clear()
         pool.turn = 0
         self.pending.add(pool)
         if outcome is not LiquidationOutcome.RELEASED:
@@ -292,52 +296,34 @@ class Liquidation(Fund):
             pool.steps, equity, maintenance, self.leg_shown(pool),
         )
 
-    def step(self, pool: Pool, position: Position, equity: int, maintenance: int) -> int:
+    def step(self, pool: Pool, position: Position, plan: Plan, equity: int) -> int:
         """Close one part of one position; return the lots that nobody would take."""
         instrument = self.instruments[position.symbol]
         side = Side.SELL if position.quantity > 0 else Side.BUY
         held = abs(position.quantity)
-        before = self.maintenance_margin(position)
-        quantity = close_quantity(
-            instrument, held, equity, maintenance - before, self.ruling_profile(pool),
-            is_cooled=pool.cooldown_until != NONE,
-        )
-        after = instrument.schedule.maintenance_margin(
-            instrument.notional(held - quantity, instrument.mark)) if held > quantity else 0
-        share = equity
-        if maintenance > 0:
-            # The part's share of the equity; floor: against the trader, also below zero.
-            share = floor_div(equity * (before - after), maintenance)
-        solve = inverse_bound_price if instrument.is_inverse else bound_price
-        bound = solve(
-            side, quantity, instrument.mark, share, instrument.unit_value,
-            instrument.marks_per_tick,
-        )
+        quantity, bound, limit = plan.lots, plan.bound, plan.limit
         pool.steps += 1
         silent = len(self.records)
         tier_from = instrument.schedule.tier_index(self.notional(position)) + 1
         order = Order(
-            pool.account, position.symbol, 0, side, OrderType.LIMIT, bound, quantity, quantity,
+            pool.account, position.symbol, 0, side, OrderType.LIMIT, limit, quantity, quantity,
             TimeInForce.IOC, False, True, StpMode.NONE, position_side=position.leg,
         )
-        filled, value = self.sweep(order, bound, liquidation=True)
+        filled, value = self.sweep(order, limit, liquidation=True)
         saved = self.saved(instrument, side, filled, value, bound)
         # The fee on the filled value (up), at most what the fills saved.
         fee = min(ceil_div(value * instrument.liquidation_fee, RATE_SCALE), saved)
         self.emit(
             EventKind.LIQUIDATION_STEP, pool.account, pool.steps, position.symbol, side, quantity,
-            bound, tier_from, instrument.schedule.tier_index(self.notional(position)) + 1,
+            limit, tier_from, instrument.schedule.tier_index(self.notional(position)) + 1,
             filled, value, fee, position.leg,
         )
         self.pay_to_fund(pool, instrument, fee, InsuranceReason.LIQUIDATION_FEE)
         if instrument.profile.surplus == Surplus.FUND:
             self.pay_to_fund(pool, instrument, saved - fee, InsuranceReason.SURPLUS)
         remainder = quantity - filled
-        if remainder and self.fund_can_take(instrument, position, remainder, bound):
-            self.take_over(instrument, position, side, remainder, bound)
-            remainder = 0
-        if remainder:
-            remainder = self.auto_deleverage(instrument, pool, position, side, remainder, bound)
+        if equity <= 0 or instrument.profile.unfilled == Unfilled.TAKEOVER:
+            remainder = self.pass_on(instrument, pool, position, side, remainder, bound)
         if remainder == quantity and pool.has_stuck:
             # Tried again in vain: nothing happened, and nothing is said.
             del self.records[silent:]
@@ -346,7 +332,20 @@ class Liquidation(Fund):
                 instrument.profile.close_policy == ClosePolicy.FRACTION):
             pool.cooldown_until = min(MONEY_MAX, self.ts + instrument.profile.cooldown_ns)
             pool.is_cooling = pool.cooldown_until > self.ts
+        self.note_part(pool, position, plan, quantity - remainder, equity)
         return remainder
+
+    def pass_on(
+        self, instrument: Instrument, pool: Pool, position: Position, side: Side, lots: int,
+        bound: int,
+    ) -> int:
+        """Give what the book did not take to the fund, else to holders; return what is left."""
+        if lots and self.fund_can_take(instrument, position, lots, bound):
+            self.take_over(instrument, position, side, lots, bound)
+            return 0
+        if lots:
+            return self.auto_deleverage(instrument, pool, position, side, lots, bound)
+        return 0
 
     def pay_to_fund(
         self, pool: Pool, instrument: Instrument, amount: int, reason: InsuranceReason

@@ -6,15 +6,19 @@ from collections.abc import Sequence
 
 from engine.messages import (
     MONEY_MAX,
+    NONE,
     RATE_SCALE,
     AdlAllocation,
     AdlScore,
     AfterCooldown,
     ClosePolicy,
     LiquidateAt,
+    OrderBound,
     Profile,
+    RampOf,
+    Side,
 )
-from engine.reference.margin import floor_div
+from engine.reference.margin import bound_price, ceil_div, floor_div, inverse_bound_price
 from engine.reference.state import Instrument
 
 
@@ -32,15 +36,24 @@ def is_healthy(equity: int, maintenance: int, profile: Profile) -> bool:
 
 def close_quantity(
     instrument: Instrument, held: int, equity: int, others: int, ruling: Profile, *,
-    is_cooled: bool,
+    is_cooled: bool, due: int = RATE_SCALE, closed: int = 0,
 ) -> int:
-    """Lots that the next step closes of a position of `held` lots.
+    """Lots that the next step closes of a position of `held` lots; a ramp may ask for none yet.
 
     `others` is the maintenance margin of the pool's other positions, `ruling` the profile
-    that decides when the pool may leave the queue.
+    that decides when the pool may leave the queue. Of a ramp so much is `due`, and so many
+    lots were closed before.
     """
     profile = instrument.profile
-    if profile.close_policy == ClosePolicy.TIER_STEP:
+    if profile.close_policy == ClosePolicy.RAMP:
+        wanted = held
+        if profile.ramp_of == RampOf.TARGET:
+            wanted -= target_keep(instrument, held, equity, others, ruling)
+        lots = ramp_lots(wanted, due, closed)
+        keep = held - lots
+        if lots == 0:
+            return 0
+    elif profile.close_policy == ClosePolicy.TIER_STEP:
         keep = tier_keep(instrument, held)
     elif profile.close_policy == ClosePolicy.TO_TARGET:
         keep = target_keep(instrument, held, equity, others, ruling)
@@ -103,6 +116,77 @@ def fraction_keep(instrument: Instrument, held: int, *, is_cooled: bool) -> int:
     if is_cooled and profile.after_cooldown == AfterCooldown.ALL:
         return 0
     return held - max(1, floor_div(held * profile.fraction, RATE_SCALE))
+
+
+def ramp_steps_done(profile: Profile, passed: int) -> int:
+    """Steps of a ramp that lie behind it `passed` ns after its start; floor."""
+    return min(profile.ramp_steps, floor_div(passed * profile.ramp_steps, profile.ramp_ns))
+
+
+def ramp_share(profile: Profile, passed: int) -> int:
+    """What a ramp has due, in 1e-8: from its fraction on in equal steps, floor; at last all."""
+    done = ramp_steps_done(profile, passed)
+    return profile.fraction + floor_div(
+        (RATE_SCALE - profile.fraction) * done, profile.ramp_steps)
+
+
+def ramp_next(profile: Profile, since: int, now: int) -> int:
+    """When a ramp's next step comes, up to the ns; NONE after its last."""
+    done = ramp_steps_done(profile, now - since)
+    if done == profile.ramp_steps:
+        return NONE
+    return min(MONEY_MAX, since + ceil_div((done + 1) * profile.ramp_ns, profile.ramp_steps))
+
+
+def ramp_lots(wanted: int, due: int, closed: int) -> int:
+    """Lots that are missing to the due part of all there was; floor, but at least one lot in all.
+
+    All is what is wanted now and what the ramp has closed before.
+    """
+    target = max(1, floor_div((wanted + closed) * due, RATE_SCALE))
+    return min(wanted, max(0, target - closed))
+
+
+def order_limit(
+    instrument: Instrument, side: Side, held: int, equity: int, maintenance: int, bound: int
+) -> int:
+    """The worst price that a step takes in the book, in ticks; never beyond its bound.
+
+    `maintenance` is the pool's. A sell is rounded up to the tick, a buy down. Where the
+    equity is spent it is the bound.
+    """
+    profile = instrument.profile
+    if profile.order_bound == OrderBound.BANKRUPTCY or equity <= 0:
+        return bound
+    if profile.order_bound == OrderBound.FILLABLE:
+        own = instrument.schedule.maintenance_margin(
+            instrument.notional(held, instrument.mark))
+        solve = inverse_bound_price if instrument.is_inverse else bound_price
+        price = solve(
+            side, held, instrument.mark, spread(profile, own, equity, maintenance),
+            instrument.unit_value, instrument.marks_per_tick)
+    elif side is Side.SELL:
+        price = ceil_div(
+            instrument.mark * (RATE_SCALE - profile.bound_band),
+            RATE_SCALE * instrument.marks_per_tick)
+    else:
+        price = max(1, floor_div(
+            instrument.mark * (RATE_SCALE + profile.bound_band),
+            RATE_SCALE * instrument.marks_per_tick))
+    return max(price, bound) if side is Side.SELL else min(price, bound)
+
+
+def spread(profile: Profile, own: int, equity: int, maintenance: int) -> int:
+    """What a fillable price gives away for a whole position, in minor units.
+
+    From nothing at equity = maintenance margin to a part of the position's own requirement
+    when the equity is spent, or before. Each division rounds down: against the taker.
+    """
+    rating = floor_div(
+        profile.bankruptcy_adjustment * (maintenance - equity), maintenance)
+    rating = max(0, min(RATE_SCALE, rating))
+    most = floor_div(own * profile.spread_to_maintenance, RATE_SCALE)
+    return min(MONEY_MAX, floor_div(most * rating, RATE_SCALE))
 
 
 def capped(value: int) -> int:

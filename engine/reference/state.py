@@ -122,6 +122,8 @@ class Instrument:
     fund: HousePosition = field(default_factory=HousePosition)
     external: HousePosition = field(default_factory=HousePosition)
     steps_taken: int = 0  # by the command under way, where the profile bounds them
+    slices_since: int = 0  # start of the latest interval in which slices were closed
+    slices_taken: int = 0  # notional closed in it
 
     @property
     def is_inverse(self) -> bool:
@@ -335,6 +337,11 @@ class Pool:
     is_cooling: bool = False  # that has not come yet
     turn: int = 0  # when it entered the queue or had its latest bounded step; lower goes first
     is_postponed: bool = False  # in the queue, until the next command
+    paused_until: int = NONE  # of slices and ramps; holds while there is equity
+    is_patient: bool = False  # it waits, but only while there is equity
+    ramp_since: int = NONE  # since it entered the queue: its first step of a ramp
+    #: Lots that its ramps closed since then, by symbol and leg.
+    ramped: dict[tuple[int, PositionSide], int] = field(default_factory=dict)
 
 
 @dataclass(eq=False)

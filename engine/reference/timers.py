@@ -15,8 +15,8 @@ class Timers(Delivery):
         """Let what is due by `ts` happen, each at its own time.
 
         At one moment orders expire first, then dead-man timers strike, then multipliers change,
-        then contracts end, then cooldowns, all at once; what all but the first two set off is
-        worked off at that time.
+        then contracts end, then cooldowns and pauses, all at once; what all but the first two
+        set off is worked off at that time.
         """
         while True:
             due: list[tuple[int, int, int, Order | Account | Instrument | None]] = [
@@ -41,6 +41,10 @@ class Timers(Delivery):
                 (pool.cooldown_until, 4, 0, None)
                 for pool in self.all_pools() if pool.is_cooling and pool.cooldown_until <= ts
             ]
+            due += [
+                (pool.paused_until, 4, 0, None)
+                for pool in self.all_pools() if NONE < pool.paused_until <= ts
+            ]
             if not due:
                 break
             self.ts, kind, _, what = min(due, key=lambda entry: entry[:3])
@@ -55,10 +59,13 @@ class Timers(Delivery):
                 self.end_cooldowns()
 
     def end_cooldowns(self) -> None:
-        """Work on the pools whose cooldown ends now."""
+        """Work on the pools whose cooldown or pause ends now."""
         for pool in self.all_pools():
             if pool.is_cooling and pool.cooldown_until == self.ts:
                 pool.is_cooling = False
+                self.stop_waiting(pool)
+            if pool.paused_until == self.ts:
+                pool.paused_until = NONE
                 self.stop_waiting(pool)
         self.settle()
 

@@ -404,7 +404,8 @@ class Views(Auction):
         return [
             (pool.account, pool.asset, pool.symbol, *self.measure(pool), pool.steps,
              int(self.waits_for(pool)),
-             pool.cooldown_until if pool.is_cooling else NONE, int(self.leg_shown(pool)))
+             pool.cooldown_until if pool.is_cooling else pool.paused_until,
+             int(self.leg_shown(pool)))
             for pool in sorted(queued, key=self.place_in_queue)
         ]
 
@@ -413,6 +414,8 @@ class Views(Auction):
             return WaitsFor.TURN
         if pool.is_waiting and pool.is_cooling:
             return WaitsFor.COOLDOWN
+        if pool.is_patient and pool.paused_until != NONE:
+            return WaitsFor.PAUSE
         return WaitsFor.CHANGE if pool.is_waiting else WaitsFor.NOTHING
 
     def adl_view(self, symbol: int, side: int) -> list[tuple[int, int, int]]:

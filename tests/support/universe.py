@@ -34,7 +34,7 @@ SCHEDULES: tuple[tuple[tuple[str | None, str, str], ...], ...] = (
 #: What a profile may say; times are as short as those of the stream.
 PROFILE_CHOICES: dict[str, tuple[Any, ...]] = {
     "liquidate_at": ("ratio_ge_1", "equity_below_maintenance"),
-    "close_policy": ("tier_step", "to_target", "fraction", "full"),
+    "close_policy": ("tier_step", "to_target", "fraction", "full", "ramp", "ramp"),
     "tiers_per_step": (1, 2, 3),
     "target_ratio": ("0.4", "0.8", "0.95", "0.99"),
     "fraction": ("0.01", "0.2", "0.2", "0.5", "1"),
@@ -53,6 +53,18 @@ PROFILE_CHOICES: dict[str, tuple[Any, ...]] = {
     "fund_drawdown_window_ns": (1, 3, 100),
     "fund_max_notional": (None, None, "0", "200", "1000"),
     "socialize_losses": (False, True, True),
+    "position_choice": ("largest_maintenance", "largest_loss", "most_liquid"),
+    "order_bound": ("bankruptcy", "fillable", "fillable", "mark_band"),
+    "spread_to_maintenance": ("0.1", "1.5", "10"),
+    "bankruptcy_adjustment": ("1", "2.5"),
+    "bound_band": ("0", "0.01", "0.05"),
+    "unfilled": ("takeover", "wait", "wait"),
+    "ramp_ns": (1, 7, 40),
+    "ramp_steps": (1, 3, 10),
+    "ramp_of": ("position", "target"),
+    "slice_max_share": (None, "0.1", "0.5"),
+    "slice_rate": (None, "0", "150", "500"),
+    "slice_interval_ns": (1, 3, 10),
 }
 
 
@@ -180,6 +192,8 @@ class Universe(SpecialOrders, MarginSettings):
         share = self.random.choice((0.1, 0.3, 0.7))
         chosen = {name: self.random.choice(choices)
                   for name, choices in PROFILE_CHOICES.items() if self.is_rare(share)}
+        if chosen.get("close_policy") == "fraction":  # these two do not go together
+            chosen |= {"slice_max_share": None, "slice_rate": None}
         if self.is_rare(0.3):  # so that losses are left for the winners
             chosen |= {"adl_price": "mark", "fund_max_notional": "0", "socialize_losses": True}
         return chosen
@@ -463,7 +477,8 @@ class Universe(SpecialOrders, MarginSettings):
         if isinstance(profile, dict) and self.is_rare(0.05):
             profile |= self.random.choice((
                 {"fraction": "0.001"}, {"exit_buffer": "1"}, {"steps_per_command": 0},
-                {"close_policy": "to_target", "target_ratio": "0.9", "exit_buffer": "0.1"}))
+                {"close_policy": "to_target", "target_ratio": "0.9", "exit_buffer": "0.1"},
+                {"close_policy": "fraction", "slice_rate": "150"}, {"ramp_steps": 0}))
         return {"cmd": "profile", "symbol": self.symbol(), "profile": profile}
 
     def make_time(self) -> Command:

@@ -19,8 +19,9 @@ INTEGERS = {"seq", "ts", "cause", "account", "order_id", "trade_id", "maker_orde
             "tier_to", "rank", "counterparty", "feed_seq", "tier", "adl_rank", "max_open_orders",
             "stp_group", "expire_ts", "oco", "parent_order_id", "take_profit", "stop_loss",
             "due_ts", "expiry_ts", "window", "count", "freeze", "frozen_until", "parent",
-            "sub_accounts", "to", "effective_ts", "tiers_per_step", "cooldown_ns",
-            "steps_per_command", "fund_drawdown_window_ns", "adl_quintile", "cooldown_until"}
+            "sub_accounts", "to", "effective_ts", "tiers_per_step", "cooldown_ns", "ramp_ns",
+            "ramp_steps", "slice_interval_ns", "steps_per_command", "fund_drawdown_window_ns",
+            "adl_quintile", "cooldown_until"}
 
 
 def leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -37,6 +37,12 @@ cdef enum:
     TAG_KIND = -6
     TAG_EXPIRY = -7
     TAG_OVER = -8
+    TAG_CLOSING = -80
+    TAG_PAUSE = -81
+    TAG_RAMP = -82
+    TAG_PATIENT = -83
+    TAG_SLICES = -84
+    FIRST_FIELDS = 20            # of a profile; the others are digested by themselves
 
 
 # What stands in front of what is not always there.
@@ -448,8 +454,12 @@ cdef int check_pool(Audit core, int32_t pool) except -1:
     cdef measured_t measured
     cdef int32_t row = core.pools[pool].first_open
     core.require_row(
-        core.pools[pool].in_queue or not (pool in core.cooling or pool in core.turn_of),
+        core.pools[pool].in_queue or not (
+            pool in core.cooling or pool in core.turn_of or pool in core.pausing
+            or pool in core.ramp_since or pool in core.ramped),
         "left the queue: pool row", pool)
+    core.require_row(
+        core.pausing.get(pool, MONEY_MAX + 1) > core.ts, "pause is over: pool row", pool)
     if row < 0:
         return 0
     core.measure(pool, &equity, &maintenance)
@@ -459,6 +469,9 @@ cdef int check_pool(Audit core, int32_t pool) except -1:
         core.require_row(
             (core.pools[pool].is_waiting and pool in core.waiting)
             != (pool in core.postponed), "left undone: pool row", pool)
+        core.require_row(
+            equity > 0 or not (core.pools[pool].is_waiting and core.pools[pool].is_patient),
+            "patient without equity: pool row", pool)
     else:
         core.require(
             not core.is_due(pool, equity, maintenance),
@@ -523,7 +536,11 @@ cdef int digest_instrument(Audit core, int32_t symbol, Words words) except -1:
     row = profile_row(&instrument.profile)
     if row != DEFAULT_PROFILE:
         words.put(PROFILE_TAG)
-        for value in row:
+        for value in row[:FIRST_FIELDS]:
+            words.put(value)
+    if row[FIRST_FIELDS:] != DEFAULT_PROFILE[FIRST_FIELDS:]:
+        words.put(TAG_CLOSING)
+        for value in row[FIRST_FIELDS:]:
             words.put(value)
     for side in range(2):
         level = core.books[symbol].sides[side].best
@@ -544,6 +561,10 @@ cdef int digest_instrument(Audit core, int32_t symbol, Words words) except -1:
         words.put(instrument.expiry_ts)
     if instrument.is_over:
         words.put(TAG_OVER)
+    if core.slices_taken(symbol):
+        words.put(TAG_SLICES)
+        words.put(instrument.slices_since)
+        words.put(instrument.slices_taken)
     return 0
 
 
@@ -584,6 +605,20 @@ cdef int digest_queued(Audit core, int32_t pool, Words words) except -1:
         words.put(QUEUE_TAG)
         words.put(turn)
         words.put(until)
+    if pool in core.pausing:
+        words.put(TAG_PAUSE)
+        words.put(core.pausing[pool])
+    if pool in core.ramp_since:
+        words.put(TAG_RAMP)
+        words.put(core.ramp_since[pool])
+        for key, lots in sorted([
+            (leg_key(core.positions[row].symbol, core.positions[row].leg), lots)
+            for row, lots in core.ramped.get(pool, {}).items()
+        ]):
+            words.put(key)
+            words.put(lots)
+    if core.pools[pool].is_waiting and core.pools[pool].is_patient:
+        words.put(TAG_PATIENT)
     return 0
 
 

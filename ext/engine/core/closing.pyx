@@ -3,18 +3,29 @@
 from engine.core.book cimport order_t, ticket_t
 from engine.core.contracts cimport inverse_limit, value_sign
 from engine.core.fixed cimport (
-    abs64, add, add_checked, ceil_div, floor_div, i128, max64, min64, mul, mul_wide, narrow,
-    sign_of, sub, sub_checked, wide,
+    abs64, add, add_checked, ceil_div, floor_div, i128, low_half, max64, min64, mul, mul3_wide,
+    mul_wide, narrow, neg, sign_of, sub, sub_checked, wide,
 )
 from engine.core.ledger cimport instrument_t
-from engine.core.profiles cimport fraction_keep, profile_t, target_room, tier_keep
+from engine.core.levels cimport book_t
+from engine.core.profiles cimport (
+    fraction_keep, profile_t, ramp_lots, ramp_next, ramp_share, spread, target_room, tier_keep,
+)
 from engine.core.tiers cimport maintenance_margin, tier_index
 from engine.core.types cimport (
-    CLOSE_FRACTION, CLOSE_TIER_STEP, CLOSE_TO_TARGET, EVENT_LEGS_NETTED, EVENT_LIQUIDATION_STEP,
-    EVENT_LIQUIDATION_TAKEOVER, HALT_ALL, HALT_AUCTION, HALT_NO_LIQUIDATION, INSURANCE_INVENTORY,
-    INSURANCE_LIQUIDATION_FEE, INSURANCE_SURPLUS, KIND_INVERSE, MONEY_MAX, NIL, NONE, RATE_SCALE,
-    SIDE_BUY, SIDE_SELL, SURPLUS_FUND, TIF_IOC, TYPE_LIMIT,
+    BOUND_BANKRUPTCY, BOUND_FILLABLE, CHOICE_LARGEST_LOSS, CHOICE_LARGEST_MAINTENANCE,
+    CLOSE_FRACTION, CLOSE_RAMP, CLOSE_TIER_STEP, CLOSE_TO_TARGET, EVENT_LEGS_NETTED,
+    EVENT_LIQUIDATION_STEP, EVENT_LIQUIDATION_TAKEOVER, HALT_ALL, HALT_AUCTION,
+    HALT_NO_LIQUIDATION, INSURANCE_INVENTORY, INSURANCE_LIQUIDATION_FEE, INSURANCE_SURPLUS,
+    KIND_INVERSE, MONEY_MAX, NIL, NONE, RAMPOF_TARGET, RATE_SCALE, SIDE_BUY, SIDE_SELL,
+    SURPLUS_FUND, TIF_IOC, TYPE_LIMIT, UNFILLED_TAKEOVER,
 )
+
+# Levels of the book that say how liquid a symbol is.
+cdef enum:
+    LIQUIDITY_LEVELS = 10
+
+cdef dict NOTHING = {}
 
 
 cdef class Closing(Fund):
@@ -22,6 +33,9 @@ cdef class Closing(Fund):
 
     def __cinit__(self):
         self.cooling = {}
+        self.pausing = {}
+        self.ramp_since = {}
+        self.ramped = {}
 
     # See to it that a pool is looked at when its cooldown ends; `Timers` know how.
     cdef int schedule_cooldown(self, int32_t pool, int64_t until) except -1:
@@ -76,48 +90,246 @@ cdef class Closing(Fund):
             self.ruling_position(row.pool)].symbol].profile.exit_buffer
         return mul(row.maintenance, RATE_SCALE) < mul(row.equity, RATE_SCALE - buffer)
 
-    # The position with the largest maintenance margin that may be liquidated and is not
-    # stuck; the first by symbol of equals, NIL where there is none.
-    cdef int32_t choose_position(self, int32_t pool, set stuck) except? -2:
+    # --- which position ---------------------------------------------------------------
+
+    # The position to be closed next, of those that may be liquidated and were not tried in
+    # vain; the first by symbol of equals, NIL where there is none.
+    cdef int32_t choose_position(self, int32_t pool, set tried) except? -2:
         cdef int32_t row = self.pools[pool].first_open
         cdef int32_t chosen = NIL
-        cdef int64_t most = -1, margin
+        cdef int64_t most = -1, margin, choice
+        if self.positions[row].next_open >= 0:
+            choice = self.instruments[self.positions[
+                self.ruling_position(pool)].symbol].profile.position_choice
+            if choice != CHOICE_LARGEST_MAINTENANCE:
+                return self.choose_by(pool, tried, choice)
         while row >= 0:
-            if self.may_liquidate(self.positions[row].symbol) and row not in stuck:
+            if self.may_liquidate(self.positions[row].symbol) and row not in tried:
                 margin = self.maintenance(row)
                 if margin > most:
                     most, chosen = margin, row
             row = self.positions[row].next_open
         return chosen
 
+    # The same by loss, or by what the book offers.
+    cdef int32_t choose_by(self, int32_t pool, set tried, int64_t choice) except? -2:
+        cdef int32_t row = self.pools[pool].first_open
+        cdef int32_t chosen = NIL
+        cdef i128 most = wide(0), figure
+        while row >= 0:
+            if self.may_liquidate(self.positions[row].symbol) and row not in tried:
+                if choice == CHOICE_LARGEST_LOSS:
+                    figure = neg(wide(self.unrealized(row)))
+                else:
+                    figure = self.liquidity(row)
+                if chosen == NIL or figure > most:
+                    most, chosen = figure, row
+            row = self.positions[row].next_open
+        return chosen
+
+    # Money on show in the best levels against which a position would be closed, each level
+    # toward zero.
+    cdef i128 liquidity(self, int32_t position) noexcept:
+        cdef int32_t symbol = self.positions[position].symbol
+        cdef const instrument_t *instrument = &self.instruments[symbol]
+        cdef const book_t *book = &self.books[symbol]
+        cdef int side = SIDE_BUY if self.positions[position].quantity > 0 else SIDE_SELL
+        cdef int32_t level = book.sides[side].best
+        cdef i128 total = wide(0), marks
+        cdef int count = 0
+        while level >= 0 and count < LIQUIDITY_LEVELS:
+            marks = mul(book.levels[level].price, instrument.marks_per_tick)
+            if instrument.contract.kind == KIND_INVERSE:
+                total = add(total, floor_div(
+                    mul(book.levels[level].quantity, instrument.contract.unit_value), marks))
+            else:
+                total = add(total, mul3_wide(
+                    book.levels[level].quantity, low_half(marks),
+                    instrument.contract.unit_value))
+            level = book.levels[level].worse
+            count += 1
+        return total
+
+    # --- how much, at which price, when -------------------------------------------------
+
+    # What the next step would close of a position. Nothing changes.
+    cdef int plan_step(
+        self, int32_t pool, int32_t position, const measured_t *row, plan_t *plan
+    ) except -1:
+        cdef int32_t symbol = self.positions[position].symbol
+        cdef const profile_t *profile = &self.instruments[symbol].profile
+        cdef int64_t since = self.ts, part, room
+        if self.ramp_since:
+            since = self.ramp_since.get(pool, self.ts)
+        plan.is_sliced = False
+        plan.resume = NONE
+        plan.lots = self.close_quantity(pool, position, row, since)
+        if plan.lots == 0:
+            plan.resume = ramp_next(profile, since, self.ts)
+            return 0
+        if row.equity > 0:
+            if profile.slice_max_share != NONE:
+                self.set_prices(position, row, plan)
+                part = self.slice_of(position, row, plan)
+                if part < plan.lots:
+                    plan.lots, plan.is_sliced = part, True
+            if profile.slice_rate != NONE:
+                room = self.rate_room(symbol)
+                if room == 0:
+                    plan.lots = 0
+                    plan.resume = min64(MONEY_MAX, add_checked(
+                        self.instruments[symbol].slices_since, profile.slice_interval))
+                    return 0
+                plan.lots = min64(plan.lots, room)
+        return self.set_prices(position, row, plan)
+
+    # The bound of a part, which is its bankruptcy price, and its limit in the book.
+    cdef int set_prices(self, int32_t position, const measured_t *row, plan_t *plan) except -1:
+        cdef int32_t symbol = self.positions[position].symbol
+        cdef const instrument_t *instrument = &self.instruments[symbol]
+        cdef int64_t held = abs64(self.positions[position].quantity)
+        cdef int side = SIDE_SELL if self.positions[position].quantity > 0 else SIDE_BUY
+        cdef int64_t after = 0, share = row.equity
+        if held > plan.lots:
+            after = maintenance_margin(
+                &instrument.schedule, self.marked_notional(symbol, held - plan.lots))
+        if row.maintenance > 0:
+            # The part's share of the equity; floor: against the trader, also below zero.
+            share = narrow(floor_div(
+                mul(row.equity, self.maintenance(position) - after), wide(row.maintenance)))
+        plan.bound = plan.limit = self.bound_price(symbol, side, plan.lots, share)
+        if instrument.profile.order_bound != BOUND_BANKRUPTCY and row.equity > 0:
+            plan.limit = self.order_limit(position, row, plan.bound)
+        return 0
+
+    # The worst price that a step takes in the book where that is not the bound, and never
+    # beyond it: a sell rounded up to the tick, a buy down. There must be equity left.
+    cdef int64_t order_limit(
+        self, int32_t position, const measured_t *row, int64_t bound
+    ) except? -1:
+        cdef int32_t symbol = self.positions[position].symbol
+        cdef const instrument_t *instrument = &self.instruments[symbol]
+        cdef const profile_t *profile = &instrument.profile
+        cdef int side = SIDE_SELL if self.positions[position].quantity > 0 else SIDE_BUY
+        cdef i128 scale = mul(RATE_SCALE, instrument.marks_per_tick)
+        cdef int64_t price
+        if profile.order_bound == BOUND_FILLABLE:
+            price = self.bound_price(
+                symbol, side, abs64(self.positions[position].quantity),
+                spread(profile, self.maintenance(position), row.equity, row.maintenance))
+        elif side == SIDE_SELL:
+            price = narrow(ceil_div(
+                mul(instrument.mark, RATE_SCALE - profile.bound_band), scale))
+        else:
+            price = max64(1, narrow(floor_div(
+                mul(instrument.mark, RATE_SCALE + profile.bound_band), scale)))
+        return max64(price, bound) if side == SIDE_SELL else min64(price, bound)
+
+    # Lots of a step that its share of the book allows: floor, at least one lot. The book is
+    # what is on show at the limit of the whole step or better; where there is nothing, there
+    # is nothing to spare.
+    cdef int64_t slice_of(
+        self, int32_t position, const measured_t *row, const plan_t *plan
+    ) except? -1:
+        cdef int32_t symbol = self.positions[position].symbol
+        cdef const book_t *book = &self.books[symbol]
+        cdef int64_t share = self.instruments[symbol].profile.slice_max_share
+        cdef int side = SIDE_BUY if self.positions[position].quantity > 0 else SIDE_SELL
+        cdef int sign = 1 if side == SIDE_BUY else -1
+        cdef int32_t level = book.sides[side].best
+        cdef i128 depth = wide(0), part
+        while level >= 0 and sign * (book.levels[level].price - plan.limit) >= 0:
+            depth = add(depth, wide(book.levels[level].quantity))
+            level = book.levels[level].worse
+        if sign_of(depth) == 0:
+            return plan.lots
+        part = floor_div(mul_wide(depth, share), wide(RATE_SCALE))
+        return plan.lots if part >= wide(plan.lots) else max64(1, narrow(part))
+
+    # Lots of a symbol that the interval still allows: floor, in a fresh one at least one.
+    cdef int64_t rate_room(self, int32_t symbol) except? -1:
+        cdef const instrument_t *instrument = &self.instruments[symbol]
+        cdef int64_t taken = self.slices_taken(symbol)
+        cdef int64_t left = max64(0, instrument.profile.slice_rate - taken)
+        cdef i128 room
+        if instrument.contract.kind == KIND_INVERSE:
+            room = floor_div(mul(left, instrument.mark), wide(instrument.contract.unit_value))
+        else:
+            room = floor_div(wide(left), mul(instrument.mark, instrument.contract.unit_value))
+        if room > wide(MONEY_MAX):
+            return MONEY_MAX
+        return narrow(room) if taken else max64(1, narrow(room))
+
+    # Notional that slices have closed in the interval under way; 0: there is none.
+    cdef int64_t slices_taken(self, int32_t symbol) except? -1:
+        cdef const instrument_t *instrument = &self.instruments[symbol]
+        if self.ts - instrument.slices_since >= instrument.profile.slice_interval:
+            return 0
+        return instrument.slices_taken
+
+    # Remember what a step closed, and pause where more must wait for its time.
+    cdef int note_part(
+        self, int32_t pool, int32_t position, const plan_t *plan, int64_t lots, int64_t equity
+    ) except -1:
+        cdef int32_t symbol = self.positions[position].symbol
+        cdef instrument_t *instrument = &self.instruments[symbol]
+        cdef const profile_t *profile = &instrument.profile
+        cdef int64_t taken
+        if profile.close_policy == CLOSE_RAMP:
+            self.note_ramp(pool, position, lots)
+        if lots == 0:
+            return 0
+        if plan.is_sliced:
+            self.pause(pool, add_checked(self.ts, profile.slice_interval))
+        if equity > 0 and profile.slice_rate != NONE:
+            taken = self.slices_taken(symbol)
+            if taken == 0:
+                instrument.slices_since = self.ts
+            instrument.slices_taken = min64(
+                MONEY_MAX, add_checked(taken, self.marked_notional(symbol, lots)))
+        return 0
+
+    cdef int note_ramp(self, int32_t pool, int32_t position, int64_t lots) except -1:
+        cdef const profile_t *profile = &self.instruments[self.positions[position].symbol].profile
+        cdef int64_t since = self.ramp_since.setdefault(pool, self.ts)
+        cdef dict closed
+        if lots:
+            closed = self.ramped.setdefault(pool, {})
+            closed[position] = min(MONEY_MAX, closed.get(position, 0) + lots)
+            self.pause(pool, ramp_next(profile, since, self.ts))
+        return 0
+
+    # Let a pool alone until a time to come; NONE: as it is.
+    cdef int pause(self, int32_t pool, int64_t until) except -1:
+        until = min64(MONEY_MAX, until)
+        if until > self.ts:
+            self.pausing[pool] = until
+            self.schedule_cooldown(pool, until)
+        return 0
+
+    # --- one step -----------------------------------------------------------------------
+
     # Close one part of one position: book, fund, deleveraging. Returns the lots that
     # nobody would take.
-    cdef int64_t step(self, int32_t pool, int32_t position, const measured_t *row) except? -1:
+    cdef int64_t step(
+        self, int32_t pool, int32_t position, const plan_t *plan, const measured_t *row
+    ) except? -1:
         cdef int32_t symbol = self.positions[position].symbol
         cdef instrument_t *instrument = &self.instruments[symbol]
         cdef int64_t held = abs64(self.positions[position].quantity)
         cdef profile_t *profile = &instrument.profile
-        cdef int64_t lots = self.close_quantity(pool, position, row)
+        cdef int64_t lots = plan.lots
         cdef int side = SIDE_SELL if self.positions[position].quantity > 0 else SIDE_BUY
-        cdef int sign = -1 if side == SIDE_SELL else 1
-        cdef int64_t before = self.maintenance(position)
-        cdef int64_t after = 0, share = row.equity
-        cdef int64_t bound, filled, worth, fee, saved
+        cdef int64_t bound = plan.bound
+        cdef int64_t filled, worth, fee, saved
         cdef int tier_from = tier_index(&instrument.schedule, self.notional(position)) + 1
         cdef int64_t *out
         cdef int64_t wanted = lots, until
         cdef Py_ssize_t silent = self.records.count
-        if held > lots:
-            after = maintenance_margin(
-                &instrument.schedule, self.marked_notional(symbol, held - lots))
-        if row.maintenance > 0:
-            # The part's share of the equity; floor: against the trader, also below zero.
-            share = narrow(floor_div(mul(row.equity, before - after), wide(row.maintenance)))
-        bound = self.bound_price(symbol, side, lots, share)
         self.pools[pool].steps += 1
         self.sweep_part(
-            self.positions[position].account, symbol, position, side, lots, bound, &filled,
-            &worth)
+            self.positions[position].account, symbol, position, side, lots, plan.limit,
+            &filled, &worth)
         # The fee on what was filled (up), at most what the fills saved over the bound. Inverse
         # fills that round one by one may come to less than all at the bound.
         saved = self.worth_at_tick(symbol, filled, bound) - worth
@@ -130,7 +342,7 @@ cdef class Closing(Fund):
         out[2] = symbol
         out[3] = side
         out[4] = lots
-        out[5] = bound
+        out[5] = plan.limit
         out[6] = tier_from
         out[7] = tier_index(&instrument.schedule, self.notional(position)) + 1
         out[8] = filled
@@ -141,14 +353,8 @@ cdef class Closing(Fund):
         if profile.surplus == SURPLUS_FUND:
             self.pay_to_fund(pool, symbol, saved - fee, INSURANCE_SURPLUS)
         lots -= filled
-        if lots and self.is_within_limits(symbol, -sign * lots) and self.fund_free(
-                instrument.settle, symbol, -sign * lots,
-                -value_sign(&instrument.contract, side)
-                * self.worth_at_tick(symbol, lots, bound)) >= 0:
-            self.take_over(position, side, lots, bound)
-            lots = 0
-        if lots:
-            lots = self.auto_deleverage(position, side, lots, bound)
+        if lots and (row.equity <= 0 or profile.unfilled == UNFILLED_TAKEOVER):
+            lots = self.pass_on(position, side, lots, bound)
         if lots == wanted and self.pools[pool].has_stuck:
             # Tried again in vain: nothing happened, and nothing is said.
             self.records.count = silent
@@ -157,7 +363,23 @@ cdef class Closing(Fund):
             until = min64(MONEY_MAX, add_checked(self.ts, profile.cooldown))
             self.cooling[pool] = until
             self.schedule_cooldown(pool, until)
+        self.note_part(pool, position, plan, wanted - lots, row.equity)
         return lots
+
+    # Give what the book did not take to the fund, else to holders; returns what is left.
+    cdef int64_t pass_on(
+        self, int32_t position, int side, int64_t lots, int64_t bound
+    ) except? -1:
+        cdef int32_t symbol = self.positions[position].symbol
+        cdef instrument_t *instrument = &self.instruments[symbol]
+        cdef int sign = -1 if side == SIDE_SELL else 1
+        if self.is_within_limits(symbol, -sign * lots) and self.fund_free(
+                instrument.settle, symbol, -sign * lots,
+                -value_sign(&instrument.contract, side)
+                * self.worth_at_tick(symbol, lots, bound)) >= 0:
+            self.take_over(position, side, lots, bound)
+            return 0
+        return self.auto_deleverage(position, side, lots, bound)
 
     cdef int pay_to_fund(
         self, int32_t pool, int32_t symbol, int64_t amount, int reason
@@ -170,34 +392,51 @@ cdef class Closing(Fund):
             self.instruments[symbol].settle, amount, reason,
             self.accounts[self.pools[pool].account].id)
 
-    # Lots that the next step closes, by the policy of the position's symbol.
+    # Lots that the next step closes, by the policy of the position's symbol; none where a ramp
+    # that began at `since` has no more due. Spent equity has all of it due.
     cdef int64_t close_quantity(
-        self, int32_t pool, int32_t position, const measured_t *row
+        self, int32_t pool, int32_t position, const measured_t *row, int64_t since
     ) except? -1:
         cdef instrument_t *instrument = &self.instruments[self.positions[position].symbol]
         cdef profile_t *profile = &instrument.profile
         cdef int64_t held = abs64(self.positions[position].quantity)
-        cdef int64_t keep = 0
-        cdef int32_t ruling
-        cdef i128 room
+        cdef int64_t keep = 0, wanted, due
         if profile.close_policy == CLOSE_TIER_STEP:
             keep = tier_keep(
                 &instrument.schedule, profile.tiers_per_step, held, &instrument.contract,
                 instrument.mark)
         elif profile.close_policy == CLOSE_TO_TARGET:
-            ruling = self.positions[self.ruling_position(pool)].symbol
-            room = target_room(
-                profile, self.instruments[ruling].profile.exit_buffer, row.equity,
-                row.maintenance - self.maintenance(position))
-            if sign_of(room) >= 0:
-                keep = min64(held - 1, self.lots_within(position, room))
+            keep = self.target_keep(pool, position, row)
         elif profile.close_policy == CLOSE_FRACTION:
             keep = fraction_keep(
                 profile, held, self.notional(position), pool in self.cooling)
+        elif profile.close_policy == CLOSE_RAMP:
+            wanted = held
+            if profile.ramp_of == RAMPOF_TARGET:
+                wanted -= self.target_keep(pool, position, row)
+            due = ramp_share(profile, self.ts - since) if row.equity > 0 else RATE_SCALE
+            keep = held - ramp_lots(
+                wanted, due, self.ramped.get(pool, NOTHING).get(position, 0))
+            if keep == held:
+                return 0
         if keep and self.marked_notional(
                 self.positions[position].symbol, keep) < profile.min_remainder:
             keep = 0
         return held - keep
+
+    # Most lots that leave the pool healthy and its margin ratio at the target or under it.
+    cdef int64_t target_keep(
+        self, int32_t pool, int32_t position, const measured_t *row
+    ) except? -1:
+        cdef const profile_t *profile = &self.instruments[self.positions[position].symbol].profile
+        cdef int32_t ruling = self.positions[self.ruling_position(pool)].symbol
+        cdef i128 room = target_room(
+            profile, self.instruments[ruling].profile.exit_buffer, row.equity,
+            row.maintenance - self.maintenance(position))
+        if sign_of(room) < 0:
+            return 0
+        return min64(
+            abs64(self.positions[position].quantity) - 1, self.lots_within(position, room))
 
     # Worst price in ticks at which closing `lots` costs at most `share` against mark; a sell
     # rounded up to the tick, a buy down, never below one tick.

@@ -72,6 +72,8 @@ cdef struct instrument_t:
     int32_t *holders             # position rows with a position open, in no order
     int32_t holder_count, holder_capacity
     int64_t steps_taken          # by the command under way, where the profile bounds them
+    int64_t slices_since         # start of the latest interval in which slices were closed
+    int64_t slices_taken         # notional closed in it
     # multipliers that are to come
     int64_t announced_ts         # NONE: none
     int64_t announced_maintenance, announced_initial
@@ -101,6 +103,7 @@ cdef struct pool_t:
     uint8_t is_pending           # touched since it was last evaluated
     uint8_t is_changed           # its wallet is to be reported
     uint8_t has_stuck            # has waited since it entered the queue
+    uint8_t is_patient           # where it waits, it does so only while there is equity
     uint8_t is_unfiled           # its triggers are out of date; in the list of such
     uint8_t is_bankrupt          # flat with a deficit that the fund did not cover whole
     uint8_t leg                  # PositionSide of an isolated position

@@ -6,7 +6,7 @@
 
 from libc.stdint cimport int32_t, int64_t
 
-from engine.core.closing cimport Closing, measured_t
+from engine.core.closing cimport Closing, measured_t, plan_t
 
 cdef bint is_more_urgent(const measured_t *a, const measured_t *b) noexcept nogil
 
@@ -72,6 +72,7 @@ cdef class Liquidation(Closing):
 
     cdef int work(self, int32_t pool) except -1
     cdef bint is_cooling(self, int32_t pool) except -1
-    cdef int let_wait(self, int32_t pool, const measured_t *row) except -1
+    cdef int let_wait(self, int32_t pool, const measured_t *row, bint is_patient) except -1
+    cdef int file_waiting(self, int32_t pool, const measured_t *row) except -1
     cdef bint take_turn(self, int32_t pool, int32_t symbol) except -1
     cdef int drop_pending(self, int32_t pool) except -1

@@ -13,7 +13,7 @@ from engine.core.risk cimport call_set_t, remedy_t
 from engine.core.types cimport (
     CANCEL_LIQUIDATION, EVENT_AUTO_TOP_UP, EVENT_LIQUIDATION_FINISHED, EVENT_LIQUIDATION_STARTED,
     EVENT_MARGIN_CALL, EVENT_MARGIN_CALL_CLEARED, INSURANCE_DEFICIT, NIL, NONE, OUTCOME_BANKRUPT,
-    OUTCOME_CLOSED, OUTCOME_RELEASED, SIDE_BUY, SIDE_SELL,
+    OUTCOME_CLOSED, OUTCOME_RELEASED, SIDE_BUY, SIDE_SELL, UNFILLED_WAIT,
 )
 
 # How many pools of a round ahead their rows are fetched into the cache.
@@ -272,8 +272,9 @@ cdef class Liquidation(Closing):
     cdef int requeue(self, int32_t pool) except -1:
         cdef measured_t row
         self.measure_row(pool, &row)
-        if self.pools[pool].is_waiting and not self.is_healthy(&row):
-            return self.file_release(pool, row.equity, row.maintenance)
+        if self.pools[pool].is_waiting and not self.is_healthy(&row) and (
+                row.equity > 0 or not self.pools[pool].is_patient):
+            return self.file_waiting(pool, &row)
         self.pools[pool].is_waiting = 0
         self.unfile_pool(pool)
         self.waiting.pop(pool, None)
@@ -413,6 +414,11 @@ cdef class Liquidation(Closing):
         self.pools[pool].is_waiting = self.pools[pool].has_stuck = 0
         if self.cooling:
             self.cooling.pop(pool, None)
+        if self.pausing:
+            self.pausing.pop(pool, None)
+        if self.ramp_since:
+            self.ramp_since.pop(pool, None)
+            self.ramped.pop(pool, None)
         if self.bounded_steps:
             self.turn_of.pop(pool, None)
         self.note_pending(pool)
@@ -537,8 +543,10 @@ cdef class Liquidation(Closing):
         cdef int32_t position
         cdef int32_t symbol = NIL    # of the latest step
         cdef int side = SIDE_BUY
-        cdef bint has_had_turn = False
-        cdef set stuck = set()
+        cdef bint has_had_turn = False, is_held_back = False
+        cdef int64_t resume = NONE   # when a position that was tried may go on by itself
+        cdef plan_t plan
+        cdef set tried = set()       # positions of which no more can be closed now
         while True:
             self.measure_row(pool, &row)
             if self.pools[pool].first_open < 0:
@@ -553,30 +561,48 @@ cdef class Liquidation(Closing):
             if self.net_legs(pool):
                 continue
             if self.cooling and self.is_cooling(pool):
-                return self.let_wait(pool, &row)
-            position = self.choose_position(pool, stuck)
+                return self.let_wait(pool, &row, False)
+            if self.pausing and row.equity > 0 and pool in self.pausing:
+                return self.let_wait(pool, &row, True)
+            position = self.choose_position(pool, tried)
             if position < 0:
-                self.pools[pool].has_stuck = 1
-                return self.let_wait(pool, &row)
+                if resume == NONE:
+                    self.pools[pool].has_stuck = 1
+                self.pause(pool, resume)
+                return self.let_wait(pool, &row, is_held_back or resume != NONE)
+            self.plan_step(pool, position, &row, &plan)
+            if plan.lots == 0:
+                tried.add(position)
+                resume = plan.resume if resume == NONE else min64(resume, plan.resume)
+                continue
             symbol = self.positions[position].symbol
             side = SIDE_SELL if self.positions[position].quantity > 0 else SIDE_BUY
             if not self.take_turn(pool, symbol):
                 self.postponed[pool] = None
                 return self.drop_pending(pool)
-            if self.step(pool, position, &row):
-                stuck.add(position)
+            if self.step(pool, position, &plan, &row):
+                tried.add(position)
+                is_held_back |= self.instruments[symbol].profile.unfilled == UNFILLED_WAIT
             else:
                 has_had_turn = self.instruments[symbol].profile.steps_per_command != NONE
 
     cdef bint is_cooling(self, int32_t pool) except -1:
         return self.cooling.get(pool, 0) > self.ts
 
-    cdef int let_wait(self, int32_t pool, const measured_t *row) except -1:
+    # Let a pool wait for a change, or for its time; a patient one only while it has equity.
+    cdef int let_wait(self, int32_t pool, const measured_t *row, bint is_patient) except -1:
         # What was done to it is no reason to look at it again in this command.
         self.drop_pending(pool)
         self.pools[pool].is_waiting = 1
+        self.pools[pool].is_patient = is_patient and row.equity > 0
         self.waiting[pool] = None
-        return self.file_release(pool, row.equity, row.maintenance)
+        return self.file_waiting(pool, row)
+
+    cdef int file_waiting(self, int32_t pool, const measured_t *row) except -1:
+        self.file_release(pool, row.equity, row.maintenance)
+        if self.pools[pool].is_patient:
+            self.file_spent(pool, row.equity)
+        return 0
 
     # Whether another step in a symbol may be taken now; if it is bounded, it is counted.
     cdef bint take_turn(self, int32_t pool, int32_t symbol) except -1:

@@ -28,6 +28,18 @@ cdef struct profile_t:
     int64_t fund_drawdown_window  # ns
     int64_t fund_max_notional    # minor units; NONE: no limit
     int64_t socialize_losses
+    int64_t position_choice      # PositionChoice
+    int64_t order_bound          # OrderBound
+    int64_t spread_to_maintenance  # rate units
+    int64_t bankruptcy_adjustment  # rate units
+    int64_t bound_band           # rate units, of mark
+    int64_t unfilled             # Unfilled
+    int64_t ramp                 # ns
+    int64_t ramp_steps
+    int64_t ramp_of              # RampOf
+    int64_t slice_max_share      # rate units; NONE: no limit
+    int64_t slice_rate           # minor units; NONE: no limit
+    int64_t slice_interval       # ns
 
 cdef int profile_load(profile_t *profile, tuple row) except -1
 cdef tuple profile_row(const profile_t *profile)
@@ -39,3 +51,8 @@ cdef i128 target_room(
 ) noexcept nogil
 cdef int64_t fraction_keep(
     const profile_t *profile, int64_t held, int64_t notional, bint is_cooled) except? -1
+cdef int64_t ramp_share(const profile_t *profile, int64_t passed) except -1
+cdef int64_t ramp_next(const profile_t *profile, int64_t since, int64_t now) except? -1
+cdef int64_t ramp_lots(int64_t wanted, int64_t due, int64_t closed) except? -1
+cdef int64_t spread(
+    const profile_t *profile, int64_t own, int64_t equity, int64_t maintenance) except? -1

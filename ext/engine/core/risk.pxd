@@ -86,6 +86,8 @@ cdef class Risk(Protection):
     cdef int64_t least_exit_buffer(self, int32_t pool) noexcept
     cdef int file_trigger(self, int32_t row, int rising, int64_t price) except -1
     cdef int unfile_pool(self, int32_t pool) except -1
+    cdef int file_spent(self, int32_t pool, int64_t equity) except -1
+    cdef int64_t losing_mark(self, int32_t row, int64_t share) except? -1
     cdef int safe_range(
         self, position_t *position, const bound_t *bound, int64_t *low, int64_t *high
     ) except -1

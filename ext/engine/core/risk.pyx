@@ -489,6 +489,52 @@ cdef class Risk(Protection):
             row = self.positions[row].next_open
         return least
 
+    # Bring the triggers of a waiting pool nearer: to where its equity may be spent.
+    cdef int file_spent(self, int32_t pool, int64_t equity) except -1:
+        cdef int shift
+        cdef int64_t parts = self.split(pool, &shift)
+        cdef int32_t row = self.pools[pool].first_open
+        cdef int64_t share, edge
+        cdef int rising
+        while row >= 0:
+            # Shares are rounded down: all of them together leave some equity.
+            share = narrow(floor_div(mul(equity - 1, self.notional(row) >> shift), wide(parts)))
+            rising = self.positions[row].quantity < 0
+            edge = self.losing_mark(row, share)
+            if rising:
+                edge = min64(edge, self.positions[row].trigger[1])
+            else:
+                edge = max64(edge, self.positions[row].trigger[0])
+            self.file_trigger(row, rising, edge)
+            row = self.positions[row].next_open
+        return 0
+
+    # First mark at which a position has lost more than so much since the current one; 0 or
+    # MONEY_MAX where there is none.
+    cdef int64_t losing_mark(self, int32_t row, int64_t share) except? -1:
+        cdef const instrument_t *instrument = &self.instruments[self.positions[row].symbol]
+        cdef int64_t lots = abs64(self.positions[row].quantity)
+        cdef bint is_long = self.positions[row].quantity > 0
+        cdef i128 total = mul(lots, instrument.contract.unit_value)
+        cdef i128 edge, worth
+        if instrument.contract.kind == KIND_INVERSE:
+            # A long owes, a short owns the total over the mark, toward zero.
+            worth = floor_div(total, wide(instrument.mark))
+            if is_long:
+                edge = floor_div(total, add(add(worth, wide(share)), wide(1)))
+                return narrow(edge)
+            worth = sub(worth, wide(share))
+            if sign_of(worth) <= 0:
+                return MONEY_MAX
+            edge = add(floor_div(total, worth), wide(1))
+        else:
+            edge = add(floor_div(wide(share), total), wide(1))
+            edge = sub(wide(instrument.mark), edge) if is_long else add(
+                wide(instrument.mark), edge)
+        if edge >= wide(MONEY_MAX):
+            return MONEY_MAX
+        return 0 if sign_of(edge) < 0 else narrow(edge)
+
     # Move one trigger of a position to a price (0 or MONEY_MAX: no trigger).
     @cython.final
     cdef int file_trigger(self, int32_t row, int rising, int64_t price) except -1:

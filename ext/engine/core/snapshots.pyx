@@ -190,6 +190,9 @@ cdef class Snapshots(Bulk):
     cdef int carry_liquidation(self, Image image) except -1:
         self.waiting = image.value(self.waiting)
         self.cooling = image.value(self.cooling)
+        self.pausing = image.value(self.pausing)
+        self.ramp_since = image.value(self.ramp_since)
+        self.ramped = image.value(self.ramped)
         self.postponed = image.value(self.postponed)
         self.turn_of = image.value(self.turn_of)
         image.scalar(&self.bounded_steps, sizeof(self.bounded_steps))

@@ -51,7 +51,8 @@ cdef class Timers(Entry):
         if timer.kind == TIMER_CONTRACT:
             return not self.instruments[timer.row].is_over
         if timer.kind == TIMER_COOLDOWN:
-            return self.cooling.get(timer.row, NONE) == timer.due
+            return (self.cooling.get(timer.row, NONE) == timer.due
+                    or self.pausing.get(timer.row, NONE) == timer.due)
         return (self.tickets[timer.row].arrival == timer.arrival
                 and self.is_listed(timer.row))
 
@@ -101,7 +102,7 @@ cdef class Timers(Entry):
     # --- time passes ------------------------------------------------------------------
 
     # Let happen what is due by `ts`, each at its own time; whether anything was. All cooldowns
-    # that end at one moment are looked at together.
+    # and pauses that end at one moment are looked at together.
     cdef bint pass_time(self, int64_t ts) except -1:
         cdef bint has_fired = False
         cdef bint has_cooled = False
@@ -135,6 +136,8 @@ cdef class Timers(Entry):
             self.deliver(timer.row, self.instruments[timer.row].mark)
             return self.settle()
         if timer.kind == TIMER_COOLDOWN:
+            if self.pausing.get(timer.row, NONE) == timer.due:
+                del self.pausing[timer.row]
             self.pools[timer.row].is_waiting = 0
             return self.note_pending(timer.row)
         self.accounts[timer.row].dead_man = NONE

@@ -104,6 +104,7 @@ cdef enum ClosePolicy:
     CLOSE_TO_TARGET = 1
     CLOSE_FRACTION = 2
     CLOSE_FULL = 3
+    CLOSE_RAMP = 4
 
 cdef enum AfterCooldown:
     COOLED_ALL = 0
@@ -128,6 +129,24 @@ cdef enum AdlAllocation:
     SHARES_CONTRACTS = 1
     SHARES_WEALTH = 2
     SHARES_MIN_MAX = 3
+
+cdef enum PositionChoice:
+    CHOICE_LARGEST_MAINTENANCE = 0
+    CHOICE_LARGEST_LOSS = 1
+    CHOICE_MOST_LIQUID = 2
+
+cdef enum OrderBound:
+    BOUND_BANKRUPTCY = 0
+    BOUND_FILLABLE = 1
+    BOUND_MARK_BAND = 2
+
+cdef enum Unfilled:
+    UNFILLED_TAKEOVER = 0
+    UNFILLED_WAIT = 1
+
+cdef enum RampOf:
+    RAMPOF_POSITION = 0
+    RAMPOF_TARGET = 1
 
 cdef enum Command:
     CMD_ASSET = 0
@@ -236,6 +255,7 @@ cdef enum WaitsFor:
     WAITS_CHANGE = 1
     WAITS_COOLDOWN = 2
     WAITS_TURN = 3
+    WAITS_PAUSE = 4
 
 cdef enum LiquidationOutcome:
     OUTCOME_RELEASED = 0

@@ -23,7 +23,7 @@ from engine.core.types cimport (
     ACCOUNT_ACTIVE, ACCOUNT_BANKRUPT, ACCOUNT_LIQUIDATING, ACCOUNT_MARGIN_CALL, KIND_INVERSE,
     LEG_BOTH, LIQUIDATE_RATIO_GE_1, MODE_CROSS, MONEY_MAX, NIL, NONE, RATE_SCALE, SIDE_BUY,
     SIDE_SELL, STATUS_OPEN, STATUS_PARTIALLY_FILLED, STATUS_PENDING, WAITS_CHANGE,
-    WAITS_COOLDOWN, WAITS_NOTHING, WAITS_TURN,
+    WAITS_COOLDOWN, WAITS_NOTHING, WAITS_PAUSE, WAITS_TURN,
 )
 from libc.stdint cimport uint64_t
 
@@ -499,7 +499,11 @@ cdef class Views(Auctions):
         if pool in self.postponed:
             return WAITS_TURN
         if self.pools[pool].is_waiting:
-            return WAITS_COOLDOWN if self.is_cooling(pool) else WAITS_CHANGE
+            if self.is_cooling(pool):
+                return WAITS_COOLDOWN
+            if self.pools[pool].is_patient and pool in self.pausing:
+                return WAITS_PAUSE
+            return WAITS_CHANGE
         return WAITS_NOTHING
 
     def queue_view(self):
@@ -521,7 +525,7 @@ cdef class Views(Auctions):
             measured.append((UrgencyKey.of(row), (
                 row.account, row.asset, row.symbol if row.symbol >= 0 else NONE, row.equity,
                 row.maintenance, self.pools[pool].steps, self.waits_for(pool),
-                self.cooling[pool] if self.is_cooling(pool) else NONE,
+                self.cooling[pool] if self.is_cooling(pool) else self.pausing.get(pool, NONE),
                 self.leg_shown(&row))))
         return [entry for _, entry in sorted(measured)]
 
