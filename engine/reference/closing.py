@@ -153,12 +153,11 @@ class Closing(Fund):
         """Remember what a step closed, and pause where more must wait for its time."""
         instrument = self.instruments[position.symbol]
         profile = instrument.profile
-        is_ramp = profile.close_policy == ClosePolicy.RAMP
-        if is_ramp and pool.ramp_since == NONE:
-            pool.ramp_since = self.ts
         if lots == 0:
             return
-        if is_ramp:
+        if profile.close_policy == ClosePolicy.RAMP:
+            if pool.ramp_since == NONE:
+                pool.ramp_since = self.ts
             key = (position.symbol, position.leg)
             pool.ramped[key] = min(MONEY_MAX, pool.ramped.get(key, 0) + lots)
             self.pause(pool, ramp_next(profile, pool.ramp_since, self.ts))

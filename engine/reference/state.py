@@ -339,7 +339,7 @@ class Pool:
     is_postponed: bool = False  # in the queue, until the next command
     paused_until: int = NONE  # of slices and ramps; holds while there is equity
     is_patient: bool = False  # it waits, but only while there is equity
-    ramp_since: int = NONE  # since it entered the queue: its first step of a ramp
+    ramp_since: int = NONE  # since it entered the queue: when a ramp first closed lots
     #: Lots that its ramps closed since then, by symbol and leg.
     ramped: dict[tuple[int, PositionSide], int] = field(default_factory=dict)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterator
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,14 @@ from engine.messages import (
     TierRule,
 )
 from engine.reference.margin import Schedule
-from engine.reference.policy import allocate, close_quantity, is_healthy
+from engine.reference.policy import (
+    allocate,
+    close_quantity,
+    is_healthy,
+    ramp_lots,
+    ramp_next,
+    ramp_share,
+)
 from engine.reference.state import Instrument
 from engine.units import Grid
 
@@ -84,6 +93,9 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
     ('fraction = "0.001"', "fraction must be 0.01 to 1"),
     ('fraction = "0.1234567890"', "fraction must be a multiple of 0.00000001"),
     ("tiers_per_step = 0", "tiers_per_step must be 1 to 64"),
+    ("ramp_steps = 0", "ramp_steps must be 1 to 1000"),
+    ('bankruptcy_adjustment = "0.9"', "bankruptcy_adjustment must be 1 to 10"),
+    ('close_policy = "fraction"\nslice_max_share = "0.1"', "slices do not go with"),
 ])
 def test_a_file_that_cannot_be_says_so_in_one_line(tmp_path: Path, text: str, what: str) -> None:
     path = tmp_path / "mine.toml"
@@ -184,6 +196,28 @@ def test_shares_add_up_and_nobody_closes_more_than_he_has(mode: AdlAllocation) -
                        for share, own in zip(shares, held, strict=True))
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_a_ramp_grows_from_its_fraction_to_all(seed: int) -> None:
+    draw = random.Random(seed)
+    row = Profile(
+        close_policy=ClosePolicy.RAMP, fraction=draw.choice((10**6, 2 * 10**7, 10**8)),
+        ramp_ns=draw.choice((1, 7, 10**10)), ramp_steps=draw.randint(1, 50))
+    since, wanted, closed = draw.randint(0, 10**9), draw.randint(1, 500), 0
+    now, shares = since, [ramp_share(row, 0)]
+    closed += ramp_lots(wanted, shares[0], closed)
+    assert shares == [row.fraction] and closed == max(1, wanted * row.fraction // RATE_SCALE)
+    while (after := ramp_next(row, since, now)) != NONE:
+        # Up to the ns before its time nothing more is due.
+        assert after > now and ramp_share(row, after - 1 - since) == shares[-1]
+        now = after
+        shares.append(ramp_share(row, now - since))
+        closed += ramp_lots(wanted - closed, shares[-1], closed)
+        assert closed == max(1, wanted * shares[-1] // RATE_SCALE)
+    assert shares == sorted(shares) and len(shares) <= row.ramp_steps + 1
+    assert shares[-1] == RATE_SCALE and closed == wanted
+    assert now - since == row.ramp_ns
+
+
 # --- a crash under every profile -------------------------------------------------------
 
 
@@ -236,3 +270,54 @@ def test_both_cores_agree_on_the_crash(name: str) -> None:
                       mark_price=str(100 - second), ts=second * 7 * 10**9)
         hashes.add(desk.exchange.state_hash())
     assert len(hashes) == 1
+
+
+def recorded_money(desk: Desk, accounts: range) -> Fraction:
+    """All the money there is, added up from accounts, positions and the house's books."""
+    books = desk.ask("totals")["assets"]["USDT"]
+    wallets = margins = Fraction(0)
+    for account in [9, *accounts]:
+        figures = desk.ask("account", account=account)
+        wallets += Fraction(figures["balances"].get("USDT", "0"))
+        margins += sum(Fraction(each["isolated_margin"] or "0") for each in figures["positions"])
+    return wallets + margins + sum(
+        Fraction(books[name]) for name in ("insurance", "fees", "rounding", "external")
+    ) - Fraction(books["entry_values"])
+
+
+@pytest.mark.parametrize("name", profiles.names())
+def test_a_crash_that_empties_books_fund_and_half_of_the_counterparties(
+    desk: Desk, name: str
+) -> None:
+    for symbol in ("BTC", "ETH"):
+        desk.symbol(symbol, tiers=list(STEEP_TIERS), profile=name, liquidation_fee="0.005")
+    crowd(desk, random.Random(3))
+    money = sum(
+        Fraction(line["amount"]) for line in desk.log if line["cmd"] in ("deposit", "insurance"))
+    shorts = [account for account in range(30, 40)
+              if desk.ask("account", account=account)["positions"]]
+    events: list[dict[str, Any]] = []
+    prices = (95, 90, 85, 80, 70, 60, 50, 45, 40, *(40,) * 30)
+    for minute, price in enumerate(prices, start=1):
+        for symbol in ("BTC", "ETH"):
+            events += desk.must("mark", symbol=symbol, mark_price=str(price),
+                                ts=minute * 60 * 10**9)
+        assert recorded_money(desk, range(10, 40)) == money
+        audit(desk.exchange)
+    # Nobody bids any more, the fund takes nothing more, and half of the shorts are closed.
+    for symbol in ("BTC", "ETH"):
+        assert desk.ask("book", symbol=symbol)["bids"] == []
+    latest = [event["event"] for event in events
+              if event["event"] in ("liquidation_takeover", "adl")]
+    assert latest[-1] == "adl"
+    flat = [account for account in shorts
+            if not desk.ask("account", account=account)["positions"]]
+    assert 2 * len(flat) >= len(shorts)
+    # Every breach was worked on to its end, or is still in the queue.
+    open_ones = Counter(event["account"] for event in only(events, "liquidation_started"))
+    open_ones.subtract(event["account"] for event in only(events, "liquidation_finished"))
+    queue = desk.ask("liquidation_queue")["entries"]
+    assert +open_ones == Counter(entry["account"] for entry in queue)
+    assert min(open_ones.values()) >= 0
+    for row in desk.ask("totals")["positions"].values():
+        assert sum(map(int, row.values())) == 0

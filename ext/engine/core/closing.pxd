@@ -26,7 +26,7 @@ cdef struct plan_t:
 cdef class Closing(Fund):
     cdef dict cooling            # queued pools whose latest fraction has a cooldown -> its end
     cdef dict pausing            # queued pools that slices or ramps let alone -> until when
-    cdef dict ramp_since         # queued pools -> first step of a ramp
+    cdef dict ramp_since         # queued pools -> when a ramp first closed lots
     cdef dict ramped             # queued pools -> {position row: lots that ramps closed}
 
     cdef bint may_liquidate(self, int32_t symbol) noexcept

@@ -275,10 +275,10 @@ cdef class Closing(Fund):
         cdef instrument_t *instrument = &self.instruments[symbol]
         cdef const profile_t *profile = &instrument.profile
         cdef int64_t taken
-        if profile.close_policy == CLOSE_RAMP:
-            self.note_ramp(pool, position, lots)
         if lots == 0:
             return 0
+        if profile.close_policy == CLOSE_RAMP:
+            self.note_ramp(pool, position, lots)
         if plan.is_sliced:
             self.pause(pool, add_checked(self.ts, profile.slice_interval))
         if equity > 0 and profile.slice_rate != NONE:
@@ -292,12 +292,9 @@ cdef class Closing(Fund):
     cdef int note_ramp(self, int32_t pool, int32_t position, int64_t lots) except -1:
         cdef const profile_t *profile = &self.instruments[self.positions[position].symbol].profile
         cdef int64_t since = self.ramp_since.setdefault(pool, self.ts)
-        cdef dict closed
-        if lots:
-            closed = self.ramped.setdefault(pool, {})
-            closed[position] = min(MONEY_MAX, closed.get(position, 0) + lots)
-            self.pause(pool, ramp_next(profile, since, self.ts))
-        return 0
+        cdef dict closed = self.ramped.setdefault(pool, {})
+        closed[position] = min(MONEY_MAX, closed.get(position, 0) + lots)
+        return self.pause(pool, ramp_next(profile, since, self.ts))
 
     # Let a pool alone until a time to come; NONE: as it is.
     cdef int pause(self, int32_t pool, int64_t until) except -1:
