@@ -9,7 +9,7 @@ from engine.core.book cimport ORDER_PENDING, ORDER_UNARMED, order_t, ticket_t
 from engine.core.conditional cimport REFERENCES
 from engine.core.fixed cimport i128, sign_of
 from engine.core.ledger cimport (
-    asset_t, closes_leg, instrument_t, leg_key, pool_t, position_t,
+    asset_t, closes_leg, instrument_t, leg_key, open_orders_t, pool_t, position_t,
 )
 from engine.core.levels cimport book_t
 from engine.core.linked cimport bracket_t, group_t, special_t
@@ -172,7 +172,7 @@ cdef class Audit(Views):
             "position in a settled symbol", symbol)
         for row in range(self.position_count):
             self.require_row(
-                self.positions[row].symbol != symbol or self.positions[row].order_count == 0,
+                self.positions[row].symbol != symbol or self.orders_of(row).count == 0,
                 "orders in a settled symbol: position row", row)
         return 0
 
@@ -216,7 +216,7 @@ cdef class Audit(Views):
                 self.positions[row].quantity or not self.positions[row].entry_value,
                 "entry value without a position", row)
             value[0] = value[1] = arrival = 0
-            order = self.positions[row].first_order
+            order = self.orders_of(row).first
             while order >= 0:
                 self.require_row(
                     arrival < self.tickets[order].arrival, "arrival of order row", order)
@@ -232,7 +232,7 @@ cdef class Audit(Views):
                 order = self.tickets[order].own_next
             for side in range(2):
                 self.require_row(
-                    value[side] == self.positions[row].side_value[side],
+                    value[side] == self.orders_of(row).side_value[side],
                     "order value of position row", row)
             row = self.positions[row].next_in_account
         return 0
@@ -244,7 +244,8 @@ cdef class Audit(Views):
         cdef bint is_hedge = self.accounts[account].position_mode == POSITIONS_HEDGE
         if (row.leg != LEG_BOTH) != is_hedge:
             return self.require_row(
-                not (row.quantity or row.order_count or row.leverage or row.auto_top_up)
+                not (row.quantity or self.orders_of(position).count or row.leverage
+                     or row.auto_top_up)
                 and row.margin_mode == self.accounts[account].margin_mode
                 and row.protection == NIL, "left over: position row", position)
         if row.leg == LEG_BOTH:
@@ -388,7 +389,7 @@ cdef class Audit(Views):
     cdef int32_t count_waiting(self) noexcept:
         cdef int32_t i, order, count = 0
         for i in range(self.position_count):
-            order = self.positions[i].first_order
+            order = self.orders_of(i).first
             while order >= 0:
                 count += self.tickets[order].state == ORDER_PENDING
                 order = self.tickets[order].own_next
@@ -637,6 +638,7 @@ cdef int digest_account(Audit core, int32_t account, Words words) except -1:
     cdef int32_t row = core.accounts[account].first_position
     cdef int32_t order
     cdef position_t *position
+    cdef const open_orders_t *own
     cdef int64_t margin
     words.put(core.accounts[account].id)
     # One-way accounts have nothing in the upper half, of this and of positions' symbols.
@@ -659,11 +661,12 @@ cdef int digest_account(Audit core, int32_t account, Words words) except -1:
         pool = core.pools[pool].next_in_account
     while row >= 0:
         position = &core.positions[row]
+        own = core.orders_of(row)
         row = position.next_in_account
         margin = 0
         if position.isolated >= 0:
             margin = core.pools[position.isolated].balance
-        if (position.quantity == 0 and position.order_count == 0 and margin == 0
+        if (position.quantity == 0 and own.count == 0 and margin == 0
                 and position.leverage == 0 and not core.is_protected(position)
                 and not position.auto_top_up
                 and position.margin_mode == core.accounts[account].margin_mode):
@@ -682,7 +685,7 @@ cdef int digest_account(Audit core, int32_t account, Words words) except -1:
         digest_protection(core, position, words)
         if position.auto_top_up:
             words.put(TAG_AUTO_TOP_UP)
-        order = position.first_order
+        order = own.first
         while order >= 0:
             digest_order(core, order, words)
             order = core.tickets[order].own_next

@@ -186,7 +186,7 @@ cdef class Bulk(Settings):
             position = &self.positions[i]
             at = places.place[position.wallet]
             out = &places.rows[at]
-            if position.order_count:
+            if self.orders_of(i).count:
                 places.is_used[at] = 1
                 # The sum of all is kept within the money range, as everywhere.
                 worth = self.order_margin(i)

@@ -441,7 +441,7 @@ cdef class Commands(External):
     # Whether nothing is open on a position, no order and no unpaid deficit either.
     cdef bint is_idle(self, int32_t position) noexcept:
         cdef const position_t *row = &self.positions[position]
-        return not (row.quantity or row.order_count or (
+        return not (row.quantity or self.orders_of(position).count or (
             row.isolated >= 0 and self.pools[row.isolated].balance))
 
     def adjust_isolated_margin(

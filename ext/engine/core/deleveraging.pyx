@@ -337,7 +337,7 @@ cdef class Deleveraging(Risk):
         cdef int sign = 1 if side == SIDE_BUY else -1
         cdef int64_t value = value_sign(
             &self.instruments[symbol].contract, side) * self.worth_at_tick(symbol, lots, price)
-        cdef int32_t order = self.positions[counter].first_order
+        cdef int32_t order = self.orders_of(counter).first
         cdef list chosen = []
         cdef int64_t *out
         if order >= 0 and self.instruments[symbol].profile.adl_cancels_orders:

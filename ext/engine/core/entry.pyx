@@ -99,8 +99,8 @@ cdef class Entry(Liquidation):
     @cython.final
     cdef int64_t live_orders(self, int32_t position) noexcept:
         cdef int32_t twin = self.twin_of(position)
-        cdef int64_t live = self.positions[position].order_count
-        return live if twin < 0 else live + self.positions[twin].order_count
+        cdef int64_t live = self.orders_of(position).count
+        return live if twin < 0 else live + self.orders_of(twin).count
 
     @cython.final
     cdef bint closes_position(self, int32_t row) noexcept:

@@ -155,8 +155,7 @@ cdef class ExchangeCore(Snapshots):
         at = self.accounts[owner].first_position
         if at >= 0:
             prefetch(&self.positions[at])
-            prefetch(&self.positions[at].trigger)
-            prefetch(&self.positions[at].first_order)
+            prefetch(&self.positions[at].leg)
         if row[0] == CMD_FILL:
             prefetch(table_slot(&self.position_table, owner, row[3]))
             if self.accounts[owner].first_wallet >= 0:
@@ -178,8 +177,9 @@ cdef class ExchangeCore(Snapshots):
             return
         if row[0] == CMD_ORDER:
             at = self.accounts[owner].first_position
-            if at >= 0 and self.positions[at].last_order >= 0:
-                prefetch(&self.tickets[self.positions[at].last_order].own_next)
+            if at >= 0 and self.orders_of(at).last >= 0:
+                prefetch(&self.orders_of(at).extreme_price)
+                prefetch(&self.tickets[self.orders_of(at).last].own_next)
         elif row[0] == CMD_CANCEL or row[0] == CMD_AMEND:
             at = self.ahead_order[number & (LOOKED_UP - 1)]
             if at >= 0:

@@ -112,12 +112,6 @@ cdef struct position_t:
     int64_t quantity             # lots, long > 0
     int64_t entry_value          # exact cost, + for a long
     int64_t leverage             # 0: the default
-    # open orders that are not reduce-only
-    int64_t side_value[2]        # minor units, by Side
-    int64_t extreme_price[2]     # no bid is above, no ask below; tightened when it matters
-    int64_t loss_mark[2]         # mark at which the next two hold, 0: they do not
-    int64_t loss_lots[2]         # of orders on the losing side of that mark
-    int64_t loss_value[2]        # minor units
     # triggers: marks at or beyond which the pool is to be looked at
     int64_t trigger[2]           # [0] falling, 0: none; [1] rising, MONEY_MAX: none
     # links
@@ -126,14 +120,25 @@ cdef struct position_t:
     int32_t next_in_account
     int32_t prev_open, next_open  # open positions of its pool
     int32_t holder_slot          # place among the symbol's holders, NIL: flat
-    int32_t first_order, last_order
-    int32_t order_count, reduce_only_count
+    int32_t orders               # its row of open orders; 0: it never had one
     int32_t protection           # its row of market-maker protection, NIL: none
     uint8_t margin_mode
     uint8_t is_changed
     int8_t sign_seen             # of its quantity, when its reduce-only orders were looked at
     uint8_t auto_top_up          # its isolated margin, before it would be liquidated
     uint8_t leg                  # PositionSide; the short leg's row follows the long one's
+
+# The open orders of a position, made when it gets its first. Row 0 has none, and stands for
+# all that never had one.
+cdef struct open_orders_t:
+    int32_t first, last          # order rows, by acceptance
+    int32_t count, reduce_only_count
+    # those that are not reduce-only
+    int64_t side_value[2]        # minor units, by Side
+    int64_t extreme_price[2]     # no bid is above, no ask below; tightened when it matters
+    int64_t loss_mark[2]         # mark at which the next two hold, 0: they do not
+    int64_t loss_lots[2]         # of orders on the losing side of that mark
+    int64_t loss_value[2]        # minor units
 
 # A position or a wallet to report, by what sorts it.
 cdef struct changed_t:
@@ -173,6 +178,8 @@ cdef class Ledger(Desk):
     cdef int32_t pool_count, pool_capacity
     cdef position_t *positions
     cdef int32_t position_count, position_capacity
+    cdef open_orders_t *open_orders
+    cdef int32_t open_orders_count, open_orders_capacity
     cdef table_t position_table  # (account row, symbol and leg) -> row
     # what a command touched
     cdef int32_t *changed_orders
@@ -195,6 +202,8 @@ cdef class Ledger(Desk):
     cdef int32_t wallet_of(self, int32_t account, int32_t asset) except -1
     cdef int32_t new_position(self, int32_t account, int32_t symbol, int leg) except -1
     cdef int32_t add_position(self, int32_t account, int32_t symbol, int leg) except -1
+    cdef int add_open_orders(self) except -1
+    cdef int new_open_orders(self, int32_t position) except -1
     cdef int32_t new_isolated(self, int32_t position) except -1
     cdef int64_t isolated_share(
         self, int32_t position, int64_t value, int64_t lots) except? -1
@@ -250,6 +259,16 @@ cdef class Ledger(Desk):
     cdef inline int32_t position_at(self, int32_t account, int32_t symbol, int leg) except -1:
         cdef int32_t row = self.find_position(account, symbol, leg)
         return row if row >= 0 else self.new_position(account, symbol, leg)
+
+    # The open orders of a position, to be looked at.
+    cdef inline open_orders_t *orders_of(self, int32_t position) noexcept:
+        return &self.open_orders[self.positions[position].orders]
+
+    # The same, to be added to.
+    cdef inline open_orders_t *own_orders(self, int32_t position) except NULL:
+        if self.positions[position].orders == 0:
+            self.new_open_orders(position)
+        return &self.open_orders[self.positions[position].orders]
 
     # The only leg of an account in a symbol, or the first of two.
     cdef inline int first_leg(self, int32_t account) noexcept:

@@ -80,6 +80,7 @@ cdef class Ledger(Desk):
         self.parents = {}
         self.sub_accounts = {}
         self.fund_history = {}
+        self.add_open_orders()
         table_init(&self.account_table, 1024)
         table_init(&self.position_table, 1024)
 
@@ -92,6 +93,7 @@ cdef class Ledger(Desk):
         free(self.accounts)
         free(self.pools)
         free(self.positions)
+        free(self.open_orders)
         free(self.changed_orders)
         free(self.changed_pools)
         free(self.changed_positions)
@@ -183,11 +185,10 @@ cdef class Ledger(Desk):
         position.leg = leg
         position.wallet = self.wallet_of(account, self.instruments[symbol].settle)
         position.isolated = position.prev_open = position.next_open = NIL
-        position.holder_slot = position.first_order = position.last_order = NIL
+        position.holder_slot = NIL
         position.protection = NIL
         position.margin_mode = self.accounts[account].margin_mode
         position.trigger[1] = MONEY_MAX
-        position.extreme_price[1] = MONEY_MAX
         after = self.accounts[account].first_position
         while after >= 0 and precedes(&self.positions[after], position):
             before = after
@@ -198,6 +199,23 @@ cdef class Ledger(Desk):
         else:
             self.positions[before].next_in_account = row
         return row
+
+    cdef int add_open_orders(self) except -1:
+        cdef open_orders_t *row
+        if self.open_orders_count == self.open_orders_capacity:
+            self.open_orders = <open_orders_t *>larger(
+                self.open_orders, &self.open_orders_capacity, self.open_orders_count + 1,
+                sizeof(open_orders_t))
+        row = &self.open_orders[self.open_orders_count]
+        memset(row, 0, sizeof(open_orders_t))
+        row.first = row.last = NIL
+        row.extreme_price[1] = MONEY_MAX
+        self.open_orders_count += 1
+        return 0
+
+    cdef int new_open_orders(self, int32_t position) except -1:
+        self.positions[position].orders = self.open_orders_count
+        return self.add_open_orders()
 
     # The pool of a position's own margin, made when first needed.
     cdef int32_t new_isolated(self, int32_t position) except -1:

@@ -444,7 +444,7 @@ cdef class Liquidation(Closing):
         cdef bint is_own
         cdef list chosen
         while position >= 0:
-            order = self.positions[position].first_order
+            order = self.orders_of(position).first
             if order >= 0:
                 is_own = self.pool_of(position) == pool
                 chosen = []

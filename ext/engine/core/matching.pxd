@@ -155,8 +155,9 @@ cdef class Matching(Ledger):
     # Loss against mark if all of a side's orders filled at their prices. O(1), but O(the
     # owner's orders of the symbol) where one may lie beyond a mark that has moved since.
     cdef inline int64_t side_loss(self, int32_t position, int side, int32_t without) except? -1:
-        cdef const position_t *row = &self.positions[position]
-        if not self.is_losing(row.symbol, side, row.extreme_price[side]):
+        if not self.is_losing(
+                self.positions[position].symbol, side,
+                self.orders_of(position).extreme_price[side]):
             return 0
         return self.losses(position, side, without)
 
@@ -165,7 +166,7 @@ cdef class Matching(Ledger):
         self, int32_t position, int side, const terms_t *extra, int32_t without
     ) except? -1:
         cdef i128 total = add(
-            wide(self.positions[position].side_value[side]), wide(extra.value))
+            wide(self.orders_of(position).side_value[side]), wide(extra.value))
         if without >= 0 and self.orders[without].side == side:
             total = sub(total, wide(self.notional_at_tick(
                 self.orders[without].symbol, self.tickets[without].reserved,
@@ -180,7 +181,7 @@ cdef class Matching(Ledger):
         cdef i128 total = wide(0)
         cdef int32_t row = self.accounts[self.pools[wallet].account].first_position
         while row >= 0:
-            if (self.positions[row].order_count and self.positions[row].wallet == wallet
+            if (self.orders_of(row).count and self.positions[row].wallet == wallet
                     and not (isolated_only and self.positions[row].margin_mode == MODE_CROSS)):
                 total = add(total, wide(
                     reserved if row == known else self.order_margin(row)))

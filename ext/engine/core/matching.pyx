@@ -8,7 +8,7 @@ from engine.core.fixed cimport (
     abs64, add, add_checked, ceil_div, fits_int64, floor_div, i128, low_half, max64, min64, mul,
     mul3_wide, mul_wide, narrow, neg, sign_of, sub, sub_checked, wide,
 )
-from engine.core.ledger cimport instrument_t, position_t
+from engine.core.ledger cimport instrument_t, open_orders_t, position_t
 from engine.core.levels cimport book_t
 from engine.core.tables cimport table_get, table_remove
 from engine.core.tiers cimport initial_margin, trade_fee
@@ -51,16 +51,16 @@ cdef class Matching(Ledger):
     cdef int link_order(self, int32_t order) except -1:
         cdef order_t *row = &self.orders[order]
         cdef ticket_t *ticket = &self.tickets[order]
-        cdef position_t *position = &self.positions[ticket.position]
-        ticket.own_prev = position.last_order
+        cdef open_orders_t *own = self.own_orders(ticket.position)
+        ticket.own_prev = own.last
         ticket.own_next = NIL
-        if position.last_order < 0:
-            position.first_order = order
+        if own.last < 0:
+            own.first = order
         else:
-            self.tickets[position.last_order].own_next = order
-        position.last_order = order
-        position.order_count += 1
-        position.reduce_only_count += row.is_reduce_only
+            self.tickets[own.last].own_next = order
+        own.last = order
+        own.count += 1
+        own.reduce_only_count += row.is_reduce_only
         return 0
 
     # Let an order count for `lots` in its owner's order margin (0: not at all).
@@ -68,7 +68,7 @@ cdef class Matching(Ledger):
     cdef int sync_reserve(self, int32_t order, int64_t lots) except -1:
         cdef order_t *row = &self.orders[order]
         cdef ticket_t *ticket = &self.tickets[order]
-        cdef position_t *position = &self.positions[ticket.position]
+        cdef open_orders_t *own
         cdef int64_t change = lots - ticket.reserved
         cdef int64_t worth, losing
         if change == 0:
@@ -86,19 +86,20 @@ cdef class Matching(Ledger):
                 self.losing_worth(row.symbol, row.side, ticket.reserved, row.price))
         else:
             worth = losing = self.worth_at_tick(row.symbol, change, row.price)
-        position.side_value[row.side] += worth
+        own = self.own_orders(ticket.position)
+        own.side_value[row.side] += worth
         if not self.has_losses(ticket.position, row.side):
-            position.loss_mark[row.side] = 0
+            own.loss_mark[row.side] = 0
         elif self.is_losing(row.symbol, row.side, row.price):
-            position.loss_lots[row.side] += change
-            position.loss_value[row.side] += losing
+            own.loss_lots[row.side] += change
+            own.loss_value[row.side] += losing
         self.instruments[row.symbol].resting_lots += change
         ticket.reserved = lots
         if change > 0:
             if row.side == SIDE_BUY:
-                position.extreme_price[0] = max64(position.extreme_price[0], row.price)
+                own.extreme_price[0] = max64(own.extreme_price[0], row.price)
             else:
-                position.extreme_price[1] = min64(position.extreme_price[1], row.price)
+                own.extreme_price[1] = min64(own.extreme_price[1], row.price)
         return 0
 
     # Forget an order that is dead and off the book; its last event is the caller's.
@@ -106,7 +107,7 @@ cdef class Matching(Ledger):
     cdef int32_t retire_order(self, int32_t order) except -2:
         cdef order_t *row = &self.orders[order]
         cdef ticket_t *ticket = &self.tickets[order]
-        cdef position_t *position = &self.positions[ticket.position]
+        cdef open_orders_t *own = self.own_orders(ticket.position)
         cdef int32_t group = self.untie(order) if ticket.special >= 0 else NIL
         self.sync_reserve(order, 0)
         table_remove(&self.order_table, row.account, row.order_id)
@@ -114,18 +115,18 @@ cdef class Matching(Ledger):
             self.changed_orders[ticket.changed - 1] = NIL
             ticket.changed = 0
         if ticket.own_prev < 0:
-            position.first_order = ticket.own_next
+            own.first = ticket.own_next
         else:
             self.tickets[ticket.own_prev].own_next = ticket.own_next
         if ticket.own_next < 0:
-            position.last_order = ticket.own_prev
+            own.last = ticket.own_prev
         else:
             self.tickets[ticket.own_next].own_prev = ticket.own_prev
-        position.order_count -= 1
-        position.reduce_only_count -= row.is_reduce_only
-        if position.order_count == 0:
-            position.extreme_price[0] = 0
-            position.extreme_price[1] = MONEY_MAX
+        own.count -= 1
+        own.reduce_only_count -= row.is_reduce_only
+        if own.count == 0:
+            own.extreme_price[0] = 0
+            own.extreme_price[1] = MONEY_MAX
         self.free_order_row(order)
         return group
 
@@ -194,10 +195,10 @@ cdef class Matching(Ledger):
         if sign == self.positions[position].sign_seen:
             return 0
         self.positions[position].sign_seen = sign
-        return self.drop_idle(position) if self.positions[position].reduce_only_count else 0
+        return self.drop_idle(position) if self.orders_of(position).reduce_only_count else 0
 
     cdef int drop_idle(self, int32_t position) except -1:
-        cdef int32_t order = self.positions[position].first_order
+        cdef int32_t order = self.orders_of(position).first
         cdef list idle = []
         while order >= 0:
             if (self.orders[order].is_reduce_only
@@ -416,7 +417,7 @@ cdef class Matching(Ledger):
         if self.would_reduce_nothing(trial.taker, row):
             trial.is_over = self.orders[trial.taker].is_reduce_only  # cancelled there
             return 0
-        if self.positions[self.tickets[row].position].reduce_only_count:
+        if self.orders_of(self.tickets[row].position).reduce_only_count:
             fill = self.rehearse_reduce_only(row, fill, trial)
         if fill == 0:
             return 0
@@ -489,7 +490,8 @@ cdef class Matching(Ledger):
         cdef int64_t lots, value
         if not self.has_losses(position, side):
             self.sum_losses(position, side)
-        lots, value = row.loss_lots[side], row.loss_value[side]
+        lots = self.orders_of(position).loss_lots[side]
+        value = self.orders_of(position).loss_value[side]
         if without >= 0 and self.orders[without].side == side and self.is_losing(
                 row.symbol, side, self.orders[without].price):
             lots -= self.tickets[without].reserved
@@ -503,36 +505,38 @@ cdef class Matching(Ledger):
     # among them they are zero, and are from then on kept in step.
     @cython.final
     cdef bint has_losses(self, int32_t position, int side) noexcept:
-        cdef position_t *row = &self.positions[position]
-        cdef int64_t mark = self.instruments[row.symbol].mark
-        if row.loss_mark[side] == mark:
+        cdef open_orders_t *own = self.orders_of(position)
+        cdef int32_t symbol = self.positions[position].symbol
+        cdef int64_t mark = self.instruments[symbol].mark
+        if own.loss_mark[side] == mark:
             return True
-        if self.is_losing(row.symbol, side, row.extreme_price[side]):
+        if self.is_losing(symbol, side, own.extreme_price[side]):
             return False
-        row.loss_mark[side] = mark
-        row.loss_lots[side] = row.loss_value[side] = 0
+        own.loss_mark[side] = mark
+        own.loss_lots[side] = own.loss_value[side] = 0
         return True
 
     # Sum up the orders on the losing side of the mark, and tighten the extreme.
     cdef int sum_losses(self, int32_t position, int side) except -1:
-        cdef position_t *row = &self.positions[position]
+        cdef open_orders_t *own = self.orders_of(position)
+        cdef int32_t symbol = self.positions[position].symbol
         cdef int64_t extreme = 0 if side == SIDE_BUY else MONEY_MAX
         cdef int64_t reserved, price
-        cdef int32_t order = row.first_order
-        row.loss_mark[side] = self.instruments[row.symbol].mark
-        row.loss_lots[side] = row.loss_value[side] = 0
+        cdef int32_t order = own.first
+        own.loss_mark[side] = self.instruments[symbol].mark
+        own.loss_lots[side] = own.loss_value[side] = 0
         while order >= 0:
             reserved = self.tickets[order].reserved
             if reserved and self.orders[order].side == side and (
                     not self.orders[order].is_reduce_only):
                 price = self.orders[order].price
                 extreme = max64(extreme, price) if side == SIDE_BUY else min64(extreme, price)
-                if self.is_losing(row.symbol, side, price):
-                    row.loss_lots[side] += reserved
-                    row.loss_value[side] += self.losing_worth(
-                        row.symbol, side, reserved, price)
+                if self.is_losing(symbol, side, price):
+                    own.loss_lots[side] += reserved
+                    own.loss_value[side] += self.losing_worth(
+                        symbol, side, reserved, price)
             order = self.tickets[order].own_next
-        row.extreme_price[side] = extreme
+        own.extreme_price[side] = extreme
         return 0
 
     # What a position stands for at the mark.
@@ -579,20 +583,20 @@ cdef class Matching(Ledger):
     # worse of the two sides.
     @cython.final
     cdef int64_t order_margin(self, int32_t position) except? -1:
-        cdef position_t *row = &self.positions[position]
+        cdef const open_orders_t *own = self.orders_of(position)
         cdef stake_t stake
         cdef int64_t worst
         cdef int side
-        if self.instruments[row.symbol].mark == NONE:
+        if self.instruments[self.positions[position].symbol].mark == NONE:
             return 0
-        if row.side_value[0] == 0 and row.side_value[1] == 0:
+        if own.side_value[0] == 0 and own.side_value[1] == 0:
             return 0
         self.weigh(position, &stake)
         worst = stake.own
         for side in range(2):
-            if row.side_value[side]:
+            if own.side_value[side]:
                 worst = max64(worst, self.side_margin(
-                    position, &stake, side, wide(row.side_value[side]),
+                    position, &stake, side, wide(own.side_value[side]),
                     self.side_loss(position, side, NIL)))
         return sub_checked(worst, stake.own)
 
@@ -601,16 +605,16 @@ cdef class Matching(Ledger):
     cdef int64_t order_margin_with(
         self, int32_t position, int side, const terms_t *extra, int32_t without
     ) except? -1:
-        cdef position_t *row = &self.positions[position]
+        cdef const open_orders_t *own = self.orders_of(position)
         cdef stake_t stake
         cdef int64_t worst
         self.weigh(position, &stake)
         worst = max64(stake.own, self.side_margin(
             position, &stake, side, self.side_total(position, side, extra, without),
             add_checked(self.side_loss(position, side, without), extra.loss)))
-        if row.side_value[1 - side]:
+        if own.side_value[1 - side]:
             worst = max64(worst, self.side_margin(
-                position, &stake, 1 - side, wide(row.side_value[1 - side]),
+                position, &stake, 1 - side, wide(own.side_value[1 - side]),
                 self.side_loss(position, 1 - side, NIL)))
         return sub_checked(worst, stake.own)
 
@@ -624,7 +628,8 @@ cdef class Matching(Ledger):
         cdef position_t *row = &self.positions[position]
         cdef int64_t mark = self.instruments[row.symbol].mark
         cdef int64_t at_mark
-        cdef i128 held, worst, total = wide(row.side_value[side])
+        cdef const open_orders_t *own = self.orders_of(position)
+        cdef i128 held, worst, total = wide(own.side_value[side])
         if mark == NONE:
             return 0
         held = wide(self.signed_notional(position))
@@ -635,8 +640,8 @@ cdef class Matching(Ledger):
                 if at_mark > extra.value:
                     total = add(total, sub(wide(at_mark), wide(extra.value)))
         worst = widest(held, with_side(held, side, total))
-        if row.side_value[1 - side]:
-            worst = widest(worst, with_side(held, 1 - side, wide(row.side_value[1 - side])))
+        if own.side_value[1 - side]:
+            worst = widest(worst, with_side(held, 1 - side, wide(own.side_value[1 - side])))
         return narrow(worst) if worst <= wide(MONEY_MAX) else MONEY_MAX + 1
 
     # Equity - initial margin - order margin of a cross pool; may be negative. Kept within

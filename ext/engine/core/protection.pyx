@@ -91,7 +91,7 @@ cdef class Protection(Conditional):
         if self.positions[position].leg == LEG_SHORT:
             position = self.twin_of(position)
         while position >= 0:
-            order = self.positions[position].first_order
+            order = self.orders_of(position).first
             quotes = []
             while order >= 0:
                 if not self.orders[order].is_reduce_only:

@@ -7,7 +7,9 @@ from engine.errors import InvariantViolation
 from libc.stdint cimport int32_t, int64_t
 
 from engine.core.conditional cimport REFERENCES, trail_t
-from engine.core.ledger cimport account_t, asset_t, instrument_t, pool_t, position_t
+from engine.core.ledger cimport (
+    account_t, asset_t, instrument_t, open_orders_t, pool_t, position_t,
+)
 from engine.core.book cimport order_t, ticket_t
 from engine.core.levels cimport level_t, levels_reserve, node_t
 from engine.core.linked cimport bracket_t, group_t, special_t
@@ -152,6 +154,8 @@ cdef class Snapshots(Bulk):
         image.rows(<void **>&self.pools, &self.pool_count, &self.pool_capacity, sizeof(pool_t))
         image.rows(<void **>&self.positions, &self.position_count, &self.position_capacity,
                    sizeof(position_t))
+        image.rows(<void **>&self.open_orders, &self.open_orders_count,
+                   &self.open_orders_capacity, sizeof(open_orders_t))
         image.table(&self.position_table)
         self.parents = image.value(self.parents)
         self.sub_accounts = image.value(self.sub_accounts)

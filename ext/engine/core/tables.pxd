@@ -1,5 +1,5 @@
 # An open-addressing hash table from a pair of ints to a row index: account ids, order ids,
-# positions. Linear probing, backward-shift deletion (no tombstones), load at most one half.
+# positions. Linear probing, backward-shift deletion (no tombstones), load at most five eighths.
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
 

@@ -45,7 +45,7 @@ cdef int table_grow(table_t *table, uint64_t capacity) except -1:
 # Room for so many keys in all.
 cdef int table_reserve(table_t *table, int64_t wanted) except -1:
     cdef uint64_t capacity = table.mask + 1
-    while capacity < 2 * <uint64_t>wanted:
+    while 5 * capacity < 8 * <uint64_t>wanted:
         capacity *= 2
     return table_grow(table, capacity) if capacity > table.mask + 1 else 0
 
@@ -53,7 +53,7 @@ cdef int table_reserve(table_t *table, int64_t wanted) except -1:
 # Insert a key that is not there yet.
 cdef int table_put(table_t *table, int32_t scope, int64_t key, int32_t row) except -1:
     cdef slot_t slot
-    if 2 * (<uint64_t>table.count + 1) > table.mask + 1:
+    if 8 * (<uint64_t>table.count + 1) > 5 * (table.mask + 1):
         table_grow(table, 2 * (table.mask + 1))
     slot.key = key
     slot.scope = scope

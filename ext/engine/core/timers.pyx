@@ -242,7 +242,7 @@ cdef class Timers(Entry):
         while position >= 0:
             if symbol == NONE or self.positions[position].symbol == symbol:
                 chosen = []
-                order = self.positions[position].first_order
+                order = self.orders_of(position).first
                 while order >= 0:
                     if side == NONE or self.orders[order].side == side:
                         chosen.append((order, self.tickets[order].arrival))

@@ -78,7 +78,7 @@ cdef class Views(Auctions):
             has_orders = False
             row = self.accounts[owner].first_position
             while row >= 0:
-                if self.positions[row].wallet == wallet and self.positions[row].order_count:
+                if self.positions[row].wallet == wallet and self.orders_of(row).count:
                     has_orders = True
                 row = self.positions[row].next_in_account
             if (self.pools[wallet].balance or self.pools[wallet].first_open >= 0 or has_orders):
@@ -347,7 +347,7 @@ cdef class Views(Auctions):
         views = []
         row = self.accounts[owner].first_position
         while row >= 0:
-            order = self.positions[row].first_order
+            order = self.orders_of(row).first
             while order >= 0:
                 views.append(self.order_view(order))
                 order = self.tickets[order].own_next
