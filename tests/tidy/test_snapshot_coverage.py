@@ -23,9 +23,10 @@ WITHIN_A_COMMAND = {  # empty, or without a meaning, between two commands
     "marked", "marked_count", "marked_capacity",
     "batch", "batch_capacity", "round_rows", "round_capacity",
     "queue", "queue_count", "queue_capacity",
-    "rankings", "ranking_count", "is_ranking_live", "touch_log",
+    "rankings", "ranking_count", "is_ranking_live",
+    "touch_log", "touch_count", "touch_capacity",
     "held", "linked", "traded_value", "is_uncrossing", "needed", "limit", "ts_before", "is_busy",
-    "ahead_owner", "ahead_order",
+    "ahead_owner", "ahead_order", "known_symbol", "known_asset", "known_rest",
 }
 MESSAGES = {"records", "messages", "message_count", "message_capacity"}  # for whoever listens
 

@@ -7,6 +7,7 @@
 
 from libc.stdint cimport int32_t, int64_t
 
+from engine.core.ledger cimport instrument_t
 from engine.core.risk cimport Risk
 
 # A candidate for deleveraging; stale once its pool's version has moved on.
@@ -20,17 +21,19 @@ cdef struct candidate_t:
 cdef struct ranking_t:
     candidate_t *heap
     int32_t count, capacity
-    int32_t log_read             # touches seen so far
     int32_t is_built
 
 cdef class Deleveraging(Risk):
     cdef ranking_t *rankings     # two a symbol
     cdef int32_t ranking_count
-    cdef list touch_log          # pools touched since the first ranking was built
+    cdef int32_t *touch_log      # pools touched since the rankings were last asked
+    cdef int32_t touch_count, touch_capacity
 
     cdef int64_t score_of(self, int32_t position, int64_t equity) except? -1
     cdef int rank_add(self, ranking_t *ranking, int32_t position) except -1
+    cdef int fetch_holder(self, const instrument_t *instrument, int32_t at) noexcept
     cdef int rank_refresh(self, int32_t symbol, int side) except -1
+    cdef int read_touches(self) except -1
     cdef int rank_push(self, ranking_t *ranking, candidate_t row) except -1
     cdef candidate_t rank_pop(self, ranking_t *ranking) noexcept
     cdef int drop_rankings(self) except -1

@@ -8,13 +8,20 @@ from engine.core.fixed cimport (
     abs64, add, add_checked, ceil_div, floor_div, i128, low_half, max64, min64, mul, narrow,
     sub_checked, wide,
 )
-from engine.core.ledger cimport instrument_t
-from engine.core.memory cimport larger
+from engine.core.ledger cimport instrument_t, position_t
+from engine.core.memory cimport larger, prefetch
 from engine.core.types cimport (
     ADLPRICE_BANKRUPTCY, CANCEL_ADL, EVENT_ADL, MONEY_MAX, NIL, RATE_SCALE, SCORE_PNL_RATIO,
     SCORE_SIZE, SCORE_UPNL_X_LEVERAGE, SHARES_CONTRACTS, SHARES_RANK, SHARES_WEALTH, SIDE_BUY,
     SIDE_SELL,
 )
+
+
+# How many holders ahead their rows are fetched into the cache.
+cdef enum:
+    FAR_AHEAD = 24
+    AHEAD = 16
+    NEAR = 8
 
 
 cdef inline bint ranks_before(const candidate_t *a, const candidate_t *b) noexcept nogil:
@@ -88,18 +95,22 @@ cdef list level_shares(object lots, list held):
 cdef class Deleveraging(Risk):
     """Rankings of holders, and closing against them."""
 
-    def __cinit__(self):
-        self.touch_log = []
-
     def __dealloc__(self):
         cdef int32_t i
+        free(self.touch_log)
         for i in range(self.ranking_count):
             free(self.rankings[i].heap)
         free(self.rankings)
 
-    # Note what may have changed a live ranking.
+    # Note what may have changed a live ranking. A pool is mostly touched several times in a row.
     cdef int log_touch(self, int32_t pool) except -1:
-        self.touch_log.append(pool)
+        if self.touch_count and self.touch_log[self.touch_count - 1] == pool:
+            return 0
+        if self.touch_count == self.touch_capacity:
+            self.touch_log = <int32_t *>larger(
+                self.touch_log, &self.touch_capacity, self.touch_count + 1, sizeof(int32_t))
+        self.touch_log[self.touch_count] = pool
+        self.touch_count += 1
         return 0
 
     # What ranks a holder, by the symbol's profile: profit, or its ratio to the entry value,
@@ -142,7 +153,7 @@ cdef class Deleveraging(Risk):
     # a command, then only with the pools touched since.
     cdef int rank_refresh(self, int32_t symbol, int side) except -1:
         cdef ranking_t *ranking
-        cdef int32_t i, owner, position
+        cdef int32_t i, position
         cdef instrument_t *instrument = &self.instruments[symbol]
         cdef int sign = 1 if side == SIDE_BUY else -1
         if self.ranking_count < 2 * self.instrument_count:
@@ -152,24 +163,47 @@ cdef class Deleveraging(Risk):
                    (2 * self.instrument_count - self.ranking_count) * sizeof(ranking_t))
             self.ranking_count = 2 * self.instrument_count
         self.is_ranking_live = True
+        self.read_touches()
         ranking = &self.rankings[2 * symbol + side]
-        if not ranking.is_built:
-            ranking.is_built = 1
-            ranking.count = 0
-            ranking.log_read = <int32_t>len(self.touch_log)
-            for i in range(instrument.holder_count):
-                position = instrument.holders[i]
-                if (self.positions[position].quantity > 0) == (sign > 0):
-                    self.rank_add(ranking, position)
+        if ranking.is_built:
             return 0
-        for i in range(ranking.log_read, <int32_t>len(self.touch_log)):
-            owner = self.pools[<int32_t>self.touch_log[i]].account
-            position = self.find_position(owner, symbol, self.leg_of_sign(owner, sign > 0))
-            if (position >= 0 and self.positions[position].quantity
-                    and (self.positions[position].quantity > 0) == (sign > 0)
-                    and self.pool_of(position) == <int32_t>self.touch_log[i]):
+        ranking.is_built = 1
+        ranking.count = 0
+        for i in range(instrument.holder_count):
+            if i + FAR_AHEAD < instrument.holder_count:
+                self.fetch_holder(instrument, i)
+            position = instrument.holders[i]
+            if (self.positions[position].quantity > 0) == (sign > 0):
                 self.rank_add(ranking, position)
-        ranking.log_read = <int32_t>len(self.touch_log)
+        return 0
+
+    # Enter the pools that were touched in all rankings where they belong. Each touch is read
+    # once, however many rankings there are.
+    cdef int read_touches(self) except -1:
+        cdef int32_t i, position
+        cdef ranking_t *ranking
+        for i in range(self.touch_count):
+            position = self.pools[self.touch_log[i]].first_open
+            while position >= 0:
+                ranking = &self.rankings[2 * self.positions[position].symbol + (
+                    SIDE_BUY if self.positions[position].quantity > 0 else SIDE_SELL)]
+                if ranking.is_built:
+                    self.rank_add(ranking, position)
+                position = self.positions[position].next_open
+        self.touch_count = 0
+        return 0
+
+    # Fetch into the cache what ranking a holder further on will read, in three stages.
+    cdef int fetch_holder(self, const instrument_t *instrument, int32_t at) noexcept:
+        cdef const position_t *row = &self.positions[instrument.holders[at + AHEAD]]
+        prefetch(&self.positions[instrument.holders[at + FAR_AHEAD]])
+        prefetch(&self.positions[instrument.holders[at + FAR_AHEAD]].leg)
+        prefetch(&self.pools[row.wallet])
+        prefetch(&self.accounts[row.account])
+        row = &self.positions[instrument.holders[at + NEAR]]
+        row = &self.positions[max64(0, self.pools[row.wallet].first_open)]
+        prefetch(row)
+        prefetch(&row.leg)
         return 0
 
     cdef int rank_push(self, ranking_t *ranking, candidate_t row) except -1:
@@ -213,7 +247,7 @@ cdef class Deleveraging(Risk):
         for i in range(self.ranking_count):
             self.rankings[i].is_built = 0
             self.rankings[i].count = 0
-        self.touch_log.clear()
+        self.touch_count = 0
         self.is_ranking_live = False
         return 0
 

@@ -16,6 +16,7 @@ cdef class ExchangeCore(Snapshots):
     cdef void fetch_account(self, const int64_t *row) noexcept
     cdef void fetch_order(self, const int64_t *row, Py_ssize_t number) noexcept
     cdef void fetch_rows(self, const int64_t *row, Py_ssize_t number) noexcept
+    cdef void fetch_open(self, int32_t first) noexcept
     cdef void fetch_neighbours(self, const int64_t *row, Py_ssize_t number) noexcept
     cdef int run_one(self, const int64_t *row, const int64_t *special) except -1
     cdef int run_order(

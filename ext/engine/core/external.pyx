@@ -8,11 +8,11 @@ from engine.core.fixed cimport (
 )
 from engine.core.ledger cimport asset_t, closes_leg, instrument_t, position_t
 from engine.core.types cimport (
-    ACCEPTED, BY_INDEX, BY_MARK, CMD_FILL, CMD_FUNDING, CMD_HALT, CMD_MARK, CMD_MARKS, CMD_RESUME,
-    CMD_SETTLE, CMD_TIME, EVENT_FUNDING_PAYMENT, EVENT_MARK, HALT_NONE, INSURANCE_FUNDING, LEG_BOTH,
-    MONEY_MAX, NONE, OFF_GRID, RATE_SCALE, REJECT_EXPIRED, REJECT_MALFORMED, REJECT_NO_MARK_PRICE,
-    REJECT_OFF_LOT, REJECT_OFF_TICK, REJECT_OVERFLOW, REJECT_REDUCE_ONLY, REJECT_UNKNOWN_ACCOUNT,
-    REJECT_UNKNOWN_SYMBOL, SIDE_BUY, TOO_LARGE,
+    ACCEPTED, BY_INDEX, BY_MARK, CMD_FILL, CMD_FUNDING, CMD_HALT, CMD_MARK, CMD_MARKS,
+    CMD_RESUME, CMD_SETTLE, CMD_TIME, EVENT_FUNDING_PAYMENT, EVENT_MARK, HALT_NONE,
+    INSURANCE_FUNDING, LEG_BOTH, MONEY_MAX, NIL, NONE, OFF_GRID, RATE_SCALE, REJECT_EXPIRED,
+    REJECT_MALFORMED, REJECT_NO_MARK_PRICE, REJECT_OFF_LOT, REJECT_OFF_TICK, REJECT_OVERFLOW,
+    REJECT_REDUCE_ONLY, REJECT_UNKNOWN_ACCOUNT, REJECT_UNKNOWN_SYMBOL, SIDE_BUY, TOO_LARGE,
 )
 
 
@@ -183,6 +183,7 @@ cdef class External(Publishing):
         if self.unfiled_count:
             self.file_touched()
         self.instruments[symbol].mark = mark
+        self.known_symbol = NIL
         self.note_marked(symbol)
         if index_price != NONE:
             self.instruments[symbol].index_price = index_price

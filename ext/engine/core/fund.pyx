@@ -18,23 +18,31 @@ cdef class Fund(Deleveraging):
     ) except? -1:
         cdef int64_t spare = self.assets[asset].insurance
         cdef int32_t i
-        cdef int64_t quantity, entry_value, worth
-        cdef instrument_t *instrument
-        for i in range(self.instrument_count):
-            instrument = &self.instruments[i]
-            if instrument.settle != asset or instrument.mark == NONE:
-                continue
-            quantity, entry_value = instrument.fund.quantity, instrument.fund.entry_value
-            if i == symbol:
-                quantity = add_checked(quantity, lots)
-                entry_value = add_checked(entry_value, added_value)
-            worth = self.value(i, quantity, instrument.mark)
-            spare = add_checked(spare, sub_checked(worth, entry_value))
-            if quantity:
-                spare = sub_checked(spare, maintenance_margin(
-                    &instrument.schedule, notional_of_value(
-                        &instrument.contract, quantity, worth, instrument.mark)))
-        return spare
+        if symbol < 0 or symbol != self.known_symbol or asset != self.known_asset:
+            self.known_symbol, self.known_asset, self.known_rest = symbol, asset, 0
+            for i in range(self.instrument_count):
+                if i != symbol and self.instruments[i].settle == asset:
+                    self.known_rest = add_checked(self.known_rest, self.fund_part(i, 0, 0))
+        spare = add_checked(spare, self.known_rest)
+        if symbol < 0 or self.instruments[symbol].settle != asset:
+            return spare
+        return add_checked(spare, self.fund_part(symbol, lots, added_value))
+
+    # What the inventory of one symbol, with lots added, brings in at mark and asks for.
+    cdef int64_t fund_part(
+        self, int32_t symbol, int64_t lots, int64_t added_value
+    ) except? -1:
+        cdef instrument_t *instrument = &self.instruments[symbol]
+        cdef int64_t quantity = add_checked(instrument.fund.quantity, lots)
+        cdef int64_t entry_value = add_checked(instrument.fund.entry_value, added_value)
+        cdef int64_t worth, profit
+        if quantity == 0 or instrument.mark == NONE:
+            return -entry_value
+        worth = self.value(symbol, quantity, instrument.mark)
+        profit = sub_checked(worth, entry_value)
+        return sub_checked(profit, maintenance_margin(
+            &instrument.schedule, notional_of_value(
+                &instrument.contract, quantity, worth, instrument.mark)))
 
     # Whether the fund may take over so many signed lots, as far as the profile's limits go.
     cdef bint is_within_limits(self, int32_t symbol, int64_t lots) except -1:

@@ -191,6 +191,10 @@ cdef class Ledger(Desk):
     cdef int32_t *pending        # pools to evaluate
     cdef int32_t pending_count, pending_capacity
     cdef bint is_ranking_live    # a ranking for deleveraging wants to hear of touches
+    # What all of the fund's inventory but that of one symbol brings in and asks for, as long as
+    # no mark, no schedule and none of that inventory changes. NIL: not known.
+    cdef int32_t known_symbol, known_asset
+    cdef int64_t known_rest
     # (until when, balance) of the fund by asset, falling: those no later balance has reached
     cdef dict fund_history
 

@@ -80,6 +80,7 @@ cdef class Ledger(Desk):
         self.parents = {}
         self.sub_accounts = {}
         self.fund_history = {}
+        self.known_symbol = NIL
         self.add_open_orders()
         table_init(&self.account_table, 1024)
         table_init(&self.position_table, 1024)
@@ -506,6 +507,8 @@ cdef class Ledger(Desk):
         cdef int64_t held = house.quantity
         cdef int64_t profit = 0, closing, closing_value, released
         cdef int sign = 1 if quantity > 0 else -1
+        if symbol != self.known_symbol:
+            self.known_symbol = NIL
         if (held > 0) != (quantity > 0) and held != 0:
             closing = min64(abs64(held), abs64(quantity))
             closing_value = split_value(value, closing, abs64(quantity))

@@ -111,6 +111,10 @@ cdef class Liquidation(Closing):
         self.evaluate_all()
         while self.queue_count:
             row = self.queue_pop()
+            if self.queue_count > 2:  # one of the two below the top will be next but one
+                self.fetch_pool(self.queue[0].pool)
+                prefetch(&self.pools[self.queue[1].pool])
+                prefetch(&self.pools[self.queue[2].pool])
             self.work(row.pool)
             self.evaluate_all()
         return 0
@@ -144,6 +148,7 @@ cdef class Liquidation(Closing):
     cdef int reevaluate_holders(self, int32_t symbol) except -1:
         cdef const instrument_t *instrument = &self.instruments[symbol]
         cdef int32_t i
+        self.known_symbol = NIL
         for i in range(instrument.holder_count):
             self.note_pending(self.pool_of(instrument.holders[i]))
         return self.retry_all()

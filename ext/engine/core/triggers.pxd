@@ -22,7 +22,7 @@ cdef enum:
     BLOCK_WORDS = 4              # 64-bit words of one block's bitmap
     BLOCKS = 64                  # octaves of an int64
 
-cdef struct entry_t:
+cdef packed struct entry_t:
     int64_t price                # mark ticks
     int32_t position             # position row
 
