@@ -206,13 +206,20 @@ def replay(
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(metavar="[mark|risk|book|market|all]")] = "all",
+    what: Annotated[str, typer.Argument(metavar="[mark|risk|book|market|liquidation|all]")] = "all",
     size: Annotated[
         str, typer.Option(metavar="full|smoke", help="Canonical, or tiny: only whether it runs.")
     ] = "full",
     accounts: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Of mark and risk; default 10^4, 10^5, 10^6."),
+        typer.Option(min=1, metavar="N", help="Of mark and risk; default 10^4, 10^5, 10^6. "
+                     "Of liquidation; default 10^6."),
+    ] = None,
+    breach: Annotated[
+        list[int] | None,
+        typer.Option(
+            min=1, metavar="N", help="Of liquidation: how many one tick liquidates. Repeatable; "
+            "default 10^3, 10^4, 10^5."),
     ] = None,
     commands: Annotated[
         int | None,
@@ -244,20 +251,22 @@ def bench(
     from engine.bench.command import run_and_print
 
     if what not in (*benches.NAMES, "all"):
-        raise InputError(f"bench {what}: expected mark, risk, book, market or all")
+        raise InputError(f"bench {what}: expected mark, risk, book, market, liquidation or all")
     if size not in benches.SIZES:
         raise InputError(f"--size {size}: expected full or smoke")
     if accounts is not None and what in ("book", "market"):
-        raise InputError("--accounts goes with mark, risk or all")
+        raise InputError("--accounts goes with mark, risk, liquidation or all")
+    if breach and what not in ("liquidation", "all"):
+        raise InputError("--breach goes with liquidation or all")
     if what not in ("risk", "all") and (largest or page):
         raise InputError("--largest and --page go with risk or all")
-    if what in ("mark", "risk") and (commands is not None or stream):
+    if what in ("mark", "risk", "liquidation") and (commands is not None or stream):
         raise InputError("--commands and --stream go with book or all")
     for name in stream or ():
         if name not in benches.stream_names():
             raise InputError(f"--stream {name}: expected {', '.join(benches.stream_names())}")
     make_exchange("compiled")  # says what to do where it is not built
-    run_and_print(what, size, accounts, commands, stream or (), largest, page)
+    run_and_print(what, size, accounts, commands, stream or (), largest, page, breach or ())
 
 
 @app.command()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from engine.bench.report import Report
 
-NAMES = ("mark", "risk", "book", "market")
+NAMES = ("mark", "risk", "book", "market", "liquidation")
 SIZES = ("smoke", "full")
 
 
@@ -27,17 +27,17 @@ def reports(
     name: str, size: str, accounts: int | None = None,
     progress: Callable[[str], None] = lambda note: None,
     commands: int | None = None, streams: Sequence[str] = (), largest: bool = False,
-    page: Path | None = None,
+    page: Path | None = None, breaches: Sequence[int] = (),
 ) -> Iterator[Report]:
     """Run benchmarks and yield a report of each as it ends.
 
     Parameters
     ----------
-    name : {"mark", "risk", "book", "market", "all"}
+    name : {"mark", "risk", "book", "market", "liquidation", "all"}
     size : {"smoke", "full"}
     accounts : int, optional
-        Of the mark and the risk benchmark. Default: 2,000 for smoke; 10^4, 10^5 and 10^6 for
-        full.
+        Of the mark, the risk and the liquidation benchmark. Default: 2,000 for smoke; 10^4,
+        10^5 and 10^6 for full; of the last 400 and 10^6.
     progress : callable
         Told what comes next.
     commands : int, optional
@@ -48,6 +48,9 @@ def reports(
         The risk benchmark with 10^7 accounts as well.
     page : Path, optional
         HTML file for the risk benchmark.
+    breaches : sequence of int
+        How many accounts one tick of the liquidation benchmark liquidates. Default: 20 and 60
+        for smoke; 10^3, 10^4 and 10^5 for full.
     """
     from engine.bench import mark_tick, market
     from engine.bench.mark_report import mark_report
@@ -65,6 +68,26 @@ def reports(
     if name in ("market", "all"):
         market_plan = market.SMOKE if is_smoke else market.MarketPlan()
         yield market.market_report(market.run_market(market_plan, progress))
+    if name in ("liquidation", "all"):
+        yield _liquidation_report(is_smoke, progress, accounts, breaches)
+
+
+def _liquidation_report(
+    is_smoke: bool, progress: Callable[[str], None], accounts: int | None,
+    breaches: Sequence[int],
+) -> Report:
+    from engine.bench import liquidation
+    from engine.bench.liquidation_report import liquidation_report
+
+    plan = liquidation.SMOKE if is_smoke else liquidation.LiquidationPlan()
+    if accounts is not None:
+        plan = replace(plan, accounts=accounts)
+    if breaches:
+        plan = replace(plan, breaches=tuple(breaches))
+    # Victims are longs, which half of the accounts are.
+    plan = replace(plan, breaches=tuple(
+        breach for breach in plan.breaches if 2 * breach <= plan.accounts))
+    return liquidation_report(liquidation.run_liquidation(plan, progress))
 
 
 def _risk_reports(

@@ -28,6 +28,7 @@ class _Steps:
 def run_and_print(
     what: str, size: str, accounts: int | None, commands: int | None = None,
     streams: Sequence[str] = (), largest: bool = False, page: Path | None = None,
+    breaches: Sequence[int] = (),
 ) -> None:
     """Run benchmarks and print the machine, then each report as it comes.
 
@@ -38,7 +39,8 @@ def run_and_print(
     """
     print("\n".join(aligned(machine_rows())), end="\n\n", flush=True)
     steps, failures = _Steps(), []
-    results = reports(what, size, accounts, steps, commands, streams, largest, page)
+    results = reports(
+        what, size, accounts, steps, commands, streams, largest, page, breaches)
     while True:
         with ProgressBar("benchmark", unit="steps") as bar:
             steps.bar = bar
