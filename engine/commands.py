@@ -18,6 +18,7 @@ from engine.messages import (
     AdlScore,
     AfterCooldown,
     ClosePolicy,
+    FundWorkoff,
     HaltMode,
     LiquidateAt,
     MarginMode,
@@ -173,6 +174,10 @@ PROFILE: dict[str, Field] = {
     "slice_max_share": _or_null(_decimal(required=False)),
     "slice_rate": _or_null(_decimal(required=False)),
     "slice_interval_ns": _int(required=False),
+    "fund_workoff": _members(FundWorkoff, required=False),
+    "fund_workoff_fraction": _decimal(required=False),
+    "fund_workoff_interval_ns": _int(required=False),
+    "adl": Field(lambda value: isinstance(value, bool), "true or false", False),
 }
 
 

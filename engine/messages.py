@@ -204,6 +204,14 @@ class RampOf(IntEnum):
     TARGET = 1
 
 
+class FundWorkoff(IntEnum):
+    """How the fund gives back to the book what it has taken over."""
+
+    IMMEDIATE = 0
+    TWAP = 1
+    HOLD = 2
+
+
 class Profile(NamedTuple):
     """How a symbol's pools are liquidated: one row of integers, in this order at the seam.
 
@@ -242,6 +250,10 @@ class Profile(NamedTuple):
     slice_max_share: int = NONE  # of the lots on show within the bound
     slice_rate: int = NONE  # money, notional in an interval
     slice_interval_ns: int = 10**9
+    fund_workoff: int = FundWorkoff.IMMEDIATE
+    fund_workoff_fraction: int = 10_000_000  # of what was taken over, an interval, under `twap`
+    fund_workoff_interval_ns: int = 60 * 10**9
+    adl: int = 1
 
 
 class Command(IntEnum):

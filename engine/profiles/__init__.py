@@ -44,15 +44,15 @@ _ENUMS: dict[str, type[IntEnum]] = {
     "adl_score": messages.AdlScore, "adl_price": messages.AdlPrice,
     "adl_allocation": messages.AdlAllocation, "position_choice": messages.PositionChoice,
     "order_bound": messages.OrderBound, "unfilled": messages.Unfilled,
-    "ramp_of": messages.RampOf,
+    "ramp_of": messages.RampOf, "fund_workoff": messages.FundWorkoff,
 }
 _RATES = (
     "target_ratio", "fraction", "exit_buffer", "fund_drawdown_limit", "spread_to_maintenance",
-    "bankruptcy_adjustment", "bound_band", "slice_max_share",
+    "bankruptcy_adjustment", "bound_band", "slice_max_share", "fund_workoff_fraction",
 )
 _MONEY = (
     "fraction_above_notional", "min_remainder_notional", "fund_max_notional", "slice_rate")
-_FLAGS = ("adl_cancels_orders", "socialize_losses")
+_FLAGS = ("adl_cancels_orders", "socialize_losses", "adl")
 
 
 class ProfileError(ValueError):
@@ -195,6 +195,10 @@ def _check_row(row: Profile) -> None:
          "fund_drawdown_limit must lie between 0 and 1"),
         (0 < row.fund_drawdown_window_ns <= MONEY_MAX,
          "fund_drawdown_window_ns must be positive"),
+        (0 < row.fund_workoff_fraction <= RATE_SCALE,
+         "fund_workoff_fraction must be above 0, and at most 1"),
+        (0 < row.fund_workoff_interval_ns <= MONEY_MAX,
+         "fund_workoff_interval_ns must be positive"),
         (row.fraction_above_notional >= 0 and row.min_remainder_notional >= 0
          and (row.fund_max_notional == NONE or row.fund_max_notional >= 0)
          and (row.slice_rate == NONE or row.slice_rate >= 0),

@@ -41,6 +41,7 @@ from engine.reference.state import (
     Position,
     Protection,
     Rejected,
+    Workoff,
 )
 from engine.reference.timers import Timers
 
@@ -144,6 +145,7 @@ class Commands(Timers, Audit):
             self.require_trading(instrument)
             self.prune_history(instrument.settle)
             instrument.profile = Profile(*profile)
+            instrument.workoff = Workoff()
             self.prune_history(instrument.settle)
             self.emit(EventKind.PROFILE_CHANGED, symbol)
             self.retry_all()

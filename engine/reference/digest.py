@@ -14,6 +14,7 @@ from engine.reference.state import (
     Pool,
     Protection,
     Stage,
+    Workoff,
 )
 from engine.reference.views import Views
 
@@ -26,6 +27,10 @@ TAG_AUTO_TOP_UP = -5
 TAG_KIND = -6
 TAG_EXPIRY = -7
 TAG_OVER = -8
+TAG_FUND_PROFILE = -90
+TAG_WORKOFF = -91
+#: Fields of a profile that come behind their own tag: all from this one on.
+FUND_FIELDS = Profile._fields.index("fund_workoff")
 #: Bits by which what is written beside a smaller number is shifted. One-way accounts have
 #: nothing there.
 UPPER = 32
@@ -94,10 +99,11 @@ class Digest(Views):
             instrument.fund.entry_value, instrument.external.quantity,
             instrument.external.entry_value,
         ]
-        if instrument.profile != Profile():
-            out += [PROFILE_TAG, *instrument.profile[:FIRST_FIELDS]]
-        if instrument.profile[FIRST_FIELDS:] != Profile()[FIRST_FIELDS:]:
-            out += [TAG_CLOSING, *instrument.profile[FIRST_FIELDS:]]
+        profile, default = instrument.profile, Profile()
+        if profile[:FUND_FIELDS] != default[:FUND_FIELDS]:
+            out += [PROFILE_TAG, *profile[:FIRST_FIELDS]]
+        if profile[FIRST_FIELDS:FUND_FIELDS] != default[FIRST_FIELDS:FUND_FIELDS]:
+            out += [TAG_CLOSING, *profile[FIRST_FIELDS:FUND_FIELDS]]
         for side in Side:
             for order in instrument.book.orders(side):
                 out += [order.price, order.account, order.order_id]
@@ -110,6 +116,11 @@ class Digest(Views):
             out.append(TAG_OVER)
         if self.slices_taken(instrument):
             out += [TAG_SLICES, instrument.slices_since, instrument.slices_taken]
+        if profile[FUND_FIELDS:] != default[FUND_FIELDS:]:
+            out += [TAG_FUND_PROFILE, *profile[FUND_FIELDS:]]
+        workoff = instrument.workoff
+        if workoff != Workoff():
+            out += [TAG_WORKOFF, workoff.lots, workoff.interval, workoff.done]
 
     def digest_account(self, account: Account, out: list[int]) -> None:
         modes = account.margin_mode + (account.position_mode << UPPER)

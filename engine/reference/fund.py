@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from engine.messages import NONE, RATE_SCALE, EventKind, Side
-from engine.reference.margin import floor_div
+from engine.messages import (
+    NONE,
+    RATE_SCALE,
+    EventKind,
+    FundWorkoff,
+    OrderType,
+    Side,
+    StpMode,
+    TimeInForce,
+)
+from engine.reference.margin import ceil_div, floor_div
 from engine.reference.margin_calls import MarginCalls
 from engine.reference.sides import signed
-from engine.reference.state import Instrument, Pool, Position
+from engine.reference.state import Instrument, Order, Pool, Position
 
 
 class Fund(MarginCalls):
@@ -28,6 +37,56 @@ class Fund(MarginCalls):
         peaks = self.fund_peaks(instrument.settle, profile.fund_drawdown_window_ns)
         highest = peaks[0][1] if peaks else balance
         return (highest - balance) * RATE_SCALE > profile.fund_drawdown_limit * highest
+
+    # --- giving back what was taken over ------------------------------------------------
+
+    def note_taken_over(self, instrument: Instrument) -> None:
+        """Let a pace be measured anew by what the fund holds now."""
+        if instrument.profile.fund_workoff == FundWorkoff.TWAP:
+            instrument.workoff.lots = abs(instrument.fund.quantity)
+
+    def reduce_inventory(self, instrument: Instrument) -> None:
+        """Offer the fund's inventory to the book at the mark or better, as an immediate order.
+
+        As much of it as the profile lets it. The limit is rounded in the fund's favour: up
+        for a sale, down for a purchase.
+        """
+        held = instrument.fund.quantity
+        side = Side.SELL if held > 0 else Side.BUY
+        if side is Side.SELL:
+            limit = ceil_div(instrument.mark, instrument.marks_per_tick)
+        else:
+            limit = floor_div(instrument.mark, instrument.marks_per_tick)
+        lots = self.lots_to_offer(instrument)
+        if limit and lots:
+            order = Order(
+                0, instrument.index, 0, side, OrderType.LIMIT, limit, lots, lots,
+                TimeInForce.IOC, False, False, StpMode.NONE,
+            )
+            filled, _ = self.sweep(order, limit, liquidation=True)
+            if instrument.profile.fund_workoff == FundWorkoff.TWAP:
+                instrument.workoff.done += filled
+
+    def lots_to_offer(self, instrument: Instrument) -> int:
+        """How much of its inventory the fund may trade now.
+
+        At a pace: a fraction (rounded down, at least one lot) of what it held when it last took
+        something over, an interval; intervals are counted from the epoch.
+        """
+        profile, workoff = instrument.profile, instrument.workoff
+        held = abs(instrument.fund.quantity)
+        if profile.fund_workoff == FundWorkoff.HOLD:
+            return 0
+        if profile.fund_workoff == FundWorkoff.IMMEDIATE:
+            return held
+        workoff.lots = workoff.lots or held
+        interval = floor_div(self.ts, profile.fund_workoff_interval_ns)
+        if interval != workoff.interval:
+            workoff.interval, workoff.done = interval, 0
+        most = max(1, floor_div(workoff.lots * profile.fund_workoff_fraction, RATE_SCALE))
+        return min(held, max(0, most - workoff.done))
+
+    # --- losses that are shared -----------------------------------------------------------
 
     def socialize(self, pool: Pool, instrument: Instrument, side: Side) -> None:
         """Let the winners on the other side pay a deficit, in proportion to their profit.

@@ -343,9 +343,9 @@ class Liquidation(Closing):
         if lots and self.fund_can_take(instrument, position, lots, bound):
             self.take_over(instrument, position, side, lots, bound)
             return 0
-        if lots:
+        if lots and instrument.profile.adl:
             return self.auto_deleverage(instrument, pool, position, side, lots, bound)
-        return 0
+        return lots
 
     def pay_to_fund(
         self, pool: Pool, instrument: Instrument, amount: int, reason: InsuranceReason
@@ -411,24 +411,7 @@ class Liquidation(Closing):
         self.change_insurance(
             instrument.settle, profit, InsuranceReason.INVENTORY, position.account
         )
-
-    def reduce_inventory(self, instrument: Instrument) -> None:
-        """Offer the fund's inventory to the book at the mark or better, as an immediate order.
-
-        The limit is rounded in the fund's favour: up for a sale, down for a purchase.
-        """
-        held = instrument.fund.quantity
-        side = Side.SELL if held > 0 else Side.BUY
-        if side is Side.SELL:
-            limit = ceil_div(instrument.mark, instrument.marks_per_tick)
-        else:
-            limit = floor_div(instrument.mark, instrument.marks_per_tick)
-        if limit:
-            order = Order(
-                0, instrument.index, 0, side, OrderType.LIMIT, limit, abs(held), abs(held),
-                TimeInForce.IOC, False, False, StpMode.NONE,
-            )
-            self.sweep(order, limit, liquidation=True)
+        self.note_taken_over(instrument)
 
     # --- auto-deleveraging ------------------------------------------------------------
 

@@ -87,6 +87,15 @@ class HousePosition:
 
 
 @dataclass
+class Workoff:
+    """How far the fund is with its inventory of a symbol, where a profile sets it a pace."""
+
+    lots: int = 0  # its inventory when it last took something over, 0: none yet
+    interval: int = 0  # number of the latest one in which it offered some, since the epoch
+    done: int = 0  # lots traded in that
+
+
+@dataclass
 class Instrument:
     index: int
     settle: int  # asset index
@@ -124,6 +133,7 @@ class Instrument:
     steps_taken: int = 0  # by the command under way, where the profile bounds them
     slices_since: int = 0  # start of the latest interval in which slices were closed
     slices_taken: int = 0  # notional closed in it
+    workoff: Workoff = field(default_factory=Workoff)
 
     @property
     def is_inverse(self) -> bool:

@@ -65,6 +65,10 @@ PROFILE_CHOICES: dict[str, tuple[Any, ...]] = {
     "slice_max_share": (None, "0.1", "0.5"),
     "slice_rate": (None, "0", "150", "500"),
     "slice_interval_ns": (1, 3, 10),
+    "fund_workoff": ("immediate", "twap", "twap", "hold"),
+    "fund_workoff_fraction": ("0.01", "0.3", "1"),
+    "fund_workoff_interval_ns": (1, 3, 1000),
+    "adl": (True, True, False),
 }
 
 

@@ -43,6 +43,8 @@ cdef enum:
     TAG_PATIENT = -83
     TAG_SLICES = -84
     FIRST_FIELDS = 20            # of a profile; the others are digested by themselves
+    TAG_FUND_PROFILE = -90
+    TAG_WORKOFF = -91
 
 
 # What stands in front of what is not always there.
@@ -51,6 +53,8 @@ cdef int64_t FUND_TAG = NONE + 102
 cdef int64_t PROFILE_TAG = NONE + 103
 cdef int64_t QUEUE_TAG = NONE + 104
 cdef tuple DEFAULT_PROFILE = tuple(map(int, Profile()))
+# Fields of a profile that come behind their own tag: all from this one on.
+cdef int FUND_FIELDS = Profile._fields.index("fund_workoff")
 
 
 cdef class Words:
@@ -535,13 +539,13 @@ cdef int digest_instrument(Audit core, int32_t symbol, Words words) except -1:
     words.put(instrument.external.quantity)
     words.put(instrument.external.entry_value)
     row = profile_row(&instrument.profile)
-    if row != DEFAULT_PROFILE:
+    if row[:FUND_FIELDS] != DEFAULT_PROFILE[:FUND_FIELDS]:
         words.put(PROFILE_TAG)
         for value in row[:FIRST_FIELDS]:
             words.put(value)
-    if row[FIRST_FIELDS:] != DEFAULT_PROFILE[FIRST_FIELDS:]:
+    if row[FIRST_FIELDS:FUND_FIELDS] != DEFAULT_PROFILE[FIRST_FIELDS:FUND_FIELDS]:
         words.put(TAG_CLOSING)
-        for value in row[FIRST_FIELDS:]:
+        for value in row[FIRST_FIELDS:FUND_FIELDS]:
             words.put(value)
     for side in range(2):
         level = core.books[symbol].sides[side].best
@@ -566,6 +570,15 @@ cdef int digest_instrument(Audit core, int32_t symbol, Words words) except -1:
         words.put(TAG_SLICES)
         words.put(instrument.slices_since)
         words.put(instrument.slices_taken)
+    if row[FUND_FIELDS:] != DEFAULT_PROFILE[FUND_FIELDS:]:
+        words.put(TAG_FUND_PROFILE)
+        for value in row[FUND_FIELDS:]:
+            words.put(value)
+    if instrument.workoff.lots or instrument.workoff.interval or instrument.workoff.done:
+        words.put(TAG_WORKOFF)
+        words.put(instrument.workoff.lots)
+        words.put(instrument.workoff.interval)
+        words.put(instrument.workoff.done)
     return 0
 
 

@@ -71,4 +71,5 @@ cdef class Closing(Fund):
     cdef int take_over(
         self, int32_t position, int side, int64_t lots, int64_t bound) except -1
     cdef int reduce_inventory(self, int32_t symbol) except -1
+    cdef int64_t lots_to_offer(self, int32_t symbol) except? -1
     cdef int schedule_cooldown(self, int32_t pool, int64_t until) except -1

@@ -7,7 +7,7 @@ from libc.string cimport memset
 from engine.core.external cimport leg_named
 from engine.core.fixed cimport abs64, add, max64, min64, wide
 from engine.core.forms cimport has_no_terms, request_t
-from engine.core.ledger cimport asset_t, instrument_t, position_t
+from engine.core.ledger cimport asset_t, instrument_t, position_t, workoff_t
 from engine.core.profiles cimport profile_load, profile_t
 from engine.core.risk cimport CALL_LEVELS_MAX, call_set_t
 from engine.core.tiers cimport schedule_fits, schedule_load, schedule_scale, schedule_t, tier_index
@@ -157,6 +157,7 @@ cdef class Commands(External):
         if self.instruments[symbol].is_over:
             return REJECT_EXPIRED
         profile_load(&self.instruments[symbol].profile, profile)
+        memset(&self.instruments[symbol].workoff, 0, sizeof(workoff_t))
         self.prune_history(self.instruments[symbol].settle)
         self.emit(EVENT_PROFILE_CHANGED)[0] = symbol
         self.reevaluate_holders(<int32_t>symbol)

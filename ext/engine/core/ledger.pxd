@@ -44,6 +44,12 @@ cdef struct house_t:
     int64_t quantity
     int64_t entry_value
 
+# How far the fund is with its inventory of a symbol, where a profile sets it a pace.
+cdef struct workoff_t:
+    int64_t lots                 # inventory when it last took something over, 0: none yet
+    int64_t interval             # number of the latest one in which it offered some
+    int64_t done                 # lots traded in that
+
 cdef struct instrument_t:
     # terms
     int32_t settle               # asset row
@@ -77,6 +83,7 @@ cdef struct instrument_t:
     # multipliers that are to come
     int64_t announced_ts         # NONE: none
     int64_t announced_maintenance, announced_initial
+    workoff_t workoff
 
 cdef struct account_t:
     int64_t id

@@ -40,6 +40,10 @@ cdef struct profile_t:
     int64_t slice_max_share      # rate units; NONE: no limit
     int64_t slice_rate           # minor units; NONE: no limit
     int64_t slice_interval       # ns
+    int64_t fund_workoff         # FundWorkoff
+    int64_t fund_workoff_fraction  # rate units, of what was taken over
+    int64_t fund_workoff_interval  # ns
+    int64_t adl
 
 cdef int profile_load(profile_t *profile, tuple row) except -1
 cdef tuple profile_row(const profile_t *profile)

@@ -148,6 +148,11 @@ cdef enum RampOf:
     RAMPOF_POSITION = 0
     RAMPOF_TARGET = 1
 
+cdef enum FundWorkoff:
+    WORKOFF_IMMEDIATE = 0
+    WORKOFF_TWAP = 1
+    WORKOFF_HOLD = 2
+
 cdef enum Command:
     CMD_ASSET = 0
     CMD_COLLATERAL = 1
