@@ -178,6 +178,7 @@ PROFILE: dict[str, Field] = {
     "fund_workoff_fraction": _decimal(required=False),
     "fund_workoff_interval_ns": _int(required=False),
     "adl": Field(lambda value: isinstance(value, bool), "true or false", False),
+    "fund_fallback": Field(lambda value: isinstance(value, bool), "true or false", False),
 }
 
 
@@ -206,6 +207,7 @@ COMMANDS: dict[str, dict[str, Field]] = {
         "max_open_orders": _or_null(_int(required=False)),
         "expiry_ts": _or_null(_int(required=False)),
         "profile": _profile(),
+        "fund": _or_null(_name(required=False)),
     },
     "tiers": {"symbol": _name(), "tiers": _rows()},
     "account": {
@@ -262,7 +264,9 @@ COMMANDS: dict[str, dict[str, Field]] = {
     "mark": MARK_ROW,
     "marks": {"marks": _rows()},
     "funding": {"symbol": _name(), "rate": _decimal()},
-    "insurance": {"asset": _name(), "amount": _decimal()},
+    "insurance": {
+        "asset": _name(), "amount": _decimal(), "fund": _or_null(_name(required=False)),
+    },
     "halt": {"symbol": _name(), "mode": _choice(*HALT_MODES)},
     "resume": {"symbol": _name()},
     "time": {},

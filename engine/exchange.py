@@ -98,6 +98,8 @@ class Exchange:
         self.core_name = core
         self.assets_by_index: list[Asset] = []
         self.instruments_by_index: list[Instrument] = []
+        self.funds_by_index: list[str] = []
+        self._funds: dict[tuple[int, str], int] = {}
         self._assets: dict[str, Asset] = {}
         self._instruments: dict[str, Instrument] = {}
         # (account, order id) -> (seq of acceptance, client id or None), oldest first: an id
@@ -401,6 +403,8 @@ class Exchange:
             sorted([*key, entries[-1][1]] for key, entries in self.client_ids.items()
                    if entries[-1][1] is not None and self.core.has_order(*key)),
         ]
+        if self.funds_by_index:
+            names.append(list(self.funds_by_index))
         digest = hashlib.blake2b(self.core.digest(), digest_size=16)
         digest.update(json.dumps(names, separators=(",", ":")).encode())
         return digest.hexdigest()
@@ -536,10 +540,23 @@ class Exchange:
             return
         self.instruments_by_index.append(instrument)
         self._instruments[instrument.symbol] = instrument
+        known = len(self.funds_by_index)
+        fund = self._fund_number(settle, line.get("fund"))
         self.core.add_instrument(
-            *core_terms(instrument, tiers), ts, *core_limits(instrument), tuple(profile))
+            *core_terms(instrument, tiers), ts, *core_limits(instrument), tuple(profile), fund)
         if not self._was_accepted:
             del self._instruments[instrument.symbol], self.instruments_by_index[index]
+            if len(self.funds_by_index) > known:
+                del self._funds[settle.index, self.funds_by_index.pop()]
+
+    def _fund_number(self, settle: Asset, name: str | None) -> int:
+        """Number of a settle asset's fund, a new one for a new name; NONE: the pooled one."""
+        if name is None:
+            return NONE
+        if (settle.index, name) not in self._funds:
+            self._funds[settle.index, name] = len(self.funds_by_index)
+            self.funds_by_index.append(name)
+        return self._funds[settle.index, name]
 
     def _do_tiers(self, line: Mapping[str, Any], ts: int) -> None:
         instrument = self._instruments.get(line["symbol"])
@@ -617,7 +634,9 @@ class Exchange:
 
     def _do_insurance(self, line: Mapping[str, Any], ts: int) -> None:
         amount = self._amount(line["asset"], line["amount"])
-        self.core.fund_insurance(self.asset_index(line["asset"]), amount, ts)
+        asset, name = self.asset_index(line["asset"]), line.get("fund")
+        fund = NONE if name is None else self._funds.get((asset, name), -1)
+        self.core.fund_insurance(asset, amount, ts, fund)
 
     def _do_leverage(self, line: Mapping[str, Any], ts: int) -> None:
         self.core.set_leverage(

@@ -254,6 +254,7 @@ class Profile(NamedTuple):
     fund_workoff_fraction: int = 10_000_000  # of what was taken over, an interval, under `twap`
     fund_workoff_interval_ns: int = 60 * 10**9
     adl: int = 1
+    fund_fallback: int = 0  # to the pooled fund, where the symbol's own does not do
 
 
 class Command(IntEnum):
@@ -300,6 +301,7 @@ class RejectReason(IntEnum):
     UNSUPPORTED = 1
     ALREADY_EXISTS = 2
     UNKNOWN_ASSET = 3
+    UNKNOWN_FUND = 35
     UNKNOWN_SYMBOL = 4
     UNKNOWN_ACCOUNT = 5
     NOT_RELATED = 32
@@ -364,6 +366,7 @@ class InsuranceReason(IntEnum):
     INVENTORY = 3
     FUNDING = 4
     SURPLUS = 5
+    FALLBACK = 6
 
 
 class WaitsFor(IntEnum):
@@ -540,7 +543,7 @@ EVENT_LAYOUTS: dict[EventKind, tuple[tuple[str, str], ...]] = {
     ),
     EventKind.INSURANCE: (
         ("asset", "asset"), ("delta", "amount"), ("balance", "amount"),
-        ("reason", "InsuranceReason"), ("account", "int"),
+        ("reason", "InsuranceReason"), ("account", "int"), ("fund", "fund"),
     ),
     EventKind.ADL: (
         ("account", "int"), ("counterparty", "int"), ("symbol", "symbol"), ("side", "Side"),
@@ -640,10 +643,10 @@ RECORD_WIDTH = 4 + max(len(layout) for layout in EVENT_LAYOUTS.values())
 #: `quantity` (minor units, signed); `fill` `account`, `symbol`, `side`, `quantity` (lots),
 #: `price` (value of all of it, minor units), `order_id` (fee, minor units, 0 where absent);
 #: `funding` `symbol`, `quantity` (1e-8 units); `insurance` `symbol` (the asset), `quantity`
-#: (minor units, signed); `time` none. `cmd` is a `Command`, other codes are enumerations of
-#: this module too; `flags` is 1 post_only + 2 reduce_only + 4
-#: close_position + 16 x StpMode + 128 x PositionSide (this also of `fill` and
-#: `isolated_margin`); `special` a row of the second array.
+#: (minor units, signed), `order_id` (number of the fund, absent: the pooled one); `time` none.
+#: `cmd` is a `Command`, other codes are enumerations of this module too; `flags` is
+#: 1 post_only + 2 reduce_only + 4 close_position + 16 x StpMode + 128 x PositionSide (this
+#: also of `fill` and `isolated_margin`); `special` a row of the second array.
 COMMAND_COLUMNS: tuple[str, ...] = (
     "cmd", "ts", "account", "symbol", "order_id", "side", "type", "quantity", "price",
     "time_in_force", "flags", "special",

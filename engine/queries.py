@@ -28,7 +28,7 @@ from engine.messages import (
     WaitsFor,
 )
 from engine.profiles import show as show_profile
-from engine.render import entry_price, margin_ratio, ratio_text
+from engine.render import entry_price, fund_name, margin_ratio, ratio_text
 from engine.units import RATE, DecimalLike, Grid, decimal_text, fraction_text, split_decimal
 
 if TYPE_CHECKING:
@@ -328,6 +328,7 @@ class Queries:
             **_multipliers(view),
             "expiry_ts": terms.get("expiry_ts"), "is_settled": bool(view["is_over"]),
             "profile": show_profile(self._profile(instrument), instrument.settle),
+            "fund": fund_name(view["fund"], self._exchange),
         }
 
     def _profile(self, instrument: Instrument) -> Profile:
@@ -401,7 +402,8 @@ class Queries:
             worth = instrument.worth(abs(quantity), view["mark_price"])
             is_owed = (quantity > 0) == (instrument.kind is ContractKind.INVERSE)
             positions.append({
-                "symbol": instrument.symbol, "quantity": instrument.lot.text(quantity),
+                "symbol": instrument.symbol, "fund": fund_name(view["fund"], exchange),
+                "quantity": instrument.lot.text(quantity),
                 "entry_price": entry_price(instrument, quantity, value),
                 "entry_value": money.text(value),
                 "mark_price": instrument.mark.text(view["mark_price"]),
@@ -414,6 +416,12 @@ class Queries:
                     exchange.core.insurance_balance(asset.index))}
                 for asset in exchange.assets_by_index
             },
+            "funds": [
+                {"asset": exchange.assets_by_index[asset].name,
+                 "fund": fund_name(number, exchange),
+                 "balance": exchange.assets_by_index[asset].minor.text(balance)}
+                for asset, number, balance in exchange.core.fund_views()
+            ],
             "positions": positions,
         }
 

@@ -38,6 +38,7 @@ class Directory(Protocol):
 
     assets_by_index: list[Asset]
     instruments_by_index: list[Instrument]
+    funds_by_index: list[str]
 
     def client_order_id(self, account: int, order_id: int, seq: int) -> str | None:
         """Return the client's own id that an order had at a command."""
@@ -73,7 +74,10 @@ def render_event(record: tuple[int, ...], directory: Directory) -> dict[str, Any
         to_close = _at(directory.instruments_by_index, payload.get("symbol_to_close", NONE))
         for name, unit in EVENT_LAYOUTS[kind]:
             named = to_close if name.endswith("_to_close") else instrument
-            event[name] = render_value(payload[name], unit, named, asset)
+            if unit == "fund":
+                event[name] = fund_name(payload[name], directory)
+            else:
+                event[name] = render_value(payload[name], unit, named, asset)
         _add_derived(kind, event, payload, instrument, directory)
     event["cause"] = record[3]
     return event
@@ -82,6 +86,11 @@ def render_event(record: tuple[int, ...], directory: Directory) -> dict[str, Any
 def _at(rows: list[Named], index: int) -> Named | None:
     """The row of an index that may be of none: a packed command can name anything."""
     return rows[index] if 0 <= index < len(rows) else None
+
+
+def fund_name(number: int, directory: Directory) -> str | None:
+    """Return the name of a fund, None of the pooled one of an asset."""
+    return None if number == NONE else directory.funds_by_index[number]
 
 
 def render_value(
@@ -188,6 +197,7 @@ _PLAIN_DETAILS: dict[RejectReason, str] = {
     RejectReason.UNSUPPORTED: "not built yet",
     RejectReason.ALREADY_EXISTS: "declared before",
     RejectReason.UNKNOWN_ASSET: "no such asset",
+    RejectReason.UNKNOWN_FUND: "the asset has no fund of this name",
     RejectReason.UNKNOWN_SYMBOL: "no such symbol",
     RejectReason.UNKNOWN_ACCOUNT: "no such account",
     RejectReason.NOT_RELATED: "the accounts are not of one family",

@@ -52,7 +52,7 @@ _RATES = (
 )
 _MONEY = (
     "fraction_above_notional", "min_remainder_notional", "fund_max_notional", "slice_rate")
-_FLAGS = ("adl_cancels_orders", "socialize_losses", "adl")
+_FLAGS = ("adl_cancels_orders", "socialize_losses", "adl", "fund_fallback")
 
 
 class ProfileError(ValueError):

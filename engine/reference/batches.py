@@ -188,7 +188,8 @@ class ReferenceCore(Bulk):
         self.funding(row["symbol"], row["quantity"], row["ts"])
 
     def run_insurance(self, row: Row, special: Row) -> None:
-        self.fund_insurance(row["symbol"], or_else(row["quantity"], 0), row["ts"])
+        self.fund_insurance(
+            row["symbol"], or_else(row["quantity"], 0), row["ts"], row["order_id"])
 
 
 def or_else(value: int, default: int) -> int:

@@ -37,6 +37,7 @@ from engine.reference.state import (
     Account,
     Asset,
     CallLevels,
+    InsuranceFund,
     Instrument,
     Position,
     Protection,
@@ -94,7 +95,7 @@ class Commands(Timers, Audit):
 
     def add_asset(self, ts: int = NONE) -> None:
         def run() -> None:
-            self.assets.append(Asset())
+            self.assets.append(Asset(InsuranceFund(len(self.assets))))
             self.emit(EventKind.ASSET_ADDED, len(self.assets) - 1)
 
         self.execute(Command.ASSET, ts, run)
@@ -105,16 +106,19 @@ class Commands(Timers, Audit):
         tier_rule: int, tiers: list[tuple[int, int, int, int]], ts: int = NONE,
         min_order_quantity: int = NONE, min_order_notional: int = NONE,
         max_order_notional: int = NONE, kind: int = ContractKind.LINEAR,
-        expiry_ts: int = NONE, profile: tuple[int, ...] = (),
+        expiry_ts: int = NONE, profile: tuple[int, ...] = (), fund: int = NONE,
     ) -> None:
         def run() -> None:
             schedule = Schedule.build(TierRule(tier_rule), tiers)
-            self.prune_history(settle)
+            if fund == len(self.funds):  # its first mention
+                self.funds.append(InsuranceFund(settle, fund))
+            insurer = self.assets[settle].pooled if fund == NONE else self.funds[fund]
+            self.prune_history(insurer)
             self.instruments.append(Instrument(
                 len(self.instruments), settle, marks_per_tick, unit_value, maker_fee, taker_fee,
                 liquidation_fee, price_band, max_order_quantity, max_open_orders,
                 min_order_quantity, min_order_notional, max_order_notional, schedule,
-                Profile(*profile), ContractKind(kind), expiry_ts=expiry_ts,
+                Profile(*profile), insurer, ContractKind(kind), expiry_ts=expiry_ts,
             ))
             self.emit(EventKind.INSTRUMENT_ADDED, len(self.instruments) - 1)
 
@@ -143,10 +147,10 @@ class Commands(Timers, Audit):
         def run() -> None:
             instrument = self.find_instrument(symbol)
             self.require_trading(instrument)
-            self.prune_history(instrument.settle)
+            self.prune_history(instrument.insurer)
             instrument.profile = Profile(*profile)
             instrument.workoff = Workoff()
-            self.prune_history(instrument.settle)
+            self.prune_history(instrument.insurer)
             self.emit(EventKind.PROFILE_CHANGED, symbol)
             self.retry_all()
 
@@ -229,12 +233,21 @@ class Commands(Timers, Audit):
 
         self.execute(Command.WITHDRAW, ts, run, account, asset=asset)
 
-    def fund_insurance(self, asset: int, amount: int, ts: int = NONE) -> None:
+    def fund_insurance(
+        self, asset: int, amount: int, ts: int = NONE, fund: int = NONE
+    ) -> None:
+        """Fund an asset's pooled fund, or another of its funds by number, or drain it."""
+
         def run() -> None:
             self.require(amount not in (0, OFF_GRID), RejectReason.MALFORMED)
             self.require(0 <= asset < len(self.assets), RejectReason.UNKNOWN_ASSET)
+            self.require(
+                fund == NONE
+                or (0 <= fund < len(self.funds) and self.funds[fund].asset == asset),
+                RejectReason.UNKNOWN_FUND)
             books = self.assets[asset]
-            free = max(0, min(books.insurance, self.fund_free(asset)))
+            chosen = books.pooled if fund == NONE else self.funds[fund]
+            free = max(0, min(chosen.balance, self.fund_free(chosen)))
             if amount < 0 and amount != TOO_LARGE and -amount > free:
                 raise Rejected(RejectReason.INSUFFICIENT_BALANCE, -amount, free)
             self.require(
@@ -245,7 +258,7 @@ class Commands(Timers, Audit):
                 books.deposits += amount
             else:
                 books.withdrawals -= amount
-            self.change_insurance(asset, amount, InsuranceReason.COMMAND, NONE)
+            self.change_insurance(chosen, amount, InsuranceReason.COMMAND, NONE)
             self.retry_all()
 
         self.execute(Command.INSURANCE, ts, run, asset=asset)
@@ -461,7 +474,7 @@ class Commands(Timers, Audit):
                     EventKind.FUNDING_PAYMENT, 0, symbol, -amount, rate, instrument.mark,
                     PositionSide.BOTH)
                 self.change_insurance(
-                    instrument.settle, -amount, InsuranceReason.FUNDING, NONE)
+                    instrument.insurer, -amount, InsuranceReason.FUNDING, NONE)
                 paid += amount
             books.rounding += paid
             self.retry_waiting()

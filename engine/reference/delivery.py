@@ -62,7 +62,7 @@ class Delivery(Settlement):
             quantity = instrument.fund.quantity
             profit = self.deliver_house(instrument, instrument.fund, price)
             self.emit_settled(0, instrument, price, quantity, profit, PositionSide.BOTH)
-            self.change_insurance(instrument.settle, profit, InsuranceReason.INVENTORY, 0)
+            self.change_insurance(instrument.insurer, profit, InsuranceReason.INVENTORY, 0)
 
     def deliver_house(self, instrument: Instrument, house: HousePosition, price: int) -> int:
         """Close the fund's or the external account's position; return the profit."""

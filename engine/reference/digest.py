@@ -9,6 +9,7 @@ from engine.reference.margin import UNSCALED
 from engine.reference.state import (
     DEFAULT_CALL_LEVELS,
     Account,
+    InsuranceFund,
     Instrument,
     Order,
     Pool,
@@ -29,6 +30,8 @@ TAG_EXPIRY = -7
 TAG_OVER = -8
 TAG_FUND_PROFILE = -90
 TAG_WORKOFF = -91
+TAG_NAMED_FUND = -92
+TAG_INSURER = -93
 #: Fields of a profile that come behind their own tag: all from this one on.
 FUND_FIELDS = Profile._fields.index("fund_workoff")
 #: Bits by which what is written beside a smaller number is shifted. One-way accounts have
@@ -63,10 +66,13 @@ class Digest(Views):
         if self.turns:
             out += [TURNS_TAG, self.turns]
         for number, asset in enumerate(self.assets):
-            out += [asset.deposits, asset.withdrawals, asset.insurance, asset.fees,
+            out += [asset.deposits, asset.withdrawals, asset.pooled.balance, asset.fees,
                     asset.rounding, asset.external]
-            for peak in self.fund_peaks(number, self.fund_window(number)):
-                out += [FUND_TAG, *peak]
+            self.digest_history(asset.pooled, out)
+            for fund in self.funds:
+                if fund.asset == number:
+                    out += [TAG_NAMED_FUND, fund.number, fund.balance]
+                    self.digest_history(fund, out)
         for instrument in self.instruments:
             self.digest_instrument(instrument, out)
         for account in sorted(self.accounts):
@@ -75,6 +81,10 @@ class Digest(Views):
             out += [pool.account, pool.asset, with_leg(pool.symbol, pool.leg)]
         data = b"".join(value.to_bytes(8, "little", signed=True) for value in out)
         return hashlib.blake2b(data, digest_size=16).digest()
+
+    def digest_history(self, fund: InsuranceFund, out: list[int]) -> None:
+        for peak in self.fund_peaks(fund, self.fund_window(fund)):
+            out += [FUND_TAG, *peak]
 
     def digest_instrument(self, instrument: Instrument, out: list[int]) -> None:
         out += [
@@ -118,6 +128,8 @@ class Digest(Views):
             out += [TAG_SLICES, instrument.slices_since, instrument.slices_taken]
         if profile[FUND_FIELDS:] != default[FUND_FIELDS:]:
             out += [TAG_FUND_PROFILE, *profile[FUND_FIELDS:]]
+        if instrument.insurer.number != NONE:
+            out += [TAG_INSURER, instrument.insurer.number]
         workoff = instrument.workoff
         if workoff != Workoff():
             out += [TAG_WORKOFF, workoff.lots, workoff.interval, workoff.done]

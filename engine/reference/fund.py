@@ -7,6 +7,7 @@ from engine.messages import (
     RATE_SCALE,
     EventKind,
     FundWorkoff,
+    InsuranceReason,
     OrderType,
     Side,
     StpMode,
@@ -15,7 +16,7 @@ from engine.messages import (
 from engine.reference.margin import ceil_div, floor_div
 from engine.reference.margin_calls import MarginCalls
 from engine.reference.sides import signed
-from engine.reference.state import Instrument, Order, Pool, Position
+from engine.reference.state import Instrument, InsuranceFund, Order, Pool, Position
 
 
 class Fund(MarginCalls):
@@ -33,10 +34,60 @@ class Fund(MarginCalls):
     def is_drawn_down(self, instrument: Instrument) -> bool:
         """Whether the fund lost more than the limit since its highest balance in the window."""
         profile = instrument.profile
-        balance = self.assets[instrument.settle].insurance
-        peaks = self.fund_peaks(instrument.settle, profile.fund_drawdown_window_ns)
+        balance = instrument.insurer.balance
+        peaks = self.fund_peaks(instrument.insurer, profile.fund_drawdown_window_ns)
         highest = peaks[0][1] if peaks else balance
         return (highest - balance) * RATE_SCALE > profile.fund_drawdown_limit * highest
+
+    def fund_free(
+        self, fund: InsuranceFund, added_to: Instrument | None = None, lots: int = 0,
+        value: int = 0,
+    ) -> int:
+        """Balance of a fund, plus profit, less maintenance margin of its inventory at mark."""
+        free = fund.balance
+        for instrument in self.instruments:
+            if instrument.insurer is not fund or instrument.mark == NONE:
+                continue
+            quantity, entry_value = instrument.fund.quantity, instrument.fund.entry_value
+            if instrument is added_to:
+                quantity, entry_value = quantity + lots, entry_value + value
+            free += instrument.value(quantity, instrument.mark) - entry_value
+            if quantity:
+                free -= instrument.schedule.maintenance_margin(
+                    instrument.notional(abs(quantity), instrument.mark))
+        return free
+
+    def find_help(self, instrument: Instrument, missing: int, account: int) -> bool:
+        """Whether a symbol's fund has what it is short of, with help of the pooled one.
+
+        If the profile lets it the pooled fund gives what is missing, all or nothing, as far as
+        its own inventory lets it.
+        """
+        fund, pooled = instrument.insurer, self.assets[instrument.settle].pooled
+        if missing <= 0:
+            return True
+        if not instrument.profile.fund_fallback or fund is pooled or (
+                missing > min(pooled.balance, self.fund_free(pooled))):
+            return False
+        self.change_insurance(pooled, -missing, InsuranceReason.FALLBACK, account)
+        self.change_insurance(fund, missing, InsuranceReason.FALLBACK, account)
+        return True
+
+    def cover(self, pool: Pool, instrument: Instrument | None) -> None:
+        """Pay a deficit that just arose: the symbol's fund, then the pooled one if it may.
+
+        Without a symbol the pooled one alone.
+        """
+        pooled = self.assets[pool.asset].pooled
+        funds = [pooled]
+        if instrument is not None and instrument.insurer is not pooled:
+            funds = [instrument.insurer, pooled][:1 + instrument.profile.fund_fallback]
+        for fund in funds:
+            paid = min(-pool.balance, max(0, fund.balance))
+            if paid:
+                pool.balance += paid
+                self.touch(pool)
+                self.change_insurance(fund, -paid, InsuranceReason.DEFICIT, pool.account)
 
     # --- giving back what was taken over ------------------------------------------------
 

@@ -27,6 +27,7 @@ from engine.reference.state import (
     Asset,
     Bracket,
     HousePosition,
+    InsuranceFund,
     Instrument,
     Order,
     Pool,
@@ -45,6 +46,7 @@ class Ledger(Publishing):
         self.trade_id = 0
         self.arrivals = 0  # orders accepted so far
         self.assets: list[Asset] = []
+        self.funds: list[InsuranceFund] = []  # those with a name; pooled ones go with their asset
         self.instruments: list[Instrument] = []
         self.accounts: dict[int, Account] = {}
         self.records: list[tuple[int, ...]] = []
@@ -331,46 +333,47 @@ class Ledger(Publishing):
         return profit
 
     def change_insurance(
-        self, asset: int, delta: int, reason: InsuranceReason, account: int
+        self, fund: InsuranceFund, delta: int, reason: InsuranceReason, account: int
     ) -> None:
         if delta == 0:
             return
-        self.note_fund(asset, delta, reason)
-        self.assets[asset].insurance += delta
+        self.note_fund(fund, delta, reason)
+        fund.balance += delta
         self.emit(
-            EventKind.INSURANCE, asset, delta, self.assets[asset].insurance, reason, account
-        )
+            EventKind.INSURANCE, fund.asset, delta, fund.balance, reason, account, fund.number)
 
-    def fund_window(self, asset: int) -> int:
-        """How far back the fund's balance in an asset matters to any profile, ns; 0: not at all."""
+    def fund_window(self, fund: InsuranceFund) -> int:
+        """How far back a fund's balance matters to any profile, ns; 0: not at all."""
         return max((
             instrument.profile.fund_drawdown_window_ns for instrument in self.instruments
-            if instrument.settle == asset and instrument.profile.fund_drawdown_limit != NONE
+            if instrument.insurer is fund and instrument.profile.fund_drawdown_limit != NONE
         ), default=0)
 
-    def note_fund(self, asset: int, delta: int, reason: InsuranceReason) -> None:
-        """Remember a balance that ends now; money put in or drained is no gain and no loss."""
-        books = self.assets[asset]
-        if reason is InsuranceReason.COMMAND:
-            books.history = [(until, balance + delta) for until, balance in books.history]
-        elif self.fund_window(asset):
-            books.history.append((self.ts, books.insurance))
+    def note_fund(self, fund: InsuranceFund, delta: int, reason: InsuranceReason) -> None:
+        """Remember a balance that ends now.
 
-    def fund_peaks(self, asset: int, window: int) -> list[tuple[int, int]]:
+        Money put in or drained is no gain and no loss, nor is what the pooled fund gave.
+        """
+        if reason is InsuranceReason.COMMAND or (
+                reason is InsuranceReason.FALLBACK and delta > 0):
+            fund.history = [(until, balance + delta) for until, balance in fund.history]
+        elif self.fund_window(fund):
+            fund.history.append((self.ts, fund.balance))
+
+    def fund_peaks(self, fund: InsuranceFund, window: int) -> list[tuple[int, int]]:
         """Balances of the last `window` ns that no later one reached: (until when, balance)."""
-        books = self.assets[asset]
         peaks: list[tuple[int, int]] = []
-        highest = books.insurance
-        for until, balance in reversed(books.history):
+        highest = fund.balance
+        for until, balance in reversed(fund.history):
             if until >= self.ts - window and balance > highest:
                 peaks.append((until, balance))
                 highest = balance
         return peaks[::-1]
 
-    def prune_history(self, asset: int) -> None:
+    def prune_history(self, fund: InsuranceFund) -> None:
         """Forget what no profile looks at: it cannot be asked for later either."""
-        window = self.fund_window(asset)
-        self.assets[asset].history = self.fund_peaks(asset, window) if window else []
+        window = self.fund_window(fund)
+        fund.history = self.fund_peaks(fund, window) if window else []
 
     def open_interest(self, instrument: Instrument) -> int:
         """Sum of all long positions, house included, in lots."""

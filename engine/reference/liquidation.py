@@ -32,6 +32,7 @@ from engine.reference.sides import signed
 from engine.reference.state import (
     NO_LIQUIDATION,
     RETRIES_PER_COMMAND,
+    InsuranceFund,
     Instrument,
     Order,
     Pool,
@@ -171,11 +172,8 @@ class Liquidation(Closing):
             return
         if pool.is_bankrupt:
             return
-        paid = min(-pool.balance, max(0, self.assets[pool.asset].insurance))
-        if paid:
-            pool.balance += paid
-            self.touch(pool)
-            self.change_insurance(pool.asset, -paid, InsuranceReason.DEFICIT, pool.account)
+        symbol = pool.symbol if last is None else last[0].index
+        self.cover(pool, None if symbol == NONE else self.instruments[symbol])
         if pool.balance < 0 and last is not None and last[0].profile.socialize_losses:
             self.socialize(pool, *last)
         pool.is_bankrupt = pool.balance < 0
@@ -354,7 +352,7 @@ class Liquidation(Closing):
         if amount:
             pool.balance -= amount
             self.touch(pool)
-            self.change_insurance(instrument.settle, amount, reason, pool.account)
+            self.change_insurance(instrument.insurer, amount, reason, pool.account)
 
     @staticmethod
     def saved(instrument: Instrument, side: Side, filled: int, value: int, bound: int) -> int:
@@ -372,30 +370,14 @@ class Liquidation(Closing):
     ) -> bool:
         """Whether the fund stays solvent, its inventory margined at mark, with this on top.
 
-        And within the limits that the profile sets it.
+        And within the limits that the profile sets it. The pooled fund may help it out.
         """
         side = Side.BUY if position.quantity > 0 else Side.SELL
         if not self.is_within_limits(instrument, signed(side, lots)):
             return False
         value = instrument.signed_value(side, instrument.worth_at_tick(lots, bound))
-        return self.fund_free(instrument.settle, instrument, signed(side, lots), value) >= 0
-
-    def fund_free(
-        self, asset: int, added_to: Instrument | None = None, lots: int = 0, value: int = 0
-    ) -> int:
-        """Balance of the fund, plus profit, less maintenance margin of its inventory at mark."""
-        free = self.assets[asset].insurance
-        for instrument in self.instruments:
-            if instrument.settle != asset or instrument.mark == NONE:
-                continue
-            quantity, entry_value = instrument.fund.quantity, instrument.fund.entry_value
-            if instrument is added_to:
-                quantity, entry_value = quantity + lots, entry_value + value
-            free += instrument.value(quantity, instrument.mark) - entry_value
-            if quantity:
-                free -= instrument.schedule.maintenance_margin(
-                    instrument.notional(abs(quantity), instrument.mark))
-        return free
+        free = self.fund_free(instrument.insurer, instrument, signed(side, lots), value)
+        return self.find_help(instrument, -free, position.account)
 
     def take_over(
         self, instrument: Instrument, position: Position, side: Side, lots: int, bound: int
@@ -409,7 +391,7 @@ class Liquidation(Closing):
             bound, position.leg,
         )
         self.change_insurance(
-            instrument.settle, profit, InsuranceReason.INVENTORY, position.account
+            instrument.insurer, profit, InsuranceReason.INVENTORY, position.account
         )
         self.note_taken_over(instrument)
 

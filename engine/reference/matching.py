@@ -190,4 +190,4 @@ class Matching(Protected):
         """Book a trade of the fund (account 0 in events) to its inventory and its balance."""
         profit = self.settle_house(
             instrument.fund, signed(side, lots), instrument.signed_value(side, value))
-        self.change_insurance(instrument.settle, profit, InsuranceReason.INVENTORY, 0)
+        self.change_insurance(instrument.insurer, profit, InsuranceReason.INVENTORY, 0)

@@ -66,16 +66,25 @@ class Rejected(Exception):
         self.limit = limit
 
 
+@dataclass(eq=False)
+class InsuranceFund:
+    """Money that backs the symbols of one settle asset, or some of them."""
+
+    asset: int
+    number: int = NONE  # by order of its first mention; NONE: the asset's pooled fund
+    balance: int = 0
+    # Where a profile limits its losses: (until when, balance), oldest first.
+    history: list[tuple[int, int]] = field(default_factory=list)
+
+
 @dataclass
 class Asset:
+    pooled: InsuranceFund
     deposits: int = 0
     withdrawals: int = 0
-    insurance: int = 0
     fees: int = 0
     rounding: int = 0
     external: int = 0
-    # Of the fund, where a profile limits its losses: (until when, balance), oldest first.
-    history: list[tuple[int, int]] = field(default_factory=list)
 
 
 @dataclass
@@ -112,6 +121,7 @@ class Instrument:
     max_order_notional: int  # minor units, NONE: no limit
     schedule: Schedule
     profile: Profile
+    insurer: InsuranceFund
     kind: ContractKind = ContractKind.LINEAR
     announced: Announced | None = None
     expiry_ts: int = NONE

@@ -361,6 +361,7 @@ class Views(Auction):
             "halt": int(instrument.halt), "open_interest": self.open_interest(instrument),
             "fund_quantity": instrument.fund.quantity,
             "fund_entry_value": instrument.fund.entry_value,
+            "fund": instrument.insurer.number,
             "external_quantity": instrument.external.quantity,
             "external_entry_value": instrument.external.entry_value,
             **self.multiplier_view(instrument),
@@ -428,8 +429,15 @@ class Views(Auction):
     # --- totals -----------------------------------------------------------------------
 
     def insurance_balance(self, asset: int) -> int:
-        """Balance of the insurance fund."""
-        return self.assets[asset].insurance
+        """Balance of all insurance funds of an asset."""
+        return sum(balance for of, _, balance in self.fund_views() if of == asset)
+
+    def fund_views(self) -> list[tuple[int, int, int]]:
+        """(asset, number, balance) of the funds: the pooled ones, then those with a name."""
+        return [
+            (fund.asset, fund.number, fund.balance)
+            for fund in [*(asset.pooled for asset in self.assets), *self.funds]
+        ]
 
     def totals_view(self, asset: int) -> dict[str, int]:
         """The terms of the conservation identity of one asset, and their drift."""
@@ -445,11 +453,12 @@ class Views(Auction):
         for instrument in self.instruments:
             if instrument.settle == asset:
                 entries += instrument.fund.entry_value + instrument.external.entry_value
-        total = (wallets + isolated + books.insurance + books.fees + books.rounding
+        insurance = self.insurance_balance(asset)
+        total = (wallets + isolated + insurance + books.fees + books.rounding
                  + books.external - entries)
         return {
             "deposits": books.deposits, "withdrawals": books.withdrawals, "wallets": wallets,
-            "isolated_margins": isolated, "insurance": books.insurance, "fees": books.fees,
+            "isolated_margins": isolated, "insurance": insurance, "fees": books.fees,
             "rounding": books.rounding, "external": books.external, "entry_values": entries,
             "drift": books.deposits - books.withdrawals - total,
         }

@@ -32,7 +32,8 @@ class Mirror:
         self.marks: dict[str, str] = {}
         self.last: dict[str, str] = {}
         self.halts: dict[str, str | None] = {}
-        self.funds: dict[str, str] = {}
+        #: By asset and name of the fund, None: the pooled one.
+        self.funds: dict[tuple[str, str | None], str] = {}
         self.updated: set[tuple[int, str, int]] = set()
         self.pending: set[tuple[int, str, int]] = set()
         #: Lots on show, of icebergs.
@@ -168,9 +169,9 @@ class Mirror:
         self.marks[event["symbol"]] = event["mark_price"]
 
     def on_insurance(self, event: Event) -> None:
-        before = Fraction(self.funds.get(event["asset"], "0"))
+        before = Fraction(self.funds.get((event["asset"], event["fund"]), "0"))
         assert before + Fraction(event["delta"]) == Fraction(event["balance"]), event
-        self.funds[event["asset"]] = event["balance"]
+        self.funds[event["asset"], event["fund"]] = event["balance"]
 
     def on_halted(self, event: Event) -> None:
         self.halts[event["symbol"]] = event["mode"]
@@ -190,8 +191,12 @@ class Mirror:
             book = exchange.query({"query": "book", "symbol": symbol})
             assert (book["bids"], book["asks"]) == (
                 self.side(symbol, "buy"), self.side(symbol, "sell"))
-        for asset, figures in exchange.query({"query": "insurance"})["assets"].items():
-            assert figures["balance"] == self.funds.get(asset, "0")
+        told = exchange.query({"query": "insurance"})
+        for fund in told["funds"]:
+            assert fund["balance"] == self.funds.get((fund["asset"], fund["fund"]), "0")
+        for asset, figures in told["assets"].items():
+            assert Fraction(figures["balance"]) == sum(
+                Fraction(fund["balance"]) for fund in told["funds"] if fund["asset"] == asset)
 
     def _compare_account(self, exchange: Exchange, account: int) -> None:
         reply = exchange.query({"query": "account", "account": account})

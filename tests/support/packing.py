@@ -146,8 +146,11 @@ class PackingCore:
     def pack_funding(self, symbol: int, rate: int, ts: int) -> Row:
         return self.row(Command.FUNDING, ts, symbol=symbol, quantity=rate)
 
-    def pack_fund_insurance(self, asset: int, amount: int, ts: int) -> Row:
-        return self.row(Command.INSURANCE, ts, symbol=asset, quantity=amount)
+    def pack_fund_insurance(
+        self, asset: int, amount: int, ts: int, fund: int = NONE
+    ) -> Row:
+        return self.row(
+            Command.INSURANCE, ts, symbol=asset, quantity=amount, order_id=fund)
 
 
 def leg_flags(position_side: int) -> int:

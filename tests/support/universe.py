@@ -69,6 +69,7 @@ PROFILE_CHOICES: dict[str, tuple[Any, ...]] = {
     "fund_workoff_fraction": ("0.01", "0.3", "1"),
     "fund_workoff_interval_ns": (1, 3, 1000),
     "adl": (True, True, False),
+    "fund_fallback": (True, False),
 }
 
 
@@ -178,6 +179,8 @@ class Universe(SpecialOrders, MarginSettings):
             command |= {"min_order_notional": "60.5", "max_order_notional": "600"}
         if self.kinds.random() < 0.1:
             command["expiry_ts"] = self.ts + self.kinds.choice((3, 50, 2000, 9000))
+        if self.kinds.random() < 0.4:
+            command["fund"] = self.kinds.choice(("own", "shared"))
         if self.is_rare(0.6) and (profile := self.profile()) != "unheard_of":
             command["profile"] = profile
         return command | self.kind(settle)
@@ -405,7 +408,10 @@ class Universe(SpecialOrders, MarginSettings):
         amount = self.amount(30)
         if self.is_rare(0.4) and not amount.startswith("-"):
             amount = "-" + amount
-        return {"cmd": "insurance", "asset": self._asset(), "amount": amount}
+        command = {"cmd": "insurance", "asset": self._asset(), "amount": amount}
+        if self.kinds.random() < 0.4:
+            command["fund"] = self.kinds.choice(("own", "own", "shared", "nobody"))
+        return command
 
     def make_leverage(self) -> Command:
         return {"cmd": "leverage", "account": self.account(), "symbol": self.symbol(),

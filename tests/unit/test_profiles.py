@@ -35,7 +35,7 @@ from engine.reference.policy import (
     ramp_next,
     ramp_share,
 )
-from engine.reference.state import Instrument
+from engine.reference.state import Instrument, InsuranceFund
 from engine.units import Grid
 
 USDT = Asset(0, "USDT", 2, Grid("0.01"))
@@ -132,7 +132,7 @@ def drawn_instruments(seed: int) -> Iterator[tuple[random.Random, Instrument]]:
         for rule in TierRule:
             yield draw, Instrument(
                 0, 0, 1, 100, 0, 0, 0, NONE, NONE, NONE, NONE, NONE, NONE,
-                Schedule.build(rule, rows), Profile(), mark=draw.randint(1, 300))
+                Schedule.build(rule, rows), Profile(), InsuranceFund(0), mark=draw.randint(1, 300))
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -143,6 +143,7 @@ REFUSALS: dict[str, list[tuple[str, dict[str, Any]]]] = {
                 ("no_mark_price", {"symbol": "NEW", "rate": "0"}),
                 ("malformed", {"symbol": "BTC", "rate": "0.01"} | BACK)],
     "insurance": [("malformed", {"asset": "USDT", "amount": "0"}),
+                  ("unknown_fund", {"asset": "USDT", "amount": "1", "fund": "xyz"}),
                   ("unknown_asset", {"asset": "E", "amount": "1"}),
                   ("insufficient_balance", {"asset": "USDT", "amount": "-1"}),
                   ("overflow", {"asset": "USDT", "amount": "9" * 30})],

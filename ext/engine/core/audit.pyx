@@ -45,6 +45,8 @@ cdef enum:
     FIRST_FIELDS = 20            # of a profile; the others are digested by themselves
     TAG_FUND_PROFILE = -90
     TAG_WORKOFF = -91
+    TAG_NAMED_FUND = -92
+    TAG_INSURER = -93
 
 
 # What stands in front of what is not always there.
@@ -110,11 +112,12 @@ cdef class Audit(Views):
             books = &self.assets[i]
             words.put(books.deposits)
             words.put(books.withdrawals)
-            words.put(books.insurance)
+            words.put(self.funds[books.pooled].balance)
             words.put(books.fees)
             words.put(books.rounding)
             words.put(books.external)
-            digest_history(self, i, words)
+            digest_history(self, books.pooled, words)
+            digest_named_funds(self, i, words)
         for i in range(self.instrument_count):
             digest_instrument(self, i, words)
         for _, i in sorted([(self.accounts[i].id, i) for i in range(self.account_count)]):
@@ -574,6 +577,9 @@ cdef int digest_instrument(Audit core, int32_t symbol, Words words) except -1:
         words.put(TAG_FUND_PROFILE)
         for value in row[FUND_FIELDS:]:
             words.put(value)
+    if core.funds[instrument.insurer].number != NONE:
+        words.put(TAG_INSURER)
+        words.put(core.funds[instrument.insurer].number)
     if instrument.workoff.lots or instrument.workoff.interval or instrument.workoff.done:
         words.put(TAG_WORKOFF)
         words.put(instrument.workoff.lots)
@@ -601,11 +607,22 @@ cdef pool_t NO_POOL
 memset(&NO_POOL, 0, sizeof(pool_t))
 
 
-# Balances of the fund that some profile may still look at.
-cdef int digest_history(Audit core, int32_t asset, Words words) except -1:
+cdef int digest_named_funds(Audit core, int32_t asset, Words words) except -1:
+    cdef int32_t row
+    for row in range(core.fund_count):
+        if core.funds[row].asset == asset and row != core.assets[asset].pooled:
+            words.put(TAG_NAMED_FUND)
+            words.put(core.funds[row].number)
+            words.put(core.funds[row].balance)
+            digest_history(core, row, words)
+    return 0
+
+
+# Balances of a fund that some profile may still look at.
+cdef int digest_history(Audit core, int32_t fund, Words words) except -1:
     cdef int64_t until, balance
-    for until, balance in core.fund_history.get(asset, ()):
-        if until >= core.ts - core.assets[asset].window:
+    for until, balance in core.fund_history.get(fund, ()):
+        if until >= core.ts - core.funds[fund].window:
             words.put(FUND_TAG)
             words.put(until)
             words.put(balance)

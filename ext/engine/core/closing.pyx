@@ -371,10 +371,12 @@ cdef class Closing(Fund):
         cdef int32_t symbol = self.positions[position].symbol
         cdef instrument_t *instrument = &self.instruments[symbol]
         cdef int sign = -1 if side == SIDE_SELL else 1
-        if self.is_within_limits(symbol, -sign * lots) and self.fund_free(
-                instrument.settle, symbol, -sign * lots,
-                -value_sign(&instrument.contract, side)
-                * self.worth_at_tick(symbol, lots, bound)) >= 0:
+        if self.is_within_limits(symbol, -sign * lots) and self.find_help(
+                symbol, -self.fund_free(
+                    instrument.insurer, symbol, -sign * lots,
+                    -value_sign(&instrument.contract, side)
+                    * self.worth_at_tick(symbol, lots, bound)),
+                self.accounts[self.positions[position].account].id):
             self.take_over(position, side, lots, bound)
             return 0
         if not instrument.profile.adl:
@@ -389,7 +391,7 @@ cdef class Closing(Fund):
         self.pools[pool].balance = sub_checked(self.pools[pool].balance, amount)
         self.touch(pool)
         return self.change_insurance(
-            self.instruments[symbol].settle, amount, reason,
+            self.instruments[symbol].insurer, amount, reason,
             self.accounts[self.pools[pool].account].id)
 
     # Lots that the next step closes, by the policy of the position's symbol; none where a ramp
@@ -519,7 +521,7 @@ cdef class Closing(Fund):
         out[4] = bound
         out[5] = self.positions[position].leg
         self.change_insurance(
-            self.instruments[symbol].settle, profit, INSURANCE_INVENTORY, account)
+            self.instruments[symbol].insurer, profit, INSURANCE_INVENTORY, account)
         if self.instruments[symbol].profile.fund_workoff == WORKOFF_TWAP:
             self.instruments[symbol].workoff.lots = abs64(self.instruments[symbol].fund.quantity)
         return 0

@@ -14,7 +14,7 @@ cdef class Commands(External):
     cdef int emit_call_set(self, int64_t account, int32_t call_set) except -1
     cdef int do_deposit(self, int64_t account, int64_t asset, int64_t amount) except -2
     cdef int do_withdraw(self, int64_t account, int64_t asset, int64_t amount) except -2
-    cdef int do_fund_insurance(self, int64_t asset, int64_t amount) except -2
+    cdef int do_fund_insurance(self, int64_t asset, int64_t amount, int64_t fund) except -2
     cdef int do_set_leverage(self, int64_t account, int64_t symbol, int64_t leverage) except -2
     cdef int put_leverage(self, int32_t position, int64_t leverage) except -1
     cdef int do_set_margin_mode(self, int64_t account, int64_t symbol, int mode) except -2

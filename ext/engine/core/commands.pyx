@@ -22,7 +22,8 @@ from engine.core.types cimport (
     POSITIONS_ONE_WAY, RATE_SCALE, REJECT_ACCOUNT_LIQUIDATING, REJECT_ALREADY_EXISTS,
     REJECT_BAD_TIERS, REJECT_EXPIRED, REJECT_INSUFFICIENT_BALANCE, REJECT_INSUFFICIENT_MARGIN,
     REJECT_LEVERAGE, REJECT_MALFORMED, REJECT_NO_POSITION, REJECT_OVERFLOW, REJECT_POSITION_OPEN,
-    REJECT_UNKNOWN_ACCOUNT, REJECT_UNKNOWN_ASSET, REJECT_UNKNOWN_SYMBOL, SIDE_BUY, TOO_LARGE,
+    REJECT_UNKNOWN_ACCOUNT, REJECT_UNKNOWN_ASSET, REJECT_UNKNOWN_FUND, REJECT_UNKNOWN_SYMBOL,
+    SIDE_BUY, TOO_LARGE,
 )
 
 
@@ -52,6 +53,7 @@ cdef class Commands(External):
                 raise MemoryError("assets")
             self.assets = assets
             memset(&assets[self.asset_count], 0, sizeof(asset_t))
+            assets[self.asset_count].pooled = self.new_fund(self.asset_count, NONE)
             out = self.emit(EVENT_ASSET_ADDED)
             out[0] = self.asset_count
             self.asset_count += 1
@@ -64,7 +66,7 @@ cdef class Commands(External):
         int64_t max_order_quantity, int64_t max_open_orders, int tier_rule, list tiers,
         int64_t ts=NONE, int64_t min_order_quantity=NONE, int64_t min_order_notional=NONE,
         int64_t max_order_notional=NONE, int kind=KIND_LINEAR,
-        int64_t expiry_ts=NONE, tuple profile=(),
+        int64_t expiry_ts=NONE, tuple profile=(), int64_t fund=NONE,
     ):
         """Declare the next instrument; terms are checked by `engine.instruments`."""
         cdef schedule_t schedule
@@ -86,6 +88,9 @@ cdef class Commands(External):
             row = &self.instruments[self.instrument_count]
             memset(row, 0, sizeof(instrument_t))
             row.settle = settle
+            row.insurer = self.find_fund(settle, fund)
+            if row.insurer < 0:  # its first mention
+                row.insurer = self.new_fund(settle, fund)
             row.marks_per_tick = marks_per_tick
             row.contract.unit_value, row.contract.kind = unit_value, kind
             row.maker_fee, row.taker_fee = maker_fee, taker_fee
@@ -109,7 +114,7 @@ cdef class Commands(External):
                 self.schedule(
                     TIMER_CONTRACT, expiry_ts, self.instrument_count - 1,
                     self.instrument_count - 1)
-            self.prune_history(settle)
+            self.prune_history(row.insurer)
             reason = ACCEPTED
         self.end(CMD_INSTRUMENT, reason, NONE, NONE, NONE, NONE)
 
@@ -158,7 +163,7 @@ cdef class Commands(External):
             return REJECT_EXPIRED
         profile_load(&self.instruments[symbol].profile, profile)
         memset(&self.instruments[symbol].workoff, 0, sizeof(workoff_t))
-        self.prune_history(self.instruments[symbol].settle)
+        self.prune_history(self.instruments[symbol].insurer)
         self.emit(EVENT_PROFILE_CHANGED)[0] = symbol
         self.reevaluate_holders(<int32_t>symbol)
         return ACCEPTED
@@ -300,24 +305,31 @@ cdef class Commands(External):
         self.touch(wallet)
         return ACCEPTED
 
-    def fund_insurance(self, int64_t asset, int64_t amount, int64_t ts=NONE):
-        """Fund the insurance fund, or drain what its inventory does not need."""
+    def fund_insurance(
+        self, int64_t asset, int64_t amount, int64_t ts=NONE, int64_t fund=NONE
+    ):
+        """Fund an insurance fund (NONE: the pooled one), or drain what it does not need."""
         self.end(
             CMD_INSURANCE,
-            self.do_fund_insurance(asset, amount) if self.begin(ts) else REJECT_MALFORMED,
+            self.do_fund_insurance(asset, amount, fund)
+            if self.begin(ts) else REJECT_MALFORMED,
             NONE, asset, NONE, NONE)
 
-    cdef int do_fund_insurance(self, int64_t asset, int64_t amount) except -2:
+    cdef int do_fund_insurance(self, int64_t asset, int64_t amount, int64_t fund) except -2:
         cdef asset_t *books
         cdef int64_t available
+        cdef int32_t chosen
         if amount == 0 or amount == OFF_GRID:
             return REJECT_MALFORMED
         if not 0 <= asset < self.asset_count:
             return REJECT_UNKNOWN_ASSET
         books = &self.assets[asset]
+        chosen = self.find_fund(<int32_t>asset, fund)
+        if chosen < 0:
+            return REJECT_UNKNOWN_FUND
         if amount < 0 and amount != TOO_LARGE:
             available = max64(0, min64(
-                books.insurance, self.fund_free(<int32_t>asset, NIL, 0, 0)))
+                self.funds[chosen].balance, self.fund_free(chosen, NIL, 0, 0)))
             if -amount > available:
                 return self.refuse(REJECT_INSUFFICIENT_BALANCE, -amount, available)
         if amount == TOO_LARGE:
@@ -329,7 +341,7 @@ cdef class Commands(External):
             books.deposits += amount
         else:
             books.withdrawals -= amount
-        self.change_insurance(<int32_t>asset, amount, INSURANCE_COMMAND, NONE)
+        self.change_insurance(chosen, amount, INSURANCE_COMMAND, NONE)
         self.retry_all()
         return ACCEPTED
 

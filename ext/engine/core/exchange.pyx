@@ -319,7 +319,7 @@ cdef class ExchangeCore(Snapshots):
             return self.end(CMD_FUNDING, reason, NONE, NONE, row[3], NONE)
         if op == CMD_INSURANCE:
             if is_timely:
-                reason = self.do_fund_insurance(row[3], or_else(row[7], 0))
+                reason = self.do_fund_insurance(row[3], or_else(row[7], 0), row[4])
             return self.end(CMD_INSURANCE, reason, NONE, row[3], NONE, NONE)
         # Known commands that do not come packed, and codes of none.
         return self.end(

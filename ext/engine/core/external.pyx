@@ -238,7 +238,7 @@ cdef class External(Publishing):
         if instrument.fund.quantity:
             amount = self.funding_owed(<int32_t>symbol, instrument.fund.quantity, rate)
             self.emit_funding(0, symbol, amount, rate, LEG_BOTH)
-            self.change_insurance(instrument.settle, -amount, INSURANCE_FUNDING, NONE)
+            self.change_insurance(instrument.insurer, -amount, INSURANCE_FUNDING, NONE)
             paid = add_checked(paid, amount)
         books.rounding = add_checked(books.rounding, paid)
         self.retry_waiting()

@@ -1,30 +1,32 @@
 """Limits of the insurance fund, and losses that are shared when it cannot pay."""
 
 from engine.core.contracts cimport notional_of_value
-from engine.core.fixed cimport abs64, add_checked, min64, mul, sub_checked
+from engine.core.fixed cimport abs64, add_checked, max64, min64, mul, sub_checked
 from engine.core.ledger cimport instrument_t
 from engine.core.tiers cimport maintenance_margin
-from engine.core.types cimport EVENT_SOCIALIZED_LOSS, NONE, RATE_SCALE, SIDE_BUY
+from engine.core.types cimport (
+    EVENT_SOCIALIZED_LOSS, INSURANCE_DEFICIT, INSURANCE_FALLBACK, NIL, NONE, RATE_SCALE, SIDE_BUY,
+)
 
 
 cdef class Fund(Deleveraging):
     """What the fund may take over, and who pays beyond it."""
 
-    # Balance of the fund, plus profit, less maintenance margin of its whole inventory at
+    # Balance of a fund, plus profit, less maintenance margin of its whole inventory at
     # mark, with `lots` of `symbol` (NIL: nothing) added at `added_value`. The fund may take a
     # position over, and may be drained, while this stays at or above zero.
     cdef int64_t fund_free(
-        self, int32_t asset, int32_t symbol, int64_t lots, int64_t added_value
+        self, int32_t fund, int32_t symbol, int64_t lots, int64_t added_value
     ) except? -1:
-        cdef int64_t spare = self.assets[asset].insurance
+        cdef int64_t spare = self.funds[fund].balance
         cdef int32_t i
-        if symbol < 0 or symbol != self.known_symbol or asset != self.known_asset:
-            self.known_symbol, self.known_asset, self.known_rest = symbol, asset, 0
+        if symbol < 0 or symbol != self.known_symbol or fund != self.known_fund:
+            self.known_symbol, self.known_fund, self.known_rest = symbol, fund, 0
             for i in range(self.instrument_count):
-                if i != symbol and self.instruments[i].settle == asset:
+                if i != symbol and self.instruments[i].insurer == fund:
                     self.known_rest = add_checked(self.known_rest, self.fund_part(i, 0, 0))
         spare = add_checked(spare, self.known_rest)
-        if symbol < 0 or self.instruments[symbol].settle != asset:
+        if symbol < 0 or self.instruments[symbol].insurer != fund:
             return spare
         return add_checked(spare, self.fund_part(symbol, lots, added_value))
 
@@ -44,6 +46,39 @@ cdef class Fund(Deleveraging):
             &instrument.schedule, notional_of_value(
                 &instrument.contract, quantity, worth, instrument.mark)))
 
+    # Whether a symbol's fund has what it is short of, with help of the pooled one: if the profile
+    # lets it that gives what is missing, all or nothing, as far as its own inventory lets it.
+    cdef bint find_help(self, int32_t symbol, int64_t missing, int64_t account) except -1:
+        cdef int32_t fund = self.instruments[symbol].insurer
+        cdef int32_t pooled = self.assets[self.instruments[symbol].settle].pooled
+        if missing <= 0:
+            return True
+        if not self.instruments[symbol].profile.fund_fallback or fund == pooled or (
+                missing > min64(self.funds[pooled].balance, self.fund_free(pooled, NIL, 0, 0))):
+            return False
+        self.change_insurance(pooled, -missing, INSURANCE_FALLBACK, account)
+        self.change_insurance(fund, missing, INSURANCE_FALLBACK, account)
+        return True
+
+    # Pay a deficit that just arose: the fund of a symbol, then the pooled one if it may; without
+    # a symbol (NIL) the pooled one alone.
+    cdef int cover(self, int32_t pool, int32_t symbol) except -1:
+        cdef int32_t pooled = self.assets[self.pools[pool].asset].pooled
+        if symbol >= 0 and self.instruments[symbol].insurer != pooled:
+            self.pay_deficit(pool, self.instruments[symbol].insurer)
+            if not self.instruments[symbol].profile.fund_fallback:
+                return 0
+        return self.pay_deficit(pool, pooled)
+
+    cdef int pay_deficit(self, int32_t pool, int32_t fund) except -1:
+        cdef int64_t paid = min64(-self.pools[pool].balance, max64(0, self.funds[fund].balance))
+        if paid == 0:
+            return 0
+        self.pools[pool].balance += paid
+        self.touch(pool)
+        return self.change_insurance(
+            fund, -paid, INSURANCE_DEFICIT, self.accounts[self.pools[pool].account].id)
+
     # Whether the fund may take over so many signed lots, as far as the profile's limits go.
     cdef bint is_within_limits(self, int32_t symbol, int64_t lots) except -1:
         cdef instrument_t *instrument = &self.instruments[symbol]
@@ -57,9 +92,9 @@ cdef class Fund(Deleveraging):
     # Whether the fund lost more than the limit since its highest balance in the window.
     cdef bint is_drawn_down(self, int32_t symbol) except -1:
         cdef instrument_t *instrument = &self.instruments[symbol]
-        cdef int64_t balance = self.assets[instrument.settle].insurance
+        cdef int64_t balance = self.funds[instrument.insurer].balance
         cdef int64_t highest = balance, until, before
-        for until, before in self.fund_history.get(instrument.settle, ()):
+        for until, before in self.fund_history.get(instrument.insurer, ()):
             if until >= self.ts - instrument.profile.fund_drawdown_window:
                 highest = before
                 break

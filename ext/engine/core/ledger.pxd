@@ -30,11 +30,17 @@ from engine.core.types cimport (
 
 cdef struct asset_t:
     int64_t deposits, withdrawals
-    int64_t insurance            # balance of the fund
     int64_t fees
     int64_t rounding
     int64_t external             # cash of the external account
-    int64_t window               # ns for which balances of the fund are remembered, 0: none
+    int32_t pooled               # row of its pooled insurance fund
+
+# An insurance fund: it backs the symbols of one settle asset, or some of them.
+cdef struct fund_t:
+    int64_t balance
+    int64_t window               # ns for which balances are remembered, 0: none
+    int64_t number               # by order of its first mention; NONE: a pooled fund
+    int32_t asset
 
 cdef enum:
     DEFAULT_LEVERAGE = 2000000000  # 20, in rate units
@@ -53,6 +59,7 @@ cdef struct workoff_t:
 cdef struct instrument_t:
     # terms
     int32_t settle               # asset row
+    int32_t insurer              # fund row
     int64_t marks_per_tick       # mark ticks in one tick
     contract_t contract
     int64_t maker_fee, taker_fee, liquidation_fee
@@ -174,6 +181,8 @@ cdef class Ledger(Desk):
     cdef Records records
     cdef asset_t *assets
     cdef int32_t asset_count
+    cdef fund_t *funds
+    cdef int32_t fund_count, fund_capacity
     cdef instrument_t *instruments
     cdef int32_t instrument_count
     cdef account_t *accounts
@@ -198,11 +207,11 @@ cdef class Ledger(Desk):
     cdef int32_t *pending        # pools to evaluate
     cdef int32_t pending_count, pending_capacity
     cdef bint is_ranking_live    # a ranking for deleveraging wants to hear of touches
-    # What all of the fund's inventory but that of one symbol brings in and asks for, as long as
+    # What all of a fund's inventory but that of one symbol brings in and asks for, as long as
     # no mark, no schedule and none of that inventory changes. NIL: not known.
-    cdef int32_t known_symbol, known_asset
+    cdef int32_t known_symbol, known_fund
     cdef int64_t known_rest
-    # (until when, balance) of the fund by asset, falling: those no later balance has reached
+    # (until when, balance) by fund row, falling: those no later balance has reached
     cdef dict fund_history
 
     # rows
@@ -241,10 +250,12 @@ cdef class Ledger(Desk):
     cdef int charge(self, int32_t position, int64_t amount) except -1
     cdef int64_t settle_house(
         self, int32_t symbol, house_t *house, int64_t quantity, int64_t value) except? -1
+    cdef int32_t new_fund(self, int32_t asset, int64_t number) except -1
+    cdef int32_t find_fund(self, int32_t asset, int64_t number) noexcept
     cdef int change_insurance(
-        self, int32_t asset, int64_t delta, int reason, int64_t account) except -1
-    cdef int note_fund(self, int32_t asset, int64_t before, int64_t delta, int reason) except -1
-    cdef int prune_history(self, int32_t asset) except -1
+        self, int32_t fund, int64_t delta, int reason, int64_t account) except -1
+    cdef int note_fund(self, int32_t fund, int64_t before, int64_t delta, int reason) except -1
+    cdef int prune_history(self, int32_t fund) except -1
 
     # measuring
     cdef int measure(self, int32_t pool, int64_t *equity, int64_t *maintenance) except -1

@@ -23,6 +23,7 @@ from engine.core.tiers cimport (
 )
 from engine.core.types cimport (
     EVENT_BALANCE, EVENT_INSURANCE, EVENT_ORDER_UPDATE, EVENT_POSITION, INSURANCE_COMMAND,
+    INSURANCE_FALLBACK,
     LEG_BOTH, LEG_LONG, LEG_SHORT, MODE_CROSS, MODE_ISOLATED, MONEY_MAX, NIL, NONE,
     STATUS_FILLED, STATUS_OPEN,
     STATUS_PARTIALLY_FILLED, STATUS_PENDING,
@@ -90,6 +91,7 @@ cdef class Ledger(Desk):
         for i in range(self.instrument_count):
             free(self.instruments[i].holders)
         free(self.assets)
+        free(self.funds)
         free(self.instruments)
         free(self.accounts)
         free(self.pools)
@@ -523,31 +525,52 @@ cdef class Ledger(Desk):
         self.instruments[symbol].long_lots += max64(0, house.quantity) - max64(0, held)
         return profit
 
+    cdef int32_t new_fund(self, int32_t asset, int64_t number) except -1:
+        cdef int32_t row = self.fund_count
+        if row == self.fund_capacity:
+            self.funds = <fund_t *>larger(
+                self.funds, &self.fund_capacity, row + 1, sizeof(fund_t))
+        memset(&self.funds[row], 0, sizeof(fund_t))
+        self.funds[row].asset = asset
+        self.funds[row].number = number
+        self.fund_count += 1
+        return row
+
+    # The fund of a number (NONE: the pooled one) in an asset; NIL where there is none.
+    cdef int32_t find_fund(self, int32_t asset, int64_t number) noexcept:
+        cdef int32_t row
+        for row in range(self.fund_count):
+            if self.funds[row].asset == asset and self.funds[row].number == number:
+                return row
+        return NIL
+
     cdef int change_insurance(
-        self, int32_t asset, int64_t delta, int reason, int64_t account
+        self, int32_t fund, int64_t delta, int reason, int64_t account
     ) except -1:
         cdef int64_t *out
-        cdef int64_t before = self.assets[asset].insurance
+        cdef int64_t before = self.funds[fund].balance
         if delta == 0:
             return 0
-        self.assets[asset].insurance = add_checked(before, delta)
-        if self.assets[asset].window:
-            self.note_fund(asset, before, delta, reason)
+        self.funds[fund].balance = add_checked(before, delta)
+        if self.funds[fund].window:
+            self.note_fund(fund, before, delta, reason)
         out = self.emit(EVENT_INSURANCE)
-        out[0] = asset
+        out[0] = self.funds[fund].asset
         out[1] = delta
-        out[2] = self.assets[asset].insurance
+        out[2] = self.funds[fund].balance
         out[3] = reason
         out[4] = account
+        out[5] = self.funds[fund].number
         return 0
 
-    # Remember a balance that ended now; money put in or drained is no gain and no loss.
+    # Remember a balance that ended now; money put in or drained is no gain and no loss, nor is
+    # what the pooled fund gave.
     cdef int note_fund(
-        self, int32_t asset, int64_t before, int64_t delta, int reason
+        self, int32_t fund, int64_t before, int64_t delta, int reason
     ) except -1:
-        history = self.fund_history.setdefault(asset, deque())
-        if reason == INSURANCE_COMMAND:
-            self.fund_history[asset] = deque(
+        history = self.fund_history.setdefault(fund, deque())
+        if reason == INSURANCE_COMMAND or (reason == INSURANCE_FALLBACK and delta > 0):
+            self.fund_history[fund] = deque(
                 [(until, balance + delta) for until, balance in history])
             return 0
         if delta < 0:
@@ -556,27 +579,27 @@ cdef class Ledger(Desk):
             history.append((self.ts, before))
         while history and history[len(history) - 1][1] <= before + delta:
             history.pop()
-        while history and history[0][0] < self.ts - self.assets[asset].window:
+        while history and history[0][0] < self.ts - self.funds[fund].window:
             history.popleft()
         return 0
 
     # After a change of profiles: how far back balances matter now. What no profile looked at
     # so far is forgotten, and cannot be asked for later.
-    cdef int prune_history(self, int32_t asset) except -1:
+    cdef int prune_history(self, int32_t fund) except -1:
         cdef int64_t window = 0
         cdef int32_t i
-        history = self.fund_history.get(asset, deque())
-        while history and history[0][0] < self.ts - self.assets[asset].window:
+        history = self.fund_history.get(fund, deque())
+        while history and history[0][0] < self.ts - self.funds[fund].window:
             history.popleft()
         for i in range(self.instrument_count):
-            if (self.instruments[i].settle == asset
+            if (self.instruments[i].insurer == fund
                     and self.instruments[i].profile.fund_drawdown_limit != NONE):
                 window = max64(window, self.instruments[i].profile.fund_drawdown_window)
         while history and history[0][0] < self.ts - window:
             history.popleft()
         if window == 0:
-            self.fund_history.pop(asset, None)
-        self.assets[asset].window = window
+            self.fund_history.pop(fund, None)
+        self.funds[fund].window = window
         return 0
 
     # --- measuring --------------------------------------------------------------------

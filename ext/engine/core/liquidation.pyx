@@ -6,14 +6,14 @@ from itertools import islice
 
 from libc.stdlib cimport free, qsort
 
-from engine.core.fixed cimport add_checked, compare, i128, max64, min64, mul, narrow, sub, wide
+from engine.core.fixed cimport add_checked, compare, i128, mul, narrow, sub, wide
 from engine.core.ledger cimport instrument_t, pool_t
 from engine.core.memory cimport larger, prefetch
 from engine.core.risk cimport call_set_t, remedy_t
 from engine.core.types cimport (
     CANCEL_LIQUIDATION, EVENT_AUTO_TOP_UP, EVENT_LIQUIDATION_FINISHED, EVENT_LIQUIDATION_STARTED,
-    EVENT_MARGIN_CALL, EVENT_MARGIN_CALL_CLEARED, INSURANCE_DEFICIT, NIL, NONE, OUTCOME_BANKRUPT,
-    OUTCOME_CLOSED, OUTCOME_RELEASED, SIDE_BUY, SIDE_SELL, UNFILLED_WAIT,
+    EVENT_MARGIN_CALL, EVENT_MARGIN_CALL_CLEARED, NIL, NONE, OUTCOME_BANKRUPT, OUTCOME_CLOSED,
+    OUTCOME_RELEASED, SIDE_BUY, SIDE_SELL, UNFILLED_WAIT,
 )
 
 # How many pools of a round ahead their rows are fetched into the cache.
@@ -467,7 +467,6 @@ cdef class Liquidation(Closing):
     # the profile says so. The rest stays on record as the pool's negative balance.
     cdef int clear_flat(self, int32_t pool, int32_t symbol, int side) except -1:
         cdef pool_t *row = &self.pools[pool]
-        cdef int64_t paid
         if row.balance >= 0:
             row.is_bankrupt = 0
             if row.symbol >= 0:
@@ -476,12 +475,7 @@ cdef class Liquidation(Closing):
             return 0
         if row.is_bankrupt:
             return 0
-        paid = min64(-row.balance, max64(0, self.assets[row.asset].insurance))
-        if paid:
-            row.balance += paid
-            self.touch(pool)
-            self.change_insurance(
-                row.asset, -paid, INSURANCE_DEFICIT, self.accounts[row.account].id)
+        self.cover(pool, symbol if symbol >= 0 else row.symbol)
         if row.balance < 0 and symbol >= 0 and (
                 self.instruments[symbol].profile.socialize_losses):
             self.socialize(pool, symbol, side)

@@ -296,7 +296,7 @@ cdef class Matching(Ledger):
         cdef int64_t profit = self.settle_house(
             symbol, &self.instruments[symbol].fund, quantity, value)
         return self.change_insurance(
-            self.instruments[symbol].settle, profit, INSURANCE_INVENTORY, 0)
+            self.instruments[symbol].insurer, profit, INSURANCE_INVENTORY, 0)
 
     # --- prices and values ------------------------------------------------------------
 

@@ -44,6 +44,7 @@ cdef struct profile_t:
     int64_t fund_workoff_fraction  # rate units, of what was taken over
     int64_t fund_workoff_interval  # ns
     int64_t adl
+    int64_t fund_fallback        # to the pooled fund
 
 cdef int profile_load(profile_t *profile, tuple row) except -1
 cdef tuple profile_row(const profile_t *profile)

@@ -207,7 +207,7 @@ cdef class Timers(Entry):
             quantity = instrument.fund.quantity
             profit = self.deliver_house(symbol, &instrument.fund, price)
             self.emit_settled(0, symbol, quantity, price, profit, LEG_BOTH)
-            return self.change_insurance(instrument.settle, profit, INSURANCE_INVENTORY, 0)
+            return self.change_insurance(instrument.insurer, profit, INSURANCE_INVENTORY, 0)
         return 0
 
     # Close the fund's or the external account's position; the profit.

@@ -224,6 +224,7 @@ cdef enum RejectReason:
     REJECT_NOT_RELATED = 32
     REJECT_EXPIRED = 33
     REJECT_BAD_PROFILE = 34
+    REJECT_UNKNOWN_FUND = 35
 
 cdef enum CancelReason:
     CANCEL_USER = 0
@@ -254,6 +255,7 @@ cdef enum InsuranceReason:
     INSURANCE_INVENTORY = 3
     INSURANCE_FUNDING = 4
     INSURANCE_SURPLUS = 5
+    INSURANCE_FALLBACK = 6
 
 cdef enum WaitsFor:
     WAITS_NOTHING = 0

@@ -449,6 +449,7 @@ cdef class Views(Auctions):
             "halt": instrument.halt, "open_interest": instrument.long_lots,
             "fund_quantity": instrument.fund.quantity,
             "fund_entry_value": instrument.fund.entry_value,
+            "fund": self.funds[instrument.insurer].number,
             "external_quantity": instrument.external.quantity,
             "external_entry_value": instrument.external.entry_value,
             "maintenance_multiplier": instrument.schedule.maintenance_multiplier,
@@ -555,9 +556,20 @@ cdef class Views(Auctions):
     # --- totals ------------------------------------------------------------
 
     def insurance_balance(self, int64_t asset):
-        """Balance of the insurance fund."""
+        """Balance of all insurance funds of an asset."""
+        cdef int32_t i
         self.require_asset(asset)
-        return self.assets[asset].insurance
+        return sum([
+            self.funds[i].balance for i in range(self.fund_count)
+            if self.funds[i].asset == asset])
+
+    def fund_views(self):
+        """(asset, number, balance) of the funds: the pooled ones, then those with a name."""
+        cdef int32_t i
+        rows = [
+            (self.funds[i].number, self.funds[i].asset, self.funds[i].balance)
+            for i in range(self.fund_count)]
+        return [(asset, number, balance) for number, asset, balance in sorted(rows)]
 
     def totals_view(self, int32_t asset):
         """The terms of the conservation identity of one asset, and their drift."""
@@ -579,11 +591,12 @@ cdef class Views(Auctions):
             if self.instruments[i].settle == asset:
                 entries += self.instruments[i].fund.entry_value
                 entries += self.instruments[i].external.entry_value
-        total = (wallets + isolated + books.insurance + books.fees + books.rounding
+        insurance = self.insurance_balance(asset)
+        total = (wallets + isolated + insurance + books.fees + books.rounding
                  + books.external - entries)
         return {
             "deposits": books.deposits, "withdrawals": books.withdrawals, "wallets": wallets,
-            "isolated_margins": isolated, "insurance": books.insurance, "fees": books.fees,
+            "isolated_margins": isolated, "insurance": insurance, "fees": books.fees,
             "rounding": books.rounding, "external": books.external, "entry_values": entries,
             "drift": books.deposits - books.withdrawals - total,
         }
