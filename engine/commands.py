@@ -17,6 +17,7 @@ from engine.messages import (
     AdlPrice,
     AdlScore,
     AfterCooldown,
+    BackstopUse,
     ClosePolicy,
     FundWorkoff,
     HaltMode,
@@ -179,6 +180,7 @@ PROFILE: dict[str, Field] = {
     "fund_workoff_interval_ns": _int(required=False),
     "adl": Field(lambda value: isinstance(value, bool), "true or false", False),
     "fund_fallback": Field(lambda value: isinstance(value, bool), "true or false", False),
+    "backstop": _members(BackstopUse, required=False),
 }
 
 
@@ -291,6 +293,11 @@ COMMANDS: dict[str, dict[str, Field]] = {
     "settle": {"symbol": _name(), "price": _or_null(_decimal(required=False))},
     "position_mode": {"account": _int(), "mode": _members(PositionMode)},
     "profile": {"symbol": _name(), "profile": _profile()},
+    "backstop": {
+        "account": _int(), "asset": _or_null(_name(required=False)),
+        "symbol": _or_null(_name(required=False)), "commitment": _decimal(),
+        "discount": _or_null(_decimal(required=False)),
+    },
 }
 
 QUERIES: dict[str, dict[str, Field]] = {
@@ -309,6 +316,7 @@ QUERIES: dict[str, dict[str, Field]] = {
         "symbol": _name(), "bucket": _or_null(_decimal(required=False)),
     },
     "insurance": {},
+    "backstops": {},
     "totals": {},
     "state_hash": {},
 }

@@ -638,6 +638,19 @@ class Exchange:
         fund = NONE if name is None else self._funds.get((asset, name), -1)
         self.core.fund_insurance(asset, amount, ts, fund)
 
+    def _do_backstop(self, line: Mapping[str, Any], ts: int) -> None:
+        asset, symbol = line.get("asset"), line.get("symbol")
+        settle = self._assets.get(asset) if asset is not None else None
+        if symbol in self._instruments:
+            settle = self._instruments[symbol].settle
+        sign = sign_of(line["commitment"])
+        commitment = sign if sign < 0 or settle is None else settle.minor.units(
+            line["commitment"])
+        self.core.set_backstop(
+            line["account"], NONE if asset is None else self.asset_index(asset),
+            NONE if symbol is None else self.symbol_index(symbol), commitment,
+            _rate_or_none(line.get("discount")), ts)
+
     def _do_leverage(self, line: Mapping[str, Any], ts: int) -> None:
         self.core.set_leverage(
             line["account"], self.symbol_index(line["symbol"]), RATE.positive_units(

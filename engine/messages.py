@@ -212,6 +212,14 @@ class FundWorkoff(IntEnum):
     HOLD = 2
 
 
+class BackstopUse(IntEnum):
+    """When registered backstops are asked to take over what the book leaves."""
+
+    OFF = 0
+    BEFORE_FUND = 1
+    AFTER_FUND = 2
+
+
 class Profile(NamedTuple):
     """How a symbol's pools are liquidated: one row of integers, in this order at the seam.
 
@@ -255,6 +263,7 @@ class Profile(NamedTuple):
     fund_workoff_interval_ns: int = 60 * 10**9
     adl: int = 1
     fund_fallback: int = 0  # to the pooled fund, where the symbol's own does not do
+    backstop: int = BackstopUse.AFTER_FUND
 
 
 class Command(IntEnum):
@@ -292,6 +301,7 @@ class Command(IntEnum):
     SETTLE = 29
     POSITION_MODE = 30
     PROFILE = 31
+    BACKSTOP = 32
 
 
 class RejectReason(IntEnum):
@@ -431,6 +441,8 @@ class EventKind(IntEnum):
     POSITION_MODE_CHANGED = 43
     PROFILE_CHANGED = 44
     SOCIALIZED_LOSS = 45
+    BACKSTOP_SET = 46
+    BACKSTOP_TAKEOVER = 47
 
 
 class MarketKind(IntEnum):
@@ -625,6 +637,16 @@ EVENT_LAYOUTS: dict[EventKind, tuple[tuple[str, str], ...]] = {
     # `account` pays `amount` of what `counterparty` could not.
     EventKind.SOCIALIZED_LOSS: (
         ("account", "int"), ("counterparty", "int"), ("symbol", "symbol"), ("amount", "money"),
+    ),
+    EventKind.BACKSTOP_SET: (
+        ("account", "int"), ("asset", "asset"), ("symbol", "symbol"), ("commitment", "amount"),
+        ("discount", "rate"),
+    ),
+    # `account` takes over from `counterparty`; `side` is that of its trade.
+    EventKind.BACKSTOP_TAKEOVER: (
+        ("account", "int"), ("counterparty", "int"), ("symbol", "symbol"), ("side", "Side"),
+        ("quantity", "lots"), ("price", "price"), ("remaining", "money"),
+        ("position_side", "PositionSide"),
     ),
 }
 

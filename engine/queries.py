@@ -105,7 +105,7 @@ class Queries:
             "adl_ranking": self._adl_ranking,
             "auction": self._auction,
             "liquidation_map": self._liquidation_map,
-            "insurance": self._insurance,
+            "insurance": self._insurance, "backstops": self._backstops,
             "totals": lambda query: self.totals(),
             "state_hash": lambda query: {"state_hash": exchange.state_hash()},
         }
@@ -424,6 +424,21 @@ class Queries:
             ],
             "positions": positions,
         }
+
+    def _backstops(self, query: Mapping[str, Any]) -> dict[str, Any]:
+        exchange = self._exchange
+        rows = []
+        for account, asset, symbol, commitment, discount, used in exchange.core.backstop_views():
+            instrument = None if symbol == NONE else exchange.instruments_by_index[symbol]
+            settle = instrument.settle if instrument else exchange.assets_by_index[asset]
+            rows.append({
+                "account": account, "asset": None if asset == NONE else settle.name,
+                "symbol": instrument.symbol if instrument else None,
+                "commitment": settle.minor.text(commitment),
+                "remaining": settle.minor.text(commitment - used),
+                "discount": None if discount == NONE else RATE.text(discount),
+            })
+        return {"backstops": rows}
 
     def totals(self) -> dict[str, Any]:
         """Return conservation terms by asset and net positions by symbol."""

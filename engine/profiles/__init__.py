@@ -45,6 +45,7 @@ _ENUMS: dict[str, type[IntEnum]] = {
     "adl_allocation": messages.AdlAllocation, "position_choice": messages.PositionChoice,
     "order_bound": messages.OrderBound, "unfilled": messages.Unfilled,
     "ramp_of": messages.RampOf, "fund_workoff": messages.FundWorkoff,
+    "backstop": messages.BackstopUse,
 }
 _RATES = (
     "target_ratio", "fraction", "exit_buffer", "fund_drawdown_limit", "spread_to_maintenance",

@@ -28,6 +28,8 @@ class Audit(Digest):
         assert not self.filled_entries and not self.tripped
         for asset in range(len(self.assets)):
             assert self.totals_view(asset)["drift"] == 0, self.totals_view(asset)
+        for backstop in self.backstops.values():
+            assert 0 <= backstop.used <= backstop.commitment, backstop
         for instrument in self.instruments:
             assert instrument.announced is None or instrument.announced.effective_ts > self.ts
             for tier in instrument.schedule.tiers:

@@ -9,8 +9,8 @@ from engine.reference.margin import UNSCALED
 from engine.reference.state import (
     DEFAULT_CALL_LEVELS,
     Account,
-    InsuranceFund,
     Instrument,
+    InsuranceFund,
     Order,
     Pool,
     Protection,
@@ -32,6 +32,7 @@ TAG_FUND_PROFILE = -90
 TAG_WORKOFF = -91
 TAG_NAMED_FUND = -92
 TAG_INSURER = -93
+TAG_BACKSTOP = -94
 #: Fields of a profile that come behind their own tag: all from this one on.
 FUND_FIELDS = Profile._fields.index("fund_workoff")
 #: Bits by which what is written beside a smaller number is shifted. One-way accounts have
@@ -142,6 +143,10 @@ class Digest(Views):
             out += [TAG_CALL_LEVELS, len(levels), *levels, hysteresis]
         if account.parent != NONE:
             out += [TAG_PARENT, account.parent]
+        for scope in sorted(self.backstops):
+            if scope[0] == account.id:
+                each = self.backstops[scope]
+                out += [TAG_BACKSTOP, *scope[1:], each.commitment, each.discount, each.used]
         for asset in sorted(account.wallets):
             pool = account.wallets[asset]
             if pool.balance or pool.call_level or pool.in_queue:

@@ -25,10 +25,11 @@ from engine.reference.state import (
     LEGS,
     Account,
     Asset,
+    Backstop,
     Bracket,
     HousePosition,
-    InsuranceFund,
     Instrument,
+    InsuranceFund,
     Order,
     Pool,
     Position,
@@ -47,6 +48,7 @@ class Ledger(Publishing):
         self.arrivals = 0  # orders accepted so far
         self.assets: list[Asset] = []
         self.funds: list[InsuranceFund] = []  # those with a name; pooled ones go with their asset
+        self.backstops: dict[tuple[int, int, int], Backstop] = {}  # by account, asset, symbol
         self.instruments: list[Instrument] = []
         self.accounts: dict[int, Account] = {}
         self.records: list[tuple[int, ...]] = []

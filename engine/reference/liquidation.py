@@ -13,6 +13,7 @@ from engine.messages import (
     RATE_SCALE,
     AdlAllocation,
     AdlPrice,
+    BackstopUse,
     CancelReason,
     ClosePolicy,
     EventKind,
@@ -32,7 +33,6 @@ from engine.reference.sides import signed
 from engine.reference.state import (
     NO_LIQUIDATION,
     RETRIES_PER_COMMAND,
-    InsuranceFund,
     Instrument,
     Order,
     Pool,
@@ -337,10 +337,17 @@ class Liquidation(Closing):
         self, instrument: Instrument, pool: Pool, position: Position, side: Side, lots: int,
         bound: int,
     ) -> int:
-        """Give what the book did not take to the fund, else to holders; return what is left."""
+        """Give what the book did not take to the fund, else to holders; return what is left.
+
+        Backstops are asked before the fund or behind it.
+        """
+        if instrument.profile.backstop == BackstopUse.BEFORE_FUND:
+            lots = self.give_to_backstops(instrument, position, side, lots, bound)
         if lots and self.fund_can_take(instrument, position, lots, bound):
             self.take_over(instrument, position, side, lots, bound)
             return 0
+        if instrument.profile.backstop == BackstopUse.AFTER_FUND:
+            lots = self.give_to_backstops(instrument, position, side, lots, bound)
         if lots and instrument.profile.adl:
             return self.auto_deleverage(instrument, pool, position, side, lots, bound)
         return lots

@@ -14,7 +14,7 @@ from engine.messages import (
 )
 from engine.reference.core import Commands
 from engine.reference.margin import Multipliers
-from engine.reference.state import Account, Announced, Rejected
+from engine.reference.state import Account, Announced, Backstop, Rejected
 
 #: Largest multiplier of a requirement.
 MULTIPLIER_MAX = 100 * RATE_SCALE
@@ -121,3 +121,33 @@ class Settings(Commands):
             self.emit(EventKind.POSITION_MODE_CHANGED, account, mode)
 
         self.execute(Command.POSITION_MODE, ts, run, account)
+
+    def set_backstop(
+        self, account: int, asset: int, symbol: int, commitment: int, discount: int = NONE,
+        ts: int = NONE,
+    ) -> None:
+        """Let an account promise to take over, up to a notional; 0 ends it.
+
+        Of a symbol, or of all that settle in an asset: the other is NONE.
+        """
+
+        def run() -> None:
+            self.require(
+                (commitment >= 0 or commitment == TOO_LARGE) and (asset == NONE) != (symbol == NONE)
+                and (discount == NONE or 0 <= discount < RATE_SCALE), RejectReason.MALFORMED)
+            self.require(
+                asset == NONE or 0 <= asset < len(self.assets), RejectReason.UNKNOWN_ASSET)
+            if symbol != NONE:
+                instrument = self.find_instrument(symbol)
+            self.find_account(account)
+            if symbol != NONE:
+                self.require_trading(instrument)
+            self.require(0 <= commitment <= MONEY_MAX, RejectReason.OVERFLOW)
+            key = (account, asset, symbol)
+            self.backstops.pop(key, None)
+            if commitment:
+                self.backstops[key] = Backstop(*key, commitment, discount)
+            self.emit(EventKind.BACKSTOP_SET, *key, commitment, discount)
+            self.retry_all()
+
+        self.execute(Command.BACKSTOP, ts, run, account, symbol, asset=asset)

@@ -104,6 +104,18 @@ class Workoff:
     done: int = 0  # lots traded in that
 
 
+@dataclass(eq=False)
+class Backstop:
+    """What an account has promised to take over: of one symbol, or of a settle asset's."""
+
+    account: int
+    asset: int  # NONE: of a symbol
+    symbol: int  # NONE: of an asset
+    commitment: int  # notional at the mark
+    discount: int  # 1e-8 of the mark, NONE: at the bound
+    used: int = 0  # notional taken over so far
+
+
 @dataclass
 class Instrument:
     index: int

@@ -439,6 +439,13 @@ class Views(Auction):
             for fund in [*(asset.pooled for asset in self.assets), *self.funds]
         ]
 
+    def backstop_views(self) -> list[tuple[int, int, int, int, int, int]]:
+        """(account, asset, symbol, commitment, discount, used), by the first three."""
+        return [
+            (*key, each.commitment, each.discount, each.used)
+            for key, each in sorted(self.backstops.items(), key=lambda entry: entry[0])
+        ]
+
     def totals_view(self, asset: int) -> dict[str, int]:
         """The terms of the conservation identity of one asset, and their drift."""
         books = self.assets[asset]

@@ -70,6 +70,7 @@ PROFILE_CHOICES: dict[str, tuple[Any, ...]] = {
     "fund_workoff_interval_ns": (1, 3, 1000),
     "adl": (True, True, False),
     "fund_fallback": (True, False),
+    "backstop": ("off", "before_fund", "before_fund", "after_fund"),
 }
 
 
@@ -490,6 +491,18 @@ class Universe(SpecialOrders, MarginSettings):
                 {"close_policy": "to_target", "target_ratio": "0.9", "exit_buffer": "0.1"},
                 {"close_policy": "fraction", "slice_rate": "150"}, {"ramp_steps": 0}))
         return {"cmd": "profile", "symbol": self.symbol(), "profile": profile}
+
+    def make_backstop(self) -> Command:
+        command: Command = {
+            "cmd": "backstop", "account": self.account(),
+            "commitment": self.random.choice(("0", "150", "400", "1000", "5000", "0.001", "-1"))}
+        if self.is_rare(0.4):
+            command["asset"] = self._asset()
+        elif not self.is_rare(0.02):
+            command["symbol"] = self.symbol()
+        if self.is_rare(0.4):
+            command["discount"] = self.random.choice(("0", "0.01", "0.25", "0.00000001", "1"))
+        return command
 
     def make_time(self) -> Command:
         self.ts += self.random.choice((1, 1, 1, 5))

@@ -43,8 +43,8 @@ CIMPORTS = {
 # From here on each module may use all above it, but for the standalone order book's.
 for _upper in (
     "forms", "ledger", "matching", "linked", "conditional", "protection", "triggers", "risk",
-    "deleveraging", "fund", "closing", "liquidation", "entry", "timers", "orders", "auctions",
-    "pairs", "views", "audit", "publishing", "external", "commands", "settings", "bulk",
+    "deleveraging", "fund", "backstops", "closing", "liquidation", "entry", "timers", "orders",
+    "auctions", "pairs", "views", "audit", "publishing", "external", "commands", "settings", "bulk",
     "snapshots", "exchange",
 ):
     CIMPORTS[_upper] = " ".join(

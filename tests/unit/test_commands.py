@@ -53,6 +53,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "settle": {"symbol": "BTC"},
     "position_mode": {"account": 1, "mode": "hedge"},
     "profile": {"symbol": "BTC", "profile": {"fraction": "0.5"}},
+    "backstop": {"account": 1, "symbol": "BTC", "commitment": "1000"},
 }
 
 

@@ -189,6 +189,12 @@ REFUSALS: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "profile": [("unknown_symbol", {"symbol": "Z", "profile": "okx_swap"}),
                 ("bad_profile", {"symbol": "BTC", "profile": "nobody"}),
                 ("malformed", {"symbol": "BTC", "profile": "okx_swap"} | BACK)],
+    "backstop": [("malformed", {"account": 1, "commitment": "1"}),
+                 ("unknown_asset", {"account": 1, "asset": "E", "commitment": "1"}),
+                 ("unknown_symbol", {"account": 1, "symbol": "Z", "commitment": "1"}),
+                 ("unknown_account", {"account": 77, "symbol": "BTC", "commitment": "1"}),
+                 ("overflow", {"account": 1, "symbol": "BTC", "commitment": "9" * 30}),
+                 ("malformed", {"account": 1, "symbol": "BTC", "commitment": "1"} | BACK)],
 }
 
 

@@ -47,6 +47,7 @@ cdef enum:
     TAG_WORKOFF = -91
     TAG_NAMED_FUND = -92
     TAG_INSURER = -93
+    TAG_BACKSTOP = -94
 
 
 # What stands in front of what is not always there.
@@ -142,6 +143,8 @@ cdef class Audit(Views):
         """
         cdef int32_t i, filed = 0
         cdef int by
+        for key, (commitment, _, used) in self.backstops.items():
+            self.require_row(0 <= used <= commitment, "promise of account row", key[0])
         for i in range(self.asset_count):
             self.require_row(self.totals_view(i)["drift"] == 0, "drift of asset", i)
         for i in range(self.instrument_count):
@@ -681,6 +684,8 @@ cdef int digest_account(Audit core, int32_t account, Words words) except -1:
     if account in core.parents:
         words.put(TAG_PARENT)
         words.put(core.accounts[<int32_t>core.parents[account]].id)
+    if core.backstops:
+        digest_backstops(core, account, words)
     while pool >= 0:
         if (core.pools[pool].balance or core.pools[pool].call_level
                 or core.pools[pool].in_queue):
@@ -719,6 +724,15 @@ cdef int digest_account(Audit core, int32_t account, Words words) except -1:
         while order >= 0:
             digest_order(core, order, words)
             order = core.tickets[order].own_next
+    return 0
+
+
+cdef int digest_backstops(Audit core, int32_t account, Words words) except -1:
+    for key, promise in sorted(core.backstops.items()):
+        if key[0] == account:
+            words.put(TAG_BACKSTOP)
+            for value in (*key[1:], *promise):
+                words.put(value)
     return 0
 
 

@@ -13,13 +13,13 @@ from engine.core.profiles cimport (
 )
 from engine.core.tiers cimport maintenance_margin, tier_index
 from engine.core.types cimport (
-    BOUND_BANKRUPTCY, BOUND_FILLABLE, CHOICE_LARGEST_LOSS, CHOICE_LARGEST_MAINTENANCE,
-    CLOSE_FRACTION, CLOSE_RAMP, CLOSE_TIER_STEP, CLOSE_TO_TARGET, EVENT_LEGS_NETTED,
-    EVENT_LIQUIDATION_STEP, EVENT_LIQUIDATION_TAKEOVER, HALT_ALL, HALT_AUCTION,
-    HALT_NO_LIQUIDATION, INSURANCE_INVENTORY, INSURANCE_LIQUIDATION_FEE, INSURANCE_SURPLUS,
-    KIND_INVERSE, MONEY_MAX, NIL, NONE, RAMPOF_TARGET, RATE_SCALE, SIDE_BUY, SIDE_SELL,
-    SURPLUS_FUND, TIF_IOC, TYPE_LIMIT, UNFILLED_TAKEOVER, WORKOFF_HOLD, WORKOFF_IMMEDIATE,
-    WORKOFF_TWAP,
+    BACKSTOP_AFTER_FUND, BACKSTOP_BEFORE_FUND, BOUND_BANKRUPTCY, BOUND_FILLABLE,
+    CHOICE_LARGEST_LOSS, CHOICE_LARGEST_MAINTENANCE, CLOSE_FRACTION, CLOSE_RAMP, CLOSE_TIER_STEP,
+    CLOSE_TO_TARGET, EVENT_LEGS_NETTED, EVENT_LIQUIDATION_STEP, EVENT_LIQUIDATION_TAKEOVER,
+    HALT_ALL, HALT_AUCTION, HALT_NO_LIQUIDATION, INSURANCE_INVENTORY, INSURANCE_LIQUIDATION_FEE,
+    INSURANCE_SURPLUS, KIND_INVERSE, MONEY_MAX, NIL, NONE, RAMPOF_TARGET, RATE_SCALE, SIDE_BUY,
+    SIDE_SELL, SURPLUS_FUND, TIF_IOC, TYPE_LIMIT, UNFILLED_TAKEOVER, WORKOFF_HOLD,
+    WORKOFF_IMMEDIATE, WORKOFF_TWAP,
 )
 
 # Levels of the book that say how liquid a symbol is.
@@ -29,7 +29,7 @@ cdef enum:
 cdef dict NOTHING = {}
 
 
-cdef class Closing(Fund):
+cdef class Closing(Backstops):
     """The ways in which a pool gives up what it holds."""
 
     def __cinit__(self):
@@ -365,13 +365,16 @@ cdef class Closing(Fund):
         return lots
 
     # Give what the book did not take to the fund, else to holders; returns what is left.
+    # Backstops are asked before the fund or behind it.
     cdef int64_t pass_on(
         self, int32_t position, int side, int64_t lots, int64_t bound
     ) except? -1:
         cdef int32_t symbol = self.positions[position].symbol
         cdef instrument_t *instrument = &self.instruments[symbol]
         cdef int sign = -1 if side == SIDE_SELL else 1
-        if self.is_within_limits(symbol, -sign * lots) and self.find_help(
+        if self.backstops and instrument.profile.backstop == BACKSTOP_BEFORE_FUND:
+            lots = self.give_to_backstops(position, side, lots, bound)
+        if lots and self.is_within_limits(symbol, -sign * lots) and self.find_help(
                 symbol, -self.fund_free(
                     instrument.insurer, symbol, -sign * lots,
                     -value_sign(&instrument.contract, side)
@@ -379,7 +382,9 @@ cdef class Closing(Fund):
                 self.accounts[self.positions[position].account].id):
             self.take_over(position, side, lots, bound)
             return 0
-        if not instrument.profile.adl:
+        if self.backstops and instrument.profile.backstop == BACKSTOP_AFTER_FUND:
+            lots = self.give_to_backstops(position, side, lots, bound)
+        if lots == 0 or not instrument.profile.adl:
             return lots
         return self.auto_deleverage(position, side, lots, bound)
 

@@ -45,6 +45,7 @@ cdef struct profile_t:
     int64_t fund_workoff_interval  # ns
     int64_t adl
     int64_t fund_fallback        # to the pooled fund
+    int64_t backstop             # BackstopUse
 
 cdef int profile_load(profile_t *profile, tuple row) except -1
 cdef tuple profile_row(const profile_t *profile)

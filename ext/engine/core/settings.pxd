@@ -14,4 +14,7 @@ cdef class Settings(Commands):
         self, int64_t account, int64_t to, int64_t asset, int64_t amount) except -2
     cdef int do_set_auto_top_up(self, int64_t account, int64_t symbol, bint enabled) except -2
     cdef int do_set_position_mode(self, int64_t account, int mode) except -2
+    cdef int do_set_backstop(
+        self, int64_t account, int64_t asset, int64_t symbol, int64_t commitment,
+        int64_t discount) except -2
     cdef int hand_over(self, int32_t position) except -1

@@ -8,8 +8,9 @@ from engine.core.tables cimport table_get
 from engine.core.tiers cimport schedule_fits
 from engine.core.timers cimport TIMER_MULTIPLIER
 from engine.core.types cimport (
-    ACCEPTED, CMD_AUTO_TOP_UP, CMD_MARGIN_CALL_LEVELS, CMD_MARGIN_MULTIPLIER,
-    CMD_POSITION_MODE, CMD_TRANSFER, EVENT_AUTO_TOP_UP_SET, EVENT_MULTIPLIER_ANNOUNCED,
+    ACCEPTED, CMD_AUTO_TOP_UP, CMD_BACKSTOP, CMD_MARGIN_CALL_LEVELS, CMD_MARGIN_MULTIPLIER,
+    CMD_POSITION_MODE, CMD_TRANSFER, EVENT_AUTO_TOP_UP_SET, EVENT_BACKSTOP_SET,
+    EVENT_MULTIPLIER_ANNOUNCED,
     EVENT_POSITION_MODE_CHANGED, EVENT_TRANSFER, MONEY_MAX, NIL, NONE, POSITIONS_HEDGE,
     RATE_SCALE, REJECT_ACCOUNT_LIQUIDATING, REJECT_BAD_TIERS, REJECT_EXPIRED,
     REJECT_INSUFFICIENT_BALANCE, REJECT_MALFORMED, REJECT_NOT_RELATED, REJECT_OVERFLOW,
@@ -202,6 +203,52 @@ cdef class Settings(Commands):
         out = self.emit(EVENT_POSITION_MODE_CHANGED)
         out[0] = account
         out[1] = mode
+        return ACCEPTED
+
+    # --- backstops --------------------------------------------------------------------
+
+    def set_backstop(
+        self, int64_t account, int64_t asset, int64_t symbol, int64_t commitment,
+        int64_t discount=NONE, int64_t ts=NONE,
+    ):
+        """Let an account promise to take over what a symbol's, or an asset's, books leave."""
+        self.end(
+            CMD_BACKSTOP,
+            self.do_set_backstop(account, asset, symbol, commitment, discount)
+            if self.begin(ts) else REJECT_MALFORMED,
+            account, asset, symbol, NONE)
+
+    cdef int do_set_backstop(
+        self, int64_t account, int64_t asset, int64_t symbol, int64_t commitment,
+        int64_t discount
+    ) except -2:
+        cdef int32_t owner
+        cdef int64_t *out
+        if (commitment < 0 and commitment != TOO_LARGE) or (asset == NONE) == (symbol == NONE):
+            return REJECT_MALFORMED
+        if discount != NONE and not 0 <= discount < RATE_SCALE:
+            return REJECT_MALFORMED
+        if asset != NONE and not 0 <= asset < self.asset_count:
+            return REJECT_UNKNOWN_ASSET
+        if symbol != NONE and not 0 <= symbol < self.instrument_count:
+            return REJECT_UNKNOWN_SYMBOL
+        owner = self.find_account(account)
+        if owner < 0:
+            return REJECT_UNKNOWN_ACCOUNT
+        if symbol != NONE and self.instruments[symbol].is_over:
+            return REJECT_EXPIRED
+        if commitment == TOO_LARGE or commitment > MONEY_MAX:
+            return REJECT_OVERFLOW
+        self.backstops.pop((owner, asset, symbol), None)
+        if commitment:
+            self.backstops[owner, asset, symbol] = (commitment, discount, 0)
+        out = self.emit(EVENT_BACKSTOP_SET)
+        out[0] = account
+        out[1] = asset
+        out[2] = symbol
+        out[3] = commitment
+        out[4] = discount
+        self.retry_all()
         return ACCEPTED
 
     # Give what is set for a symbol to the legs of the account's new mode; the old rows, this

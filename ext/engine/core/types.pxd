@@ -153,6 +153,11 @@ cdef enum FundWorkoff:
     WORKOFF_TWAP = 1
     WORKOFF_HOLD = 2
 
+cdef enum BackstopUse:
+    BACKSTOP_OFF = 0
+    BACKSTOP_BEFORE_FUND = 1
+    BACKSTOP_AFTER_FUND = 2
+
 cdef enum Command:
     CMD_ASSET = 0
     CMD_COLLATERAL = 1
@@ -186,6 +191,7 @@ cdef enum Command:
     CMD_SETTLE = 29
     CMD_POSITION_MODE = 30
     CMD_PROFILE = 31
+    CMD_BACKSTOP = 32
 
 cdef enum RejectReason:
     ACCEPTED = -1
@@ -315,6 +321,8 @@ cdef enum EventKind:
     EVENT_POSITION_MODE_CHANGED = 43
     EVENT_PROFILE_CHANGED = 44
     EVENT_SOCIALIZED_LOSS = 45
+    EVENT_BACKSTOP_SET = 46
+    EVENT_BACKSTOP_TAKEOVER = 47
 
 cdef enum MarketKind:
     MARKET_RESET = 0

@@ -571,6 +571,12 @@ cdef class Views(Auctions):
             for i in range(self.fund_count)]
         return [(asset, number, balance) for number, asset, balance in sorted(rows)]
 
+    def backstop_views(self):
+        """(account, asset, symbol, commitment, discount, used), by the first three."""
+        return sorted([
+            (self.accounts[<int32_t>key[0]].id, *key[1:], *promise)
+            for key, promise in self.backstops.items()])
+
     def totals_view(self, int32_t asset):
         """The terms of the conservation identity of one asset, and their drift."""
         cdef int32_t i
