@@ -263,8 +263,8 @@ COMMANDS: dict[str, dict[str, Field]] = {
         "price": _decimal(), "fee": _decimal(required=False),
         "position_side": _or_null(_choice("long", "short", required=False)),
     },
-    "mark": MARK_ROW,
-    "marks": {"marks": _rows()},
+    "mark": {**MARK_ROW, "cause": _or_null(_int(required=False))},
+    "marks": {"marks": _rows(), "cause": _or_null(_int(required=False))},
     "funding": {"symbol": _name(), "rate": _decimal()},
     "insurance": {
         "asset": _name(), "amount": _decimal(), "fund": _or_null(_name(required=False)),

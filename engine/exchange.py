@@ -150,7 +150,9 @@ class Exchange:
             raise CommandError("a query is not a command")
         self._handlers[command["cmd"]](command, command.get("ts", NONE))
 
-    def apply_marks(self, marks: Iterable[MarkRow], ts: int | None = None) -> None:
+    def apply_marks(
+        self, marks: Iterable[MarkRow], ts: int | None = None, cause: int | None = None
+    ) -> None:
         """Apply marks of several symbols as one `marks` command; events are left to be drained.
 
         Parameters
@@ -158,12 +160,16 @@ class Exchange:
         marks : iterable of (symbol, mark_price, index_price or None, feed_seq or None)
         ts : int, optional
             Nanoseconds since the epoch.
+        cause : int, optional
+            Number of the command whose trades moved the marks, if they follow from trades.
 
         Notes
         -----
         Complexity: O(symbols + triggers crossed).
         """
-        self.core.marks([self._mark_row(*row) for row in marks], NONE if ts is None else ts)
+        self.core.marks(
+            [self._mark_row(*row) for row in marks], NONE if ts is None else ts,
+            NONE if cause is None else cause)
 
     def submit_many(self, commands: Packed, specials: Packed | None = None) -> int:
         """Apply packed commands in one crossing; events are left to be drained.
@@ -794,12 +800,12 @@ class Exchange:
     def _do_mark(self, line: Mapping[str, Any], ts: int) -> None:
         row = self._mark_row(
             line["symbol"], line["mark_price"], line.get("index_price"), line.get("feed_seq"))
-        self.core.mark(*row, ts)
+        self.core.mark(*row, ts, _int_or_none(line.get("cause")))
 
     def _do_marks(self, line: Mapping[str, Any], ts: int) -> None:
         self.apply_marks(
             [(row["symbol"], row["mark_price"], row.get("index_price"), row.get("feed_seq"))
-             for row in line["marks"]], ts)
+             for row in line["marks"]], ts, line.get("cause"))
 
     def _do_funding(self, line: Mapping[str, Any], ts: int) -> None:
         self.core.funding(self.symbol_index(line["symbol"]), RATE.units(line["rate"]), ts)

@@ -566,7 +566,7 @@ EVENT_LAYOUTS: dict[EventKind, tuple[tuple[str, str], ...]] = {
     EventKind.HALTED: (("symbol", "symbol"), ("mode", "HaltMode")),
     EventKind.RESUMED: (("symbol", "symbol"),),
     EventKind.ASSET_ADDED: (("asset", "asset"),),
-    EventKind.INSTRUMENT_ADDED: (("symbol", "symbol"),),
+    EventKind.INSTRUMENT_ADDED: (("symbol", "symbol"), ("settle", "asset")),
     EventKind.ACCOUNT_OPENED: (
         ("account", "int"), ("margin_mode", "MarginMode"), ("stp_group", "int"),
         ("parent", "int"), ("position_mode", "PositionMode"),
@@ -657,8 +657,8 @@ RECORD_WIDTH = 4 + max(len(layout) for layout in EVENT_LAYOUTS.values())
 #: `order` all; `amend` `price`, `quantity` (new total), `type` (new open quantity) and the
 #: special row's `trigger_price`; `cancel` `account`, `symbol`, `order_id`; `cancel_all`
 #: `account`, `symbol`, `side`; `mark` `symbol`, `price` (mark ticks), `quantity` (index price,
-#: mark ticks), `order_id` (feed_seq); `deposit` and `withdraw` `account`, `symbol` (the asset),
-#: `quantity` (minor units); `leverage` `account`, `symbol`, `quantity` (1e-8 units);
+#: mark ticks), `order_id` (feed_seq), `account` (cause); `deposit` and `withdraw` `account`,
+#: `symbol` (the asset), `quantity` (minor units); `leverage` `account`, `symbol`, `quantity` (1e-8 units);
 #: `cancel_all_after` `account`, `quantity` (ns); `account` `account`, `type` (MarginMode, cross
 #: where absent), `side` (PositionMode, one_way where absent), `order_id` (stp_group);
 #: `margin_mode` `account`, `symbol`, `type`; `isolated_margin` `account`, `symbol`,

@@ -138,7 +138,9 @@ class ReferenceCore(Bulk):
         self.cancel_all(row["account"], row["symbol"], row["ts"], row["side"])
 
     def run_mark(self, row: Row, special: Row) -> None:
-        self.mark(row["symbol"], row["price"], row["quantity"], row["order_id"], row["ts"])
+        self.mark(
+            row["symbol"], row["price"], row["quantity"], row["order_id"], row["ts"],
+            row["account"])
 
     def run_deposit(self, row: Row, special: Row) -> None:
         self.deposit(row["account"], row["symbol"], row["quantity"], row["ts"])

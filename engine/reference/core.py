@@ -61,6 +61,7 @@ class Commands(Timers, Audit):
     ) -> None:
         """Run one command: what is due by its time, then all of it, or a rejection and nothing."""
         self.seq += 1
+        self.cause = self.seq
         is_late = ts != NONE and ts < self.ts
         if ts != NONE and not is_late:
             self.pass_time(ts)
@@ -120,7 +121,7 @@ class Commands(Timers, Audit):
                 min_order_quantity, min_order_notional, max_order_notional, schedule,
                 Profile(*profile), insurer, ContractKind(kind), expiry_ts=expiry_ts,
             ))
-            self.emit(EventKind.INSTRUMENT_ADDED, len(self.instruments) - 1)
+            self.emit(EventKind.INSTRUMENT_ADDED, len(self.instruments) - 1, settle)
 
         self.execute(Command.INSTRUMENT, ts, run)
 
@@ -402,17 +403,24 @@ class Commands(Timers, Audit):
 
     def mark(
         self, symbol: int, mark: int, index_price: int = NONE, feed_seq: int = NONE,
-        ts: int = NONE,
+        ts: int = NONE, cause: int = NONE,
     ) -> None:
-        run = self.mark_runner([(symbol, mark, index_price, feed_seq)])
+        run = self.mark_runner([(symbol, mark, index_price, feed_seq)], cause)
         self.execute(Command.MARK, ts, run, symbol=symbol)
 
-    def marks(self, marks: list[tuple[int, int, int, int]], ts: int = NONE) -> None:
+    def marks(
+        self, marks: list[tuple[int, int, int, int]], ts: int = NONE, cause: int = NONE
+    ) -> None:
         """Apply (symbol, mark, index, feed_seq) rows as one: all prices, then the evaluation."""
-        self.execute(Command.MARKS, ts, self.mark_runner(marks))
+        self.execute(Command.MARKS, ts, self.mark_runner(marks, cause))
 
-    def mark_runner(self, marks: list[tuple[int, int, int, int]]) -> Callable[[], None]:
+    def mark_runner(
+        self, marks: list[tuple[int, int, int, int]], cause: int
+    ) -> Callable[[], None]:
+        """`cause`: number of the command whose trades moved the marks, if one did."""
+
         def run() -> None:
+            self.require(cause == NONE or 0 < cause < self.seq, RejectReason.MALFORMED)
             named = [row[0] for row in marks if row[0] >= 0]
             self.require(bool(marks) and len(named) == len(set(named)), RejectReason.MALFORMED)
             prices = [price for _, *pair, _ in marks for price in pair if price != NONE]
@@ -427,6 +435,8 @@ class Commands(Timers, Audit):
             self.require(TOO_LARGE not in prices, RejectReason.OVERFLOW)
             for instrument, row in zip(found, marks, strict=True):
                 self.require(self.fits(instrument, 0, row[1]), RejectReason.OVERFLOW)
+            if cause != NONE:
+                self.cause = cause
             for symbol, mark, index_price, feed_seq in sorted(marks):
                 instrument = self.instruments[symbol]
                 instrument.mark = mark

@@ -42,6 +42,7 @@ class Ledger(Publishing):
 
     def __init__(self) -> None:
         self.seq = 0
+        self.cause = 0  # what events of the command under way name as their cause
         self.rejected_seq = 0  # of the latest rejected command
         self.ts = 0
         self.trade_id = 0
@@ -69,7 +70,7 @@ class Ledger(Publishing):
     # --- events -----------------------------------------------------------------------
 
     def emit(self, kind: EventKind, *payload: int) -> None:
-        self.records.append((int(kind), self.seq, self.ts, self.seq, *map(int, payload)))
+        self.records.append((int(kind), self.seq, self.ts, self.cause, *map(int, payload)))
 
     def flush_changes(self) -> None:
         """Report the end-of-command state of what changed: orders, positions, wallets."""

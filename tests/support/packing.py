@@ -98,9 +98,12 @@ class PackingCore:
     def pack_cancel_all_after(self, account: int, timeout: int, ts: int) -> Row:
         return self.row(Command.CANCEL_ALL_AFTER, ts, account=account, quantity=timeout)
 
-    def pack_mark(self, symbol: int, mark: int, index: int, feed_seq: int, ts: int) -> Row:
+    def pack_mark(
+        self, symbol: int, mark: int, index: int, feed_seq: int, ts: int, cause: int = NONE
+    ) -> Row:
         return self.row(
-            Command.MARK, ts, symbol=symbol, price=mark, quantity=index, order_id=feed_seq)
+            Command.MARK, ts, symbol=symbol, price=mark, quantity=index, order_id=feed_seq,
+            account=cause)
 
     def pack_deposit(self, account: int, asset: int, amount: int, ts: int) -> Row:
         return self.row(Command.DEPOSIT, ts, account=account, symbol=asset, quantity=amount)

@@ -109,6 +109,8 @@ class Universe(SpecialOrders, MarginSettings):
         self.hedge_chance = self.random.choice((0, 0.4, 0.9))
         self.ts = 0
         self.next_id = 0
+        #: Number of the latest command in which a liquidation traded.
+        self.forced_seq = 0
         kinds = [name[len("make_"):] for name in dir(self) if name.startswith("make_")]
         base = {"order": 30, "quote": 20, "mark": 12, "marks": 5, "amend": 5, "cancel": 4,
                 "cancel_all": 0.5, "halt": 0.3, "resume_all": 2, "fill": 2.5,
@@ -222,6 +224,8 @@ class Universe(SpecialOrders, MarginSettings):
         """Learn from the events which orders are live."""
         for event in events:
             kind = event["event"]
+            if kind == "trade" and event["liquidation"]:
+                self.forced_seq = event["seq"]
             if kind == "position":
                 self.held[event["account"], event["symbol"], event["position_side"]] = (
                     event["quantity"])
@@ -387,12 +391,21 @@ class Universe(SpecialOrders, MarginSettings):
         command: Command = {"cmd": "mark", "symbol": symbol, "mark_price": self._move(symbol)}
         if self.is_rare(0.1):
             command |= {"index_price": self.mark_text(symbol), "feed_seq": self.next_id}
-        return command
+        return command | self._cause()
+
+    def _cause(self) -> Command:
+        """Often the latest command in which a liquidation traded; seldom one to come."""
+        if self.kinds.random() < 0.01:
+            return {"cause": self.kinds.choice((0, -3, 10**9))}
+        if self.forced_seq and self.kinds.random() < 0.6:
+            return {"cause": self.forced_seq}
+        return {}
 
     def make_marks(self) -> Command:
         rows = [{"symbol": symbol, "mark_price": self._move(symbol)} for symbol in self.symbols]
         self.random.shuffle(rows)
-        return {"cmd": "marks", "marks": rows[: self.random.randint(1, len(rows))]}
+        rows = rows[: self.random.randint(1, len(rows))]
+        return {"cmd": "marks", "marks": rows} | self._cause()
 
     def make_deposit(self) -> Command:
         return {"cmd": "deposit", "account": self.account(), "asset": self._asset(),

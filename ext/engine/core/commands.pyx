@@ -109,6 +109,7 @@ cdef class Commands(External):
             self.add_conditions()
             out = self.emit(EVENT_INSTRUMENT_ADDED)
             out[0] = self.instrument_count
+            out[1] = settle
             self.instrument_count += 1
             if expiry_ts != NONE:
                 self.schedule(

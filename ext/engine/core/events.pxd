@@ -38,7 +38,9 @@ cdef class Records:
 
     # The next row with its head filled in and zeros behind it; the caller writes the payload
     # from index 4.
-    cdef inline int64_t *append(self, int kind, int64_t seq, int64_t ts) except NULL:
+    cdef inline int64_t *append(
+        self, int kind, int64_t seq, int64_t ts, int64_t cause
+    ) except NULL:
         cdef int64_t *row
         if self.count == self.capacity:
             self.grow(1)
@@ -48,7 +50,7 @@ cdef class Records:
         row[0] = kind
         row[1] = seq
         row[2] = ts
-        row[3] = seq
+        row[3] = cause
         return row
 
     cpdef list drain(self)

@@ -226,7 +226,7 @@ cdef class ExchangeCore(Snapshots):
             return self.end(CMD_AMEND, reason, row[2], NONE, row[3], row[4])
         if op == CMD_MARK:
             if is_timely:
-                reason = self.do_mark(row[3], row[8], row[7], row[4])
+                reason = self.do_mark(row[3], row[8], row[7], row[4], row[2])
             return self.end(CMD_MARK, reason, NONE, NONE, row[3], NONE)
         return self.run_rare(row, is_timely)
 

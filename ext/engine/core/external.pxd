@@ -17,8 +17,10 @@ cdef class External(Publishing):
         int64_t fee, int64_t leg) except -2
     cdef bint fill_fits(self, int32_t position, int64_t value, int64_t fee) except *
     cdef int do_mark(
-        self, int64_t symbol, int64_t mark, int64_t index_price, int64_t feed_seq) except -2
-    cdef int do_marks(self, list marks) except -2
+        self, int64_t symbol, int64_t mark, int64_t index_price, int64_t feed_seq,
+        int64_t cause) except -2
+    cdef int do_marks(self, list marks, int64_t cause) except -2
+    cdef bint is_earlier(self, int64_t cause) noexcept
     cdef int evaluate_marked(self, int32_t symbol, int64_t index_price) except -1
     cdef int do_settle_contract(self, int64_t symbol, int64_t price) except -2
     cdef int check_mark(self, int64_t symbol, int64_t mark, int64_t index_price) except -2

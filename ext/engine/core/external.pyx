@@ -92,42 +92,54 @@ cdef class External(Publishing):
 
     def mark(
         self, int64_t symbol, int64_t mark, int64_t index_price=NONE, int64_t feed_seq=NONE,
-        int64_t ts=NONE,
+        int64_t ts=NONE, int64_t cause=NONE,
     ):
-        """Set one symbol's mark and evaluate the pools that its triggers name."""
+        """Set one symbol's mark and evaluate the pools that its triggers name.
+
+        `cause` is the number of the command whose trades moved it, if one did.
+        """
         self.end(
             CMD_MARK,
-            self.do_mark(symbol, mark, index_price, feed_seq)
+            self.do_mark(symbol, mark, index_price, feed_seq, cause)
             if self.begin(ts) else REJECT_MALFORMED,
             NONE, NONE, symbol, NONE)
 
     cdef int do_mark(
-        self, int64_t symbol, int64_t mark, int64_t index_price, int64_t feed_seq
+        self, int64_t symbol, int64_t mark, int64_t index_price, int64_t feed_seq,
+        int64_t cause
     ) except -2:
-        cdef int reason = self.check_mark(symbol, mark, index_price)
+        cdef int reason = REJECT_MALFORMED
+        if self.is_earlier(cause):
+            reason = self.check_mark(symbol, mark, index_price)
         if reason == ACCEPTED and self.instruments[symbol].is_over:
             return REJECT_EXPIRED
         if reason == ACCEPTED:
             reason = self.check_mark_size(symbol, mark, index_price)
         if reason == ACCEPTED:
+            if cause != NONE:
+                self.cause = cause
             self.apply_mark(<int32_t>symbol, mark, index_price, feed_seq)
             self.collect_crossed(<int32_t>symbol)
             self.evaluate_marked(<int32_t>symbol, index_price)
             self.retry_waiting()
         return reason
 
-    def marks(self, list marks, int64_t ts=NONE):
+    # Whether a cause that was named (NONE: none) is a command before this one.
+    cdef bint is_earlier(self, int64_t cause) noexcept:
+        return cause == NONE or 0 < cause < self.seq
+
+    def marks(self, list marks, int64_t ts=NONE, int64_t cause=NONE):
         """Apply (symbol, mark, index, feed_seq) rows as one: all prices, then the evaluation."""
         self.end(
-            CMD_MARKS, self.do_marks(marks) if self.begin(ts) else REJECT_MALFORMED, NONE,
+            CMD_MARKS, self.do_marks(marks, cause) if self.begin(ts) else REJECT_MALFORMED, NONE,
             NONE, NONE, NONE)
 
-    cdef int do_marks(self, list marks) except -2:
+    cdef int do_marks(self, list marks, int64_t cause) except -2:
         cdef int reason, worst = ACCEPTED
         cdef tuple row
         cdef list rows = sorted(marks)
         cdef list named = [row[0] for row in rows if row[0] >= 0]
-        if not rows or len(set(named)) != len(named):
+        if not rows or len(set(named)) != len(named) or not self.is_earlier(cause):
             return REJECT_MALFORMED
         # The first reason in the order of the rules over all rows, not that of the first row.
         for row in rows:
@@ -146,6 +158,8 @@ cdef class External(Publishing):
             reason = self.check_mark_size(row[0], row[1], row[2])
             if reason != ACCEPTED:
                 return reason
+        if cause != NONE:
+            self.cause = cause
         for row in rows:
             self.apply_mark(row[0], row[1], row[2], row[3])
         for row in rows:

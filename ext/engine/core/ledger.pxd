@@ -177,6 +177,7 @@ cdef inline bint precedes(const position_t *a, const position_t *b) noexcept nog
 
 cdef class Ledger(Desk):
     cdef public int64_t seq, ts, rejected_seq
+    cdef int64_t cause           # what events of the command under way name as their cause
     cdef int64_t trade_id, arrivals  # counters of trades and of accepted orders
     cdef Records records
     cdef asset_t *assets
@@ -343,7 +344,7 @@ cdef class Ledger(Desk):
 
     # The payload of a new event record.
     cdef inline int64_t *emit(self, int kind) except NULL:
-        return self.records.append(kind, self.seq, self.ts) + 4
+        return self.records.append(kind, self.seq, self.ts, self.cause) + 4
 
     # What a wallet can pay for isolated positions: nothing while it is in liquidation.
     cdef inline int64_t spendable(self, int32_t wallet) noexcept:

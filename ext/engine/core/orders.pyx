@@ -36,6 +36,7 @@ cdef class Orders(Timers):
             raise InvariantViolation("the engine stopped at an earlier failure")
         self.is_busy = True
         self.seq += 1
+        self.cause = self.seq
         self.ts_before = self.ts
         if ts != NONE:
             if ts < self.ts:
