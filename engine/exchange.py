@@ -472,6 +472,9 @@ class Exchange:
         """Make the look-up by name agree with the lists by index, which were replaced."""
         self._assets = {asset.name: asset for asset in self.assets_by_index}
         self._instruments = {one.symbol: one for one in self.instruments_by_index}
+        self._funds = {
+            (asset, self.funds_by_index[number]): number
+            for asset, number, _ in self.core.fund_views() if number != NONE}
 
     def check(self) -> None:
         """Assert the engine's invariants by recomputing everything; for tests and audits."""

@@ -659,8 +659,9 @@ RECORD_WIDTH = 4 + max(len(layout) for layout in EVENT_LAYOUTS.values())
 #: `account`, `symbol`, `side`; `mark` `symbol`, `price` (mark ticks), `quantity` (index price,
 #: mark ticks), `order_id` (feed_seq), `account` (cause); `deposit` and `withdraw` `account`,
 #: `symbol` (the asset), `quantity` (minor units); `leverage` `account`, `symbol`,
-#: `quantity` (1e-8 units); `cancel_all_after` `account`, `quantity` (ns); `account` `account`, `type` (MarginMode, cross
-#: where absent), `side` (PositionMode, one_way where absent), `order_id` (stp_group);
+#: `quantity` (1e-8 units); `cancel_all_after` `account`, `quantity` (ns); `account` `account`,
+#: `type` (MarginMode, cross where absent), `side` (PositionMode, one_way where absent),
+#: `order_id` (stp_group);
 #: `margin_mode` `account`, `symbol`, `type`; `isolated_margin` `account`, `symbol`,
 #: `quantity` (minor units, signed); `fill` `account`, `symbol`, `side`, `quantity` (lots),
 #: `price` (value of all of it, minor units), `order_id` (fee, minor units, 0 where absent);

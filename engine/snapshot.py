@@ -112,6 +112,7 @@ def fork(make: Callable[[str], Exchange], exchange: Exchange) -> Exchange:
     # Assets and instruments are never changed once made.
     twin.assets_by_index[:] = exchange.assets_by_index
     twin.instruments_by_index[:] = exchange.instruments_by_index
+    twin.funds_by_index[:] = exchange.funds_by_index
     twin.client_ids.update(copy.deepcopy(exchange.client_ids))
     twin.index_names()
     return twin
@@ -126,6 +127,7 @@ def _names(exchange: Exchange) -> dict[str, Any]:
     return {
         "assets": [[asset.name, asset.decimals] for asset in exchange.assets_by_index],
         "instruments": [one.terms for one in exchange.instruments_by_index],
+        "funds": exchange.funds_by_index,
         "client_ids": [[*key, entries] for key, entries in exchange.client_ids.items()],
     }
 
@@ -133,6 +135,7 @@ def _names(exchange: Exchange) -> dict[str, Any]:
 def _restore_names(exchange: Exchange, names: Mapping[str, Any]) -> None:
     for index, (name, decimals) in enumerate(names["assets"]):
         exchange.assets_by_index.append(make_asset(index, name, decimals))
+    exchange.funds_by_index[:] = names["funds"]
     settles = {asset.name: asset for asset in exchange.assets_by_index}
     for index, terms in enumerate(names["instruments"]):
         exchange.instruments_by_index.append(

@@ -119,6 +119,7 @@ def test_equity_of_one_unit_of_none_and_below(equity: int, is_due: bool) -> None
      "price": "1", "fee": str(2**64)},
     {"cmd": "funding", "symbol": "A", "rate": "9" * 30},
     {"cmd": "insurance", "asset": "USD", "amount": str(2**64)},
+    {"cmd": "backstop", "account": 1, "asset": "USD", "commitment": str(2**64)},
 ])
 def test_what_does_not_fit_is_refused_without_a_trace(command: Command) -> None:
     lockstep = opened()

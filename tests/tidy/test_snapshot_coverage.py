@@ -26,7 +26,7 @@ WITHIN_A_COMMAND = {  # empty, or without a meaning, between two commands
     "rankings", "ranking_count", "is_ranking_live",
     "touch_log", "touch_count", "touch_capacity",
     "held", "linked", "traded_value", "is_uncrossing", "needed", "limit", "ts_before", "is_busy",
-    "ahead_owner", "ahead_order", "known_symbol", "known_fund", "known_rest",
+    "cause", "ahead_owner", "ahead_order", "known_symbol", "known_fund", "known_rest",
 }
 MESSAGES = {"records", "messages", "message_count", "message_capacity"}  # for whoever listens
 

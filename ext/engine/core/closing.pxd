@@ -68,6 +68,8 @@ cdef class Closing(Backstops):
     cdef int sweep_part(
         self, int32_t account, int32_t symbol, int32_t position, int side, int64_t lots,
         int64_t bound, int64_t *filled, int64_t *worth) except -1
+    cdef bint fund_can_take(
+        self, int32_t symbol, int side, int64_t lots, int64_t bound, int64_t account) except -1
     cdef int take_over(
         self, int32_t position, int side, int64_t lots, int64_t bound) except -1
     cdef int reduce_inventory(self, int32_t symbol) except -1

@@ -371,15 +371,10 @@ cdef class Closing(Backstops):
     ) except? -1:
         cdef int32_t symbol = self.positions[position].symbol
         cdef instrument_t *instrument = &self.instruments[symbol]
-        cdef int sign = -1 if side == SIDE_SELL else 1
         if self.backstops and instrument.profile.backstop == BACKSTOP_BEFORE_FUND:
             lots = self.give_to_backstops(position, side, lots, bound)
-        if lots and self.is_within_limits(symbol, -sign * lots) and self.find_help(
-                symbol, -self.fund_free(
-                    instrument.insurer, symbol, -sign * lots,
-                    -value_sign(&instrument.contract, side)
-                    * self.worth_at_tick(symbol, lots, bound)),
-                self.accounts[self.positions[position].account].id):
+        if lots and self.fund_can_take(
+                symbol, side, lots, bound, self.accounts[self.positions[position].account].id):
             self.take_over(position, side, lots, bound)
             return 0
         if self.backstops and instrument.profile.backstop == BACKSTOP_AFTER_FUND:
@@ -503,6 +498,20 @@ cdef class Closing(Backstops):
         return 0
 
     # --- the fund ---------------------------------------------------------------------
+
+    # Whether the fund stays solvent, its inventory margined at mark, with this on top, and
+    # within the limits that the profile sets it; the pooled fund may help it out.
+    cdef bint fund_can_take(
+        self, int32_t symbol, int side, int64_t lots, int64_t bound, int64_t account
+    ) except -1:
+        cdef instrument_t *instrument = &self.instruments[symbol]
+        cdef int64_t taken = lots if side == SIDE_SELL else -lots
+        cdef int64_t value
+        if not self.is_within_limits(symbol, taken):
+            return False
+        value = -value_sign(&instrument.contract, side) * self.worth_at_tick(symbol, lots, bound)
+        return self.find_help(
+            symbol, -self.fund_free(instrument.insurer, symbol, taken, value), account)
 
     cdef int take_over(
         self, int32_t position, int side, int64_t lots, int64_t bound

@@ -8,7 +8,7 @@ from libc.stdint cimport int32_t, int64_t
 
 from engine.core.conditional cimport REFERENCES, trail_t
 from engine.core.ledger cimport (
-    account_t, asset_t, instrument_t, open_orders_t, pool_t, position_t,
+    account_t, asset_t, fund_t, instrument_t, open_orders_t, pool_t, position_t,
 )
 from engine.core.book cimport order_t, ticket_t
 from engine.core.levels cimport level_t, levels_reserve, node_t
@@ -173,10 +173,12 @@ cdef class Snapshots(Bulk):
             image.rows(
                 <void **>&self.instruments[i].holders, &self.instruments[i].holder_count,
                 &self.instruments[i].holder_capacity, sizeof(int32_t))
+        image.rows(<void **>&self.funds, &self.fund_count, &self.fund_capacity, sizeof(fund_t))
         history = image.value({
-            asset: list(balances) for asset, balances in self.fund_history.items()})
+            fund: list(balances) for fund, balances in self.fund_history.items()})
         if image.is_loading:
-            self.fund_history = {asset: deque(balances) for asset, balances in history.items()}
+            self.fund_history = {fund: deque(balances) for fund, balances in history.items()}
+        self.backstops = image.value(self.backstops)
         return 0
 
     cdef int carry_triggers(self, Image image) except -1:
