@@ -6,7 +6,7 @@ from itertools import islice
 
 from libc.stdlib cimport free, qsort
 
-from engine.core.fixed cimport add_checked, compare, i128, mul, narrow, sub, wide
+from engine.core.fixed cimport add_checked, compare, i128, min64, mul, narrow, sub, wide
 from engine.core.ledger cimport instrument_t, pool_t
 from engine.core.memory cimport larger, prefetch
 from engine.core.risk cimport call_set_t, remedy_t
