@@ -44,8 +44,8 @@ def liquidation_report(result: LiquidationResult) -> Report:
     report.tables = [table, ranking]
     report.notes += [
         f"aims: {AIMS}",
-        "CPU time of the command that sets the mark, the median run; finding, cancelling, "
-        "closing tier by tier, filing of triggers; events are drained afterwards",
+        "CPU time of the command that sets the mark, the median run; included: finding, "
+        "cancelling, closing tier by tier, filing of triggers; events are drained afterwards",
         "book: bids for all; fund: a rich one; deleveraged: neither; mixed: bids and fund for a "
         "third each",
         "excluded: loading, journal, network, names and decimals",
