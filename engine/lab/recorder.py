@@ -1,0 +1,261 @@
+"""What a run leaves behind: event records of what matters, and a line a step."""
+
+from __future__ import annotations
+
+import platform
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from engine import Exchange, __version__
+from engine.demo.market import SETTLE
+from engine.lab.makers import TRADE_FORCED, TRADE_LOTS, TRADE_SYMBOL
+from engine.lab.market import MARKS_PER_TICK, Floats, Ints
+from engine.lab.population import Population
+from engine.lab.scenario import Scenario
+from engine.messages import EVENT_LAYOUTS, NONE, EventKind, Side
+from engine.tally import HEADER_WIDTH, field_at
+
+_KEPT = np.zeros(64, np.bool_)
+_KEPT[[
+    EventKind.MARGIN_CALL, EventKind.LIQUIDATION_STARTED, EventKind.LIQUIDATION_STEP,
+    EventKind.LIQUIDATION_TAKEOVER, EventKind.LIQUIDATION_FINISHED, EventKind.INSURANCE,
+    EventKind.ADL, EventKind.SOCIALIZED_LOSS, EventKind.ORDER_TRIGGERED,
+]] = True
+_POSITION_LOTS = field_at(EventKind.POSITION, "quantity")
+_FUND_BALANCE = field_at(EventKind.INSURANCE, "balance")
+#: Depth of the books is measured every so many steps, within this share of the mid.
+DEPTH_EVERY, DEPTH_SHARE = 5, 0.01
+#: The map of pending liquidations is taken so many times in a run.
+MAP_COUNT = 60
+MAP_BUCKET_PPM = 2_500
+
+Table = dict[str, Ints]
+
+
+@dataclass
+class Run:
+    """A run and all that it left. Prices are in mark ticks, money in minor units.
+
+    Attributes
+    ----------
+    scenario : Scenario
+    is_counterfactual : bool
+    records : array of int64
+        Event records of liquidations, margin calls, the fund, and forced trades, in order.
+    lines : dict of str to array, shape (steps, symbols)
+        ``index``, ``mark``, ``shadow`` (the mark without forced trades), ``bid``, ``ask``,
+        ``last``, ``volume``, ``forced`` (lots sold by force less bought), ``open`` (lots of
+        the population, both sides), ``bid_depth``, ``ask_depth`` (lots within 1 % of
+        the mid before the marks, as last measured).
+    clock : dict of str to array, shape (steps,)
+        ``ts``, ``seq`` (of the marks command), ``fund`` (balance), ``queue``.
+    breaches : dict of str to array
+        One row for each pool that became due: ``row`` (in `records`), ``seq``, ``ts``,
+        ``step``, ``account``, ``equity``, ``maintenance``, ``notional`` (at the marks),
+        ``symbol`` (of its largest position), ``moved`` (the symbol that forced trades hurt it
+        by most), ``push`` (direction of that, -1 down), ``share`` (how much of the way
+        from the shadow marks to the marks it could stand; below 0: due without any),
+        ``excess`` (not due on the whole rest of the shadow path either).
+    maps : list of (ts, list of arrays)
+        Liquidation maps over time, one array for each symbol.
+    drift : str
+    position_sums : dict of str to int
+    """
+
+    scenario: Scenario
+    is_counterfactual: bool
+    depth_lots: Floats
+    population: Population
+    records: Ints = field(default_factory=lambda: np.empty((0, 0), np.int64))
+    lines: dict[str, Floats] = field(default_factory=dict)
+    clock: Table = field(default_factory=dict)
+    breaches: dict[str, Any] = field(default_factory=dict)
+    maps: list[tuple[int, list[Any]]] = field(default_factory=list)
+    drift: str = ""
+    position_sums: dict[str, int] = field(default_factory=dict)
+    state_hash: str = ""
+    seq: int = 0
+    cpu_s: float = 0.0
+
+    def table(self, kind: EventKind) -> Table:
+        """Return the kept events of one kind as columns, with ``row``, ``seq`` and ``ts``."""
+        rows = np.flatnonzero(self.records[:, 0] == kind)
+        events = self.records[rows]
+        columns = {"row": rows, "seq": events[:, 1], "ts": events[:, 2]}
+        for at, (name, _) in enumerate(EVENT_LAYOUTS[kind]):
+            columns[name] = events[:, HEADER_WIDTH + at]
+        return columns
+
+    def provenance(self) -> dict[str, Any]:
+        """Return what is needed to make this run again, and to see that it is the same."""
+        return {
+            "engine": __version__, "python": platform.python_version(), "numpy": np.__version__,
+            "machine": platform.machine(), "scenario": self.scenario.to_json(),
+            "fingerprint": self.scenario.fingerprint(), "seed": self.scenario.seed,
+            "counterfactual": self.is_counterfactual, "state_hash": self.state_hash,
+            "drift": self.drift, "commands": self.seq,
+        }
+
+
+class Recorder:
+    """Collects a run while it goes on."""
+
+    def __init__(
+        self, scenario: Scenario, counterfactual: bool, exchange: Exchange,
+        population: Population, depth_lots: Floats, holdings: Ints,
+    ) -> None:
+        self._started = time.process_time()
+        self._run = Run(scenario, counterfactual, depth_lots, population)
+        self._exchange = exchange
+        self._holdings = holdings
+        steps, count = scenario.steps, holdings.shape[1]
+        names = ("index", "mark", "shadow", "bid", "ask", "last", "volume", "forced", "open",
+                 "bid_depth", "ask_depth")
+        self._lines = {name: np.full((steps, count), np.nan) for name in names}
+        self._clock = {name: np.zeros(steps, np.int64) for name in ("ts", "seq", "fund", "queue")}
+        self._kept: list[Ints] = []
+        self._kept_count = 0
+        self._breaches: list[dict[str, Any]] = []
+        self._slopes: list[Floats] = []
+        self._fund = exchange.core.insurance_balance(0)
+        self._queue = 0
+        self._rates = np.array([float(spec.tiers[0][1]) for spec in scenario.symbols])
+        self._map_every = max(steps // MAP_COUNT, 1)
+
+    def add(
+        self, step: int, ts_ns: int, mark_seq: int, before: Ints, after: Ints, **lines: Floats
+    ) -> None:
+        """Take in one step: records before the marks command, and of it and later."""
+        self._hold(before)
+        for rows in (before, after):
+            if rows is after:
+                self._note_breaches(step, after, lines["marks"], lines["shadow"])
+            kept = rows[_kept_mask(rows)]
+            if len(kept):
+                self._kept.append(kept)
+                self._kept_count += len(kept)
+        self._hold(after)
+        at = self._lines
+        at["mark"][step] = lines.pop("marks")
+        for name, values in lines.items():
+            at[name][step] = values
+        self._note_trades(step, np.concatenate([before, after]))
+        at["open"][step] = np.abs(self._holdings).sum(axis=0) if step % DEPTH_EVERY == 0 else (
+            at["open"][step - 1])
+        clock = self._clock
+        clock["ts"][step], clock["seq"][step] = ts_ns, mark_seq
+        clock["fund"][step], clock["queue"][step] = self._fund, self._queue
+        if step % self._map_every == 0:
+            self._run.maps.append((ts_ns, [
+                self._exchange.liquidation_map(symbol, MAP_BUCKET_PPM)
+                for symbol in self._exchange.symbols]))
+
+    def _hold(self, rows: Ints) -> None:
+        positions = rows[rows[:, 0] == EventKind.POSITION]
+        mine = positions[(positions[:, 4] > 0) & (positions[:, 4] <= len(self._holdings))]
+        # The last row of a position stands.
+        self._holdings[mine[:, 4] - 1, mine[:, 5]] = mine[:, _POSITION_LOTS]
+
+    def _note_breaches(self, step: int, rows: Ints, marks: Floats, shadow: Floats) -> None:
+        at = np.flatnonzero(rows[:, 0] == EventKind.LIQUIDATION_STARTED)
+        at = at[(rows[at, 4] > 0) & (rows[at, 4] <= len(self._holdings))]
+        if not len(at):
+            return
+        started = rows[at]
+        account = started[:, 4]
+        lots = self._holdings[account - 1].astype(np.float64)
+        worth = np.abs(lots) * marks
+        # By how much equity less maintenance changes with each mark; the tier's rate is near
+        # enough, for between shadow and mark few positions change tiers.
+        slope = lots - self._rates * np.abs(lots)
+        hurt = slope * (shadow - marks)
+        due_by = (started[:, 8] - started[:, 7]).astype(np.float64)  # maintenance - equity
+        total = hurt.sum(axis=1)
+        share = np.where(total > 0, 1 - due_by / np.where(total > 0, total, 1.0), -1.0)
+        moved = hurt.argmax(axis=1)
+        kept_before = np.flatnonzero(_kept_mask(rows))
+        self._slopes.append(slope)
+        self._breaches.append({
+            "row": self._kept_count + np.searchsorted(kept_before, at),
+            "seq": started[:, 1], "ts": started[:, 2],
+            "step": np.full(len(at), step), "account": account, "equity": started[:, 7],
+            "maintenance": started[:, 8], "notional": worth.sum(axis=1),
+            "symbol": worth.argmax(axis=1), "moved": moved,
+            "push": np.sign(marks[moved] - shadow[moved]), "share": share,
+        })
+
+    def _note_trades(self, step: int, rows: Ints) -> None:
+        trades = rows[rows[:, 0] == EventKind.TRADE]
+        count = self._holdings.shape[1]
+        symbol, lots = trades[:, TRADE_SYMBOL], trades[:, TRADE_LOTS]
+        self._lines["volume"][step] = np.bincount(symbol, lots, count)
+        sold = np.where(trades[:, field_at(EventKind.TRADE, "taker_side")] == Side.SELL, 1, -1)
+        self._lines["forced"][step] = np.bincount(
+            symbol, lots * sold * trades[:, TRADE_FORCED], count)
+        funds = rows[rows[:, 0] == EventKind.INSURANCE]
+        if len(funds):
+            self._fund = int(funds[-1, _FUND_BALANCE])
+        self._queue += int((rows[:, 0] == EventKind.LIQUIDATION_STARTED).sum())
+        self._queue -= int((rows[:, 0] == EventKind.LIQUIDATION_FINISHED).sum())
+
+    def measure_depth(self, step: int, bid: Floats, ask: Floats) -> None:
+        """Measure the books as the marks of a step will meet them."""
+        core, lines = self._exchange.core, self._lines
+        for name, side in (("bid_depth", Side.BUY), ("ask_depth", Side.SELL)):
+            if step % DEPTH_EVERY:
+                lines[name][step] = lines[name][step - 1]
+                continue
+            for symbol, middle in enumerate(((bid + ask) / 2).tolist()):
+                reach = middle * DEPTH_SHARE
+                levels = core.book_levels(symbol, side, 64)
+                lines[name][step, symbol] = sum(
+                    order[3] for price, orders in levels for order in orders
+                    if abs(price * MARKS_PER_TICK - middle) <= reach)
+
+    def finish(self, exchange: Exchange) -> Run:
+        """Return the run, with its hash and its proof of conservation."""
+        run = self._run
+        run.lines, run.clock = self._lines, self._clock
+        run.records = (np.concatenate(self._kept) if self._kept
+                       else np.full((0, 16), NONE, np.int64))
+        names = ("row", "seq", "ts", "step", "account", "equity", "maintenance", "notional",
+                 "symbol", "moved", "push", "share")
+        run.breaches = {name: np.concatenate([one[name] for one in self._breaches])
+                        if self._breaches else np.empty(0) for name in names}
+        run.breaches["excess"] = self._excess(run.breaches)
+        totals = exchange.totals()
+        run.drift = totals["assets"][SETTLE]["drift"]
+        run.position_sums = {
+            symbol: sum(exchange.core.position_totals(at))
+            for at, symbol in enumerate(exchange.symbols)}
+        run.state_hash, run.seq = exchange.state_hash(), exchange.seq
+        run.cpu_s = time.process_time() - self._started
+        return run
+
+
+    def _excess(self, breaches: dict[str, Any]) -> npt.NDArray[np.bool_]:
+        """Which pools would not have become due on the shadow path, now or later.
+
+        Their health at the breach is carried along the shadow marks, positions as they were:
+        health(u) = equity - maintenance + slope . (shadow(u) - mark at the breach).
+        """
+        shadow, marks = self._lines["shadow"], self._lines["mark"]
+        out = np.zeros(len(breaches["step"]), np.bool_)
+        done = 0
+        for slope in self._slopes:
+            rows = slice(done, done + len(slope))
+            step = int(breaches["step"][done])
+            path = (shadow[step:] - marks[step]) @ slope.T
+            health = (breaches["equity"] - breaches["maintenance"])[rows]
+            out[rows] = path.min(axis=0) + health > 0
+            done += len(slope)
+        return out
+
+
+def _kept_mask(rows: Ints) -> Any:
+    forced = (rows[:, 0] == EventKind.TRADE) & (rows[:, TRADE_FORCED] == 1)
+    return _KEPT[rows[:, 0]] | forced

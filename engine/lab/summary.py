@@ -1,0 +1,173 @@
+"""One row of figures for a run, or a run and its twin."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from engine.lab import metrics
+from engine.lab.causes import Causes, find_causes
+from engine.lab.market import MARKS_PER_TICK, MINOR, Floats, Ints
+from engine.lab.recorder import Run
+from engine.messages import EventKind, InsuranceReason, Side
+
+
+def first_breaches(run: Run) -> Ints:
+    """Return the row of each account's first breach."""
+    _, rows = np.unique(np.asarray(run.breaches["account"], np.int64), return_index=True)
+    return np.asarray(np.sort(rows), np.int64)
+
+
+def summarize(run: Run, twin: Run | None = None, causes: Causes | None = None) -> dict[str, float]:
+    """Return the figures of a run; money in the settle asset.
+
+    Parameters
+    ----------
+    run : Run
+    twin : Run, optional
+        The same scenario with liquidation switched off.
+    causes : Causes, optional
+        Of the run, if they are known already.
+
+    Notes
+    -----
+    docs/lab.md has the list of figures, each with its formula in `engine.lab.metrics`.
+    """
+    causes = find_causes(run) if causes is None else causes
+    return {**_liquidations(run, causes), **_prices(run, twin), **_payers(run, causes),
+            **_reproduction(run, twin, causes)}
+
+
+def _liquidations(run: Run, causes: Causes) -> dict[str, float]:
+    closed, ts = causes.closed / MINOR, np.asarray(run.breaches["ts"], np.int64)
+    breaches = run.breaches
+    n = len(closed)
+    needed = np.zeros(n)
+    if n:
+        needed = metrics.needed_to_restore(
+            np.maximum(breaches["notional"], 1.0), breaches["equity"].astype(np.float64),
+            np.maximum(breaches["maintenance"], 1).astype(np.float64)) / MINOR
+    forced = np.abs(run.lines["forced"]).sum()
+    return {
+        "liquidations": float(n),
+        "accounts_liquidated": float(len(first_breaches(run))),
+        "liquidated": float(closed.sum()),
+        "liquidated_share": float(closed.sum() * MINOR / np.abs(run.population.entry).sum()),
+        "by_book": float(causes.book.sum() / MINOR),
+        "by_fund": float(causes.fund.sum() / MINOR),
+        "by_adl": float(causes.adl.sum() / MINOR),
+        "waves": float(metrics.waves(ts).max() + 1) if n else 0.0,
+        "generations": float(causes.generation.max() + 1) if n else 0.0,
+        "peak_minute_share": metrics.peak_share(ts, closed),
+        "participation": float(forced / max(np.nansum(run.lines["volume"]), 1.0)),
+        "over_liquidated": float(np.maximum(closed - needed, 0).sum()),
+        "size_tail": metrics.tail_exponent(closed),
+        "contagion": metrics.contagion_share(
+            closed, causes.parent, breaches["moved"], breaches["symbol"]),
+        "margin_calls": float((run.records[:, 0] == EventKind.MARGIN_CALL).sum()),
+    }
+
+
+def _prices(run: Run, twin: Run | None) -> dict[str, float]:
+    mark = run.lines["mark"][:, 0]
+    out = {
+        "low": float(mark.min() / mark[0] - 1),
+        "index_low": float(run.lines["index"][:, 0].min() / mark[0] - 1),
+        "overshoot_share": metrics.overshoot(mark, float(mark[0]), float(mark[-1])),
+        "recovery_s": float(metrics.recovery_steps(mark) * run.scenario.step_s),
+        "forced_to_depth": forced_to_depth(run),
+    }
+    if twin is not None:
+        out["overshoot_twin"] = metrics.overshoot_counterfactual(mark, twin.lines["mark"][:, 0])
+    return out
+
+
+def forced_to_depth(run: Run) -> float:
+    """Return the greatest of lots sold by force in a minute ÷ bids within 1 % before it.
+
+    Depth counts as 1 % of the calm depth at least.
+    """
+    forced, depth = run.lines["forced"], run.lines["bid_depth"]
+    width = max(60 // run.scenario.step_s, 1)
+    total = np.concatenate([np.zeros((1, forced.shape[1])), np.cumsum(forced, axis=0)])
+    if len(total) <= width:
+        return float("nan")
+    rolling = total[width:] - total[:-width]
+    before = np.maximum(depth[:len(rolling)], 0.01 * run.depth_lots)
+    return float(np.nanmax(rolling / before))
+
+
+def marks_at(run: Run, seq: Ints, symbol: Ints) -> Floats:
+    """Return the mark that a symbol had in a command, mark ticks."""
+    step = np.clip(np.searchsorted(run.clock["seq"], seq), 0, run.scenario.steps - 1)
+    return np.asarray(run.lines["mark"][step, symbol])
+
+
+def adl_haircuts(run: Run) -> tuple[Ints, Floats]:
+    """Return accounts and what ADL cost each against the mark, in the settle asset."""
+    adl = run.table(EventKind.ADL)
+    mark = marks_at(run, adl["seq"], adl["symbol"])
+    price = adl["price"].astype(np.float64) * MARKS_PER_TICK
+    # The event's side is the winner's: a short that buys back pays what is above the mark.
+    cost = metrics.shortfall(price, mark, adl["quantity"], adl["side"] == Side.BUY) / MINOR
+    accounts, at = np.unique(adl["account"], return_inverse=True)
+    total = np.bincount(at, cost, len(accounts))
+    return np.asarray(accounts, np.int64), np.asarray(total, np.float64)
+
+
+def _payers(run: Run, causes: Causes) -> dict[str, float]:
+    taken = run.table(EventKind.LIQUIDATION_TAKEOVER)
+    mark = marks_at(run, taken["seq"], taken["symbol"])
+    debt = metrics.shortfall(taken["price"].astype(np.float64) * MARKS_PER_TICK, mark, taken["quantity"],
+                             taken["side"] == Side.SELL)
+    steps = run.table(EventKind.LIQUIDATION_STEP)
+    filled = steps["filled"] > 0
+    slips = metrics.slippage_bps(
+        np.abs(steps["filled_value"][filled]).astype(np.float64),
+        steps["filled"][filled].astype(np.float64),
+        marks_at(run, steps["seq"][filled], steps["symbol"][filled]),
+        steps["side"][filled] == Side.SELL)
+    worth = np.abs(steps["filled_value"][filled]).astype(np.float64)
+    fund = run.clock["fund"].astype(np.float64)
+    start = float(run.scenario.insurance) * MINOR
+    balances = np.concatenate([[start], fund])
+    insured = run.table(EventKind.INSURANCE)
+    paid = insured["delta"][insured["reason"] == InsuranceReason.DEFICIT]
+    _, haircuts = adl_haircuts(run)
+    social = run.table(EventKind.SOCIALIZED_LOSS)
+    return {
+        "slippage_bps": float(np.average(slips, weights=worth)) if len(slips) else float("nan"),
+        "bad_debt": float(np.maximum(debt, 0).sum() / MINOR + np.maximum(haircuts, 0).sum()),
+        "fund_start": start / MINOR, "fund_end": float(balances[-1] / MINOR),
+        "fund_low": float(balances.min() / MINOR),
+        "fund_drawdown": metrics.drawdown(balances),
+        "fund_survived": float(balances.min() > 0),
+        "fund_paid": float(-paid.sum() / MINOR),
+        "adl_accounts": float(len(haircuts)),
+        "adl_haircut": float(haircuts.sum()),
+        "adl_gini": metrics.gini(np.maximum(haircuts, 0)),
+        "adl_effective_accounts": 1 / metrics.herfindahl(np.maximum(haircuts, 0))
+        if np.maximum(haircuts, 0).sum() > 0 else float("nan"),
+        "socialized": float(social["amount"].sum() / MINOR),
+    }
+
+
+def _reproduction(run: Run, twin: Run | None, causes: Causes) -> dict[str, float]:
+    first = first_breaches(run)
+    notional = np.asarray(run.breaches["notional"], np.float64)[first]
+    seconds = (np.asarray(run.breaches["ts"]) - run.clock["ts"][0]) // 10**9
+    counts = np.bincount(seconds.astype(np.int64), minlength=run.scenario.duration_s)
+    out = {
+        "reproduction": metrics.reproduction_tagged(causes.closed, causes.parent),
+        "reproduction_excess": metrics.reproduction_excess(notional, causes.excess[first]),
+        "branching_of_counts": metrics.branching_of_counts(counts),
+        "breached": float(notional.sum() / MINOR),
+    }
+    if twin is not None:
+        without = np.asarray(twin.breaches["notional"], np.float64)[first_breaches(twin)].sum()
+        total = float(notional.sum())
+        out["breached_twin"] = float(without / MINOR)
+        out["reproduction_twin"] = metrics.reproduction_counterfactual(total, float(without))
+        out["amplification"] = metrics.amplification(total, float(without))
+        excess = out["reproduction_excess"]
+        out["amplification_by_causes"] = 1 / (1 - excess) if excess < 1 else float("nan")
+    return out
