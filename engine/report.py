@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from engine.demo.run import DemoResult
 
 _TEMPLATE = Path(__file__).with_name("report_template.html")
+_STYLE = Path(__file__).with_name("report_style.css")
 _LINES = ("#2f6fd0", "#d0672f", "#7a4fc0", "#2f9f8a", "#b03f7f", "#7f8a2f")
 _COUNT_AXIS = {
     "showgrid": False, "rangemode": "tozero", "tickmode": "auto", "nticks": 6, "tickformat": ",d",
@@ -61,7 +62,21 @@ def write_report(result: DemoResult, path: Path) -> None:
         "chart_ids": json.dumps([chart.name for chart in charts]),
         "full_range": json.dumps([times[0] for times in (_times(result), _times(result)[::-1])]),
     }
-    page = _TEMPLATE.read_text(encoding="utf-8")
+    fill_page(_TEMPLATE, values, path)
+
+
+def fill_page(template: Path, values: Mapping[str, str], path: Path) -> None:
+    """Write a page made of a template, whose marks `{{name}}` are replaced by values.
+
+    `{{style}}` is what all pages look like.
+
+    Raises
+    ------
+    RunError
+        The file cannot be written.
+    """
+    page = template.read_text(encoding="utf-8")
+    values = {"style": _STYLE.read_text(encoding="utf-8"), **values}
     # The template is cut at its marks first: what is filled in is never looked through.
     parts = page.split("{{")
     pieces = [parts[0]]

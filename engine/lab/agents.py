@@ -14,7 +14,13 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from engine.batches import Packed, account_commands, deposit_commands, empty_commands
+from engine.batches import (
+    Packed,
+    account_commands,
+    deposit_commands,
+    empty_commands,
+    leverage_commands,
+)
 from engine.lab.market import NOISE, Floats, Ints, stream
 from engine.lab.population import Population
 from engine.lab.scenario import Scenario
@@ -22,6 +28,7 @@ from engine.messages import (
     FLAG_REDUCE_ONLY,
     MONEY_MAX,
     NONE,
+    RATE_SCALE,
     Command,
     EventKind,
     OrderType,
@@ -31,7 +38,7 @@ from engine.messages import (
 from engine.tally import field_at
 
 #: Money that never runs out, in minor units.
-DEEP_POCKET = MONEY_MAX // 2**20
+DEEP_POCKET = MONEY_MAX // 2**12
 FIRST_NOISE, FIRST_TREND = 800_000_001, 810_000_001
 FIRST_MAKER = 900_000_001
 #: Trend followers look every so many steps.
@@ -91,10 +98,12 @@ class Agent(Protocol):
         ...
 
 
-def open_deep_pockets(accounts: Ints) -> Iterator[Packed]:
-    """Yield the commands that open accounts which margin never stops."""
+def open_deep_pockets(accounts: Ints, symbols: Ints) -> Iterator[Packed]:
+    """Yield the commands that open accounts, one a symbol, which margin never stops."""
     yield account_commands(accounts)
     yield deposit_commands(accounts, 0, DEEP_POCKET)
+    # At a leverage of 1 a position may be as large as it likes.
+    yield leverage_commands(accounts, symbols, RATE_SCALE)
 
 
 def market_orders(
@@ -130,7 +139,8 @@ class Noise:
 
     def opening_commands(self) -> Iterator[Packed]:
         """Open one account a symbol."""
-        return open_deep_pockets(np.arange(self._count) + FIRST_NOISE)
+        symbols = np.arange(self._count)
+        return open_deep_pockets(symbols + FIRST_NOISE, symbols)
 
     def act(self, view: View) -> Packed | None:
         """Return the orders drawn for this step."""
@@ -160,7 +170,8 @@ class Trend:
 
     def opening_commands(self) -> Iterator[Packed]:
         """Open one account a symbol."""
-        return open_deep_pockets(np.arange(len(self._depth)) + FIRST_TREND)
+        symbols = np.arange(len(self._depth))
+        return open_deep_pockets(symbols + FIRST_TREND, symbols)
 
     def act(self, view: View) -> Packed | None:
         """Return orders where the signal is strong enough."""

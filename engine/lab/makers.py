@@ -79,7 +79,8 @@ class Makers:
 
     def opening_commands(self) -> Iterator[Packed]:
         """Open an account for each maker and symbol."""
-        return open_deep_pockets(np.arange(self._inventory.size) + FIRST_MAKER)
+        makers = np.arange(self._inventory.size)
+        return open_deep_pockets(makers + FIRST_MAKER, makers % len(self._depth))
 
     def act(self, view: View) -> Packed | None:
         """Take the last trades in, and return new ladders of the makers whose turn it is."""

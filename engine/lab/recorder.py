@@ -16,7 +16,7 @@ from engine.lab.makers import TRADE_FORCED, TRADE_LOTS, TRADE_SYMBOL
 from engine.lab.market import MARKS_PER_TICK, Floats, Ints
 from engine.lab.population import Population
 from engine.lab.scenario import Scenario
-from engine.messages import EVENT_LAYOUTS, NONE, EventKind, Side
+from engine.messages import EVENT_LAYOUTS, NONE, Command, EventKind, RejectReason, Side
 from engine.tally import HEADER_WIDTH, field_at
 
 _KEPT = np.zeros(64, np.bool_)
@@ -62,8 +62,14 @@ class Run:
         ``excess`` (not due on the whole rest of the shadow path either).
     maps : list of (ts, list of arrays)
         Liquidation maps over time, one array for each symbol.
+    rejections : dict of (str, str) to int
+        Refused commands of agents, by command and reason.
     drift : str
     position_sums : dict of str to int
+    state_hash : str
+    seq : int
+        Commands applied.
+    cpu_s : float
     """
 
     scenario: Scenario
@@ -75,6 +81,7 @@ class Run:
     clock: Table = field(default_factory=dict)
     breaches: dict[str, Any] = field(default_factory=dict)
     maps: list[tuple[int, list[Any]]] = field(default_factory=list)
+    rejections: dict[tuple[str, str], int] = field(default_factory=dict)
     drift: str = ""
     position_sums: dict[str, int] = field(default_factory=dict)
     state_hash: str = ""
@@ -106,7 +113,7 @@ class Recorder:
 
     def __init__(
         self, scenario: Scenario, counterfactual: bool, exchange: Exchange,
-        population: Population, depth_lots: Floats, holdings: Ints,
+        population: Population, depth_lots: Floats, holdings: Ints, maps: bool,
     ) -> None:
         self._started = time.process_time()
         self._run = Run(scenario, counterfactual, depth_lots, population)
@@ -124,7 +131,7 @@ class Recorder:
         self._fund = exchange.core.insurance_balance(0)
         self._queue = 0
         self._rates = np.array([float(spec.tiers[0][1]) for spec in scenario.symbols])
-        self._map_every = max(steps // MAP_COUNT, 1)
+        self._map_every = max(steps // MAP_COUNT, 1) if maps else 0
 
     def add(
         self, step: int, ts_ns: int, mark_seq: int, before: Ints, after: Ints, **lines: Floats
@@ -149,7 +156,7 @@ class Recorder:
         clock = self._clock
         clock["ts"][step], clock["seq"][step] = ts_ns, mark_seq
         clock["fund"][step], clock["queue"][step] = self._fund, self._queue
-        if step % self._map_every == 0:
+        if self._map_every and step % self._map_every == 0:
             self._run.maps.append((ts_ns, [
                 self._exchange.liquidation_map(symbol, MAP_BUCKET_PPM)
                 for symbol in self._exchange.symbols]))
@@ -196,6 +203,10 @@ class Recorder:
         sold = np.where(trades[:, field_at(EventKind.TRADE, "taker_side")] == Side.SELL, 1, -1)
         self._lines["forced"][step] = np.bincount(
             symbol, lots * sold * trades[:, TRADE_FORCED], count)
+        refused = rows[rows[:, 0] == EventKind.REJECTED]
+        for command, reason in refused[:, HEADER_WIDTH:HEADER_WIDTH + 2].tolist():
+            key = Command(command).name.lower(), RejectReason(reason).name.lower()
+            self._run.rejections[key] = self._run.rejections.get(key, 0) + 1
         funds = rows[rows[:, 0] == EventKind.INSURANCE]
         if len(funds):
             self._fund = int(funds[-1, _FUND_BALANCE])

@@ -40,10 +40,11 @@ _SECOND = 10**9
 
 
 def run(
-    scenario: Scenario, *, counterfactual: bool = False, agents: Sequence[Agent] = ()
+    scenario: Scenario, *, counterfactual: bool = False, agents: Sequence[Agent] = (),
+    maps: bool = True,
 ) -> Run:
     """Run a scenario; `Scenario.run` says the rest."""
-    return _Loop(scenario, counterfactual, agents).run()
+    return _Loop(scenario, counterfactual, agents).run(maps)
 
 
 class _Loop:
@@ -75,11 +76,11 @@ class _Loop:
         self.marks_of = MarkMaker(scenario.mark, start, scenario.step_s)
         self.shadow_of = MarkMaker(scenario.mark, start, scenario.step_s)
 
-    def run(self) -> Run:
+    def run(self, maps: bool) -> Run:
         self._open()
         self.recorder = Recorder(
             self.scenario, self.counterfactual, self.exchange, self.population,
-            self.depth_lots, self.holdings)
+            self.depth_lots, self.holdings, maps)
         step_ns = self.scenario.step_s * _SECOND
         for step in range(self.scenario.steps):
             self._step(step, START_NS + (step + 1) * step_ns)

@@ -129,11 +129,11 @@ class MakerSpec:
     """
 
     count: int = 2
-    depth: float = 0.08
+    depth: float = 0.05
     reach: float = 0.02
     levels: int = 6
     half_spread: float = 0.0002
-    impact: float = 0.012
+    impact: float = 0.015
     impact_half_life_s: float = 180.0
     refill_half_life_s: float = 15.0
     volatility_half: float = 0.0012
@@ -284,7 +284,9 @@ class Scenario:
         """Number of marks."""
         return self.duration_s // self.step_s
 
-    def run(self, counterfactual: bool = False, agents: typing.Sequence[Any] = ()) -> Run:
+    def run(
+        self, counterfactual: bool = False, agents: typing.Sequence[Any] = (), maps: bool = True
+    ) -> Run:
         """Run the experiment.
 
         Parameters
@@ -294,6 +296,8 @@ class Scenario:
             noticed, and nothing of theirs is sold.
         agents : sequence of `engine.lab.agents.Agent`
             One's own, beside the scenario's.
+        maps : bool
+            Take liquidation maps on the way; nothing else depends on it.
 
         Returns
         -------
@@ -301,7 +305,7 @@ class Scenario:
         """
         from engine.lab.run import run
 
-        return run(self, counterfactual=counterfactual, agents=agents)
+        return run(self, counterfactual=counterfactual, agents=agents, maps=maps)
 
     def replaced(self, path: str, value: Any) -> Scenario:
         """Return a scenario with one part replaced.

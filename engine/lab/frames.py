@@ -1,0 +1,91 @@
+"""Runs as frames and Parquet files, each with its provenance inside."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from engine.errors import RunError
+from engine.lab.causes import Causes
+from engine.lab.market import MINOR
+from engine.lab.recorder import Run
+from engine.messages import EventKind
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_EVENTS = {
+    "steps": EventKind.LIQUIDATION_STEP, "takeovers": EventKind.LIQUIDATION_TAKEOVER,
+    "adl": EventKind.ADL, "fund": EventKind.INSURANCE, "margin_calls": EventKind.MARGIN_CALL,
+    "trades": EventKind.TRADE, "finished": EventKind.LIQUIDATION_FINISHED,
+}
+
+
+def frames(run: Run, causes: Causes) -> dict[str, pd.DataFrame]:
+    """Return a run's tables as frames, in the core's units.
+
+    Returns
+    -------
+    dict
+        ``liquidations``: one row for each, with its parent, generation and what closed it,
+        notional in the settle asset. ``steps``, ``takeovers``, ``adl``, ``fund``,
+        ``margin_calls``, ``trades`` (forced ones), ``finished``: the events, as
+        `engine.messages.EVENT_LAYOUTS` names their fields, with `seq`: the number of the
+        command. ``lines``: a row for each step and symbol.
+    """
+    import pandas as pd
+
+    out = {name: pd.DataFrame(run.table(kind)) for name, kind in _EVENTS.items()}
+    out["trades"]["liquidation"] = causes.trade_of
+    liquidations = pd.DataFrame(run.breaches)
+    liquidations["notional"] /= MINOR
+    liquidations["parent"], liquidations["generation"] = causes.parent, causes.generation
+    for name in ("book", "fund", "adl"):
+        liquidations[name] = getattr(causes, name) / MINOR
+    out["liquidations"] = liquidations
+    steps, count = run.lines["mark"].shape
+    lines = {name: values.ravel() for name, values in run.lines.items()}
+    names = [symbol.name for symbol in run.scenario.symbols]
+    out["lines"] = pd.DataFrame({
+        "ts": np.repeat(run.clock["ts"], count), "seq": np.repeat(run.clock["seq"], count),
+        "symbol": np.tile(names, steps), **lines})
+    return out
+
+
+def write_parquet(frame: pd.DataFrame, path: Path, provenance: Mapping[str, Any]) -> None:
+    """Write a frame with its provenance in the file's metadata, under the key ``engine.lab``.
+
+    Raises
+    ------
+    RunError
+        The file cannot be written.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    note = {b"engine.lab": json.dumps(provenance).encode()}
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), **note})
+    try:
+        pq.write_table(table, path)
+    except OSError as error:
+        raise RunError(f"{path}: cannot write: {(error.strerror or '').lower()}") from None
+
+
+def read_provenance(path: Path) -> dict[str, Any]:
+    """Return the provenance that `write_parquet` put into a file."""
+    import pyarrow.parquet as pq
+
+    metadata = pq.read_schema(path).metadata
+    return dict(json.loads(metadata[b"engine.lab"]))
+
+
+def write_run(run: Run, causes: Causes, folder: Path) -> None:
+    """Write all tables of a run into a folder, one Parquet file each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, frame in frames(run, causes).items():
+        write_parquet(frame, folder / f"{name}.parquet", run.provenance())
