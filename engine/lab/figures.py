@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 
 INK, SOFT, GRID = "#1d2330", "#5c6475", "#e9e6de"
 BLUE, RED, GREEN, GOLD, VIOLET = "#1f5fbf", "#c4432f", "#1f8a6d", "#b27a10", "#7a4fc0"
-_GENERATION_CLASSES = ((0, 0, "set off from outside", "#8a93a6"), (1, 2, "generation 1–2", "#e8b25c"),
-                       (3, 9, "generation 3–9", "#d9772f"), (10, 10**9, "generation 10 and on", "#a8281b"))
+_GENERATION_CLASSES = (
+    (0, 0, "set off from outside", "#8a93a6"), (1, 2, "generation 1–2", "#e8b25c"),
+    (3, 9, "generation 3–9", "#d9772f"), (10, 10**9, "generation 10 and on", "#a8281b"))
+#: Buckets of the map that R0(p) is averaged over.
+_SMOOTH = 5
 
 
 def _figure(height: int, **axes: Any) -> Any:
@@ -34,7 +37,8 @@ def style(figure: Any, height: int, x: str = "", y: str = "") -> Any:
         template="none", height=height, paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)", font={"color": SOFT, "size": 13},
         margin={"l": 72, "r": 28, "t": 30, "b": 46}, hovermode="closest", bargap=0.08,
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0})
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0,
+                "traceorder": "normal"})
     figure.update_xaxes(title_text=x, gridcolor=GRID, zeroline=False)
     figure.update_yaxes(title_text=y, gridcolor=GRID, zeroline=False)
     return figure
@@ -111,15 +115,17 @@ def liquidation_map(run: Run, symbol: int = 0) -> Any:
     if len(longs):
         width = float(mark) * MAP_BUCKET_PPM / PPM
         calm = run.depth_lots[symbol] * mark
-        r0 = metrics.reproduction_map(
-            longs["price_low"].astype(np.float64), longs["notional"].astype(np.float64), width,
-            run.scenario.makers.impact / calm)
-        figure.add_scatter(x=longs["price_low"] * scale, y=r0, name="R₀(p), falling price",
+        edges = mark - width * np.arange(61, -1, -1)
+        held = _spread(longs, edges) * MINOR
+        smooth = np.convolve(held, np.full(_SMOOTH, 1 / _SMOOTH), "same")
+        r0 = metrics.reproduction_map(edges[:-1], smooth, width, run.scenario.makers.impact / calm)
+        figure.add_scatter(x=edges[:-1] * scale, y=r0, name="R₀(p), falling price",
                            mode="lines", line={"color": INK, "width": 2}, secondary_y=True)
         figure.add_hline(y=1, line={"color": INK, "width": 1, "dash": "dot"}, secondary_y=True)
     style(figure, 380, x=f"{run.scenario.symbols[symbol].name}, price", y="notional to liquidate")
     figure.update_layout(barmode="stack", bargap=0.02)
-    figure.update_yaxes(title_text="R₀", secondary_y=True, rangemode="tozero", showgrid=False)
+    figure.update_yaxes(title_text="R₀", secondary_y=True, rangemode="tozero", showgrid=False,
+                        tickmode="auto", nticks=6)
     return figure
 
 
@@ -131,9 +137,7 @@ def heatmap(run: Run, causes: Causes, symbol: int = 0) -> Any:
     edges = np.linspace(marks.min() * 0.955, marks.max() * 1.045, 121)
     grid = np.zeros((120, len(run.maps)))
     for column, (_, tables) in enumerate(run.maps):
-        table = tables[symbol]
-        grid[:, column] = np.histogram(
-            table["price_low"], edges, weights=table["notional"] / MINOR)[0]
+        grid[:, column] = _spread(tables[symbol], edges)
     start = int(run.clock["ts"][0])
     times = [(ts - start) / 1e9 + run.scenario.step_s for ts, _ in run.maps]
     figure.add_heatmap(
@@ -155,6 +159,14 @@ def heatmap(run: Run, causes: Causes, symbol: int = 0) -> Any:
         marker={"size": np.clip(2.2 * np.log1p(total[at] / 2_000), 2, 20), "color": BLUE,
                 "opacity": 0.55, "line": {"width": 0}})
     return figure
+
+
+def _spread(table: Any, edges: Floats) -> Floats:
+    """Notional of a liquidation map between edges, each bucket's spread evenly over it."""
+    low = table["price_low"].astype(np.float64)
+    width = np.maximum(table["price_high"] - low, 1.0)
+    below = np.clip((edges[:, None] - low) / width, 0.0, 1.0) @ (table["notional"] / MINOR)
+    return np.asarray(np.diff(below), np.float64)
 
 
 def generation_tree(run: Run, causes: Causes, most: int = 700) -> Any:
@@ -242,9 +254,11 @@ def size_tail(frame: pd.DataFrame) -> Any:
     figure = _figure(400, x="notional closed, s", y="liquidations larger than s, a run")
     sizes = np.sort(np.concatenate([np.array(row) for row in frame["sizes"]]))[::-1]
     sizes = sizes[sizes > 0]
+    if not len(sizes):
+        return figure
     alpha = metrics.tail_exponent(sizes)
     rank = np.arange(1, len(sizes) + 1) / len(frame)
-    keep = np.unique(np.geomspace(1, max(len(sizes), 1), 300).astype(np.int64)) - 1
+    keep = np.unique(np.geomspace(1, len(sizes), 300).astype(np.int64)) - 1
     figure.add_scatter(x=sizes[keep], y=rank[keep], mode="markers", name="observed",
                        marker={"color": RED, "size": 5})
     k = max(int(len(sizes) * 0.1), 1)

@@ -29,6 +29,8 @@ _POSITION_LOTS = field_at(EventKind.POSITION, "quantity")
 _FUND_BALANCE = field_at(EventKind.INSURANCE, "balance")
 #: Depth of the books is measured every so many steps, within this share of the mid.
 DEPTH_EVERY, DEPTH_SHARE = 5, 0.01
+#: Open lots are summed up every so many steps.
+OPEN_EVERY = 30
 #: The map of pending liquidations is taken so many times in a run.
 MAP_COUNT = 60
 MAP_BUCKET_PPM = 2_500
@@ -49,7 +51,7 @@ class Run:
     lines : dict of str to array, shape (steps, symbols)
         ``index``, ``mark``, ``shadow`` (the mark without forced trades), ``bid``, ``ask``,
         ``last``, ``volume``, ``forced`` (lots sold by force less bought), ``open`` (lots of
-        the population, both sides), ``bid_depth``, ``ask_depth`` (lots within 1 % of
+        the population, both sides, as last summed up), ``bid_depth``, ``ask_depth`` (lots within 1 % of
         the mid before the marks, as last measured).
     clock : dict of str to array, shape (steps,)
         ``ts``, ``seq`` (of the marks command), ``fund`` (balance), ``queue``.
@@ -151,7 +153,7 @@ class Recorder:
         for name, values in lines.items():
             at[name][step] = values
         self._note_trades(step, np.concatenate([before, after]))
-        at["open"][step] = np.abs(self._holdings).sum(axis=0) if step % DEPTH_EVERY == 0 else (
+        at["open"][step] = np.abs(self._holdings).sum(axis=0) if step % OPEN_EVERY == 0 else (
             at["open"][step - 1])
         clock = self._clock
         clock["ts"][step], clock["seq"][step] = ts_ns, mark_seq
@@ -258,11 +260,13 @@ class Recorder:
         out = np.zeros(len(breaches["step"]), np.bool_)
         done = 0
         for slope in self._slopes:
-            rows = slice(done, done + len(slope))
-            step = int(breaches["step"][done])
-            path = (shadow[step:] - marks[step]) @ slope.T
-            health = (breaches["equity"] - breaches["maintenance"])[rows]
-            out[rows] = path.min(axis=0) + health > 0
+            # Only who could stand at the shadow marks of the breach itself may be in excess.
+            pushed = done + np.flatnonzero(breaches["share"][done:done + len(slope)] > 0)
+            if len(pushed):
+                step = int(breaches["step"][done])
+                path = (shadow[step:] - marks[step]) @ slope[pushed - done].T
+                health = (breaches["equity"] - breaches["maintenance"])[pushed]
+                out[pushed] = path.min(axis=0) + health > 0
             done += len(slope)
         return out
 

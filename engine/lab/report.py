@@ -121,7 +121,7 @@ def _charts(
             "Where the liquidations were waiting, before anything happened",
             "Notional by the price at which it is liquidated, and the ex-ante reproduction number "
             "R₀(p) = m(p) λ(p): what lies within one more unit of price, times the move that "
-            "selling one more unit makes. Above the dotted line, a fall through that price feeds "
+            "selling one more unit makes (averaged over 1.25 %). Above the dotted line, a fall through that price feeds "
             "itself.", figures.liquidation_map(run)))
         parts.append(_card(
             "Pending liquidations over time and price",

@@ -52,7 +52,7 @@ STUDIES = {
         Study(
             "crash", "A slide, a gap, and what the liquidations add",
             "Leveraged longs outnumber shorts two to one. The index slides by 3.5 % in two and a "
-            "half minutes, and gaps by another 3 % five minutes in. Each seed is run twice with "
+            "half minutes, and gaps by another 3 % seven minutes in. Each seed is run twice with "
             "the same random numbers: as it is, and with liquidation switched off."),
         Study(
             "pure", "Two definitions of the reproduction number",
@@ -104,7 +104,7 @@ STUDIES = {
             figures=_WHO_PAYS),
         Study(
             "margin_spiral", "Raising maintenance in a fall",
-            "The venue multiplies maintenance margins five minutes in, just before the gap.",
+            "The venue multiplies maintenance margins between the slide and the gap.",
             parameters={"shocks": {
                 f"× {size:g}": (*Scenario().shocks,
                                 Shock("margin_multiplier", 330.0, size=size))

@@ -22,7 +22,7 @@ def test_version_and_help(shell):
     assert "only commands taken over the wire" in " ".join(shell.run("serve", "--help").out.split())
 
 
-@pytest.mark.parametrize("command", ["cascade", "verify"])
+@pytest.mark.parametrize("command", ["verify"])
 def test_what_is_not_there_yet_says_so(shell, command):
     done = shell.run(command, "something", "--out", "somewhere")
     assert done.code == 2
