@@ -79,10 +79,10 @@ def timeline(run: Run, causes: Causes, twin: Run | None = None, symbol: int = 0)
         total, _ = np.histogram(at[mine], edges, weights=causes.closed[mine] / MINOR)
         figure.add_bar(x=edges[:-1] + width / 2, y=total, name=name, marker_color=color,
                        row=2, col=1)
-    for name, line, color in (("bids within 1 %", "bid_depth", GREEN),
-                              ("asks within 1 %", "ask_depth", VIOLET)):
+    for name, column, color in (("bids within 1 %", "bid_depth", GREEN),
+                                ("asks within 1 %", "ask_depth", VIOLET)):
         figure.add_scatter(
-            x=x, y=100 * run.lines[line][:, symbol] / run.depth_lots[symbol], name=name,
+            x=x, y=100 * run.lines[column][:, symbol] / run.depth_lots[symbol], name=name,
             mode="lines", line={"color": color, "width": 1.3}, row=3, col=1)
     figure.add_scatter(x=x, y=run.clock["fund"] / MINOR, name="insurance fund", mode="lines",
                        line={"color": GOLD, "width": 2}, row=4, col=1)

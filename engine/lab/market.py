@@ -24,7 +24,7 @@ MARKS_PER_TICK = 10
 #: Minor units in one unit of the settle asset.
 MINOR = 10**6
 #: Numbers of the streams of chance.
-PATH, POPULATION, NOISE, ANSWERS = range(4)
+PATH, POPULATION, NOISE = range(3)
 
 
 def stream(scenario: Scenario, number: int) -> np.random.Generator:

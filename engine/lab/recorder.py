@@ -51,8 +51,8 @@ class Run:
     lines : dict of str to array, shape (steps, symbols)
         ``index``, ``mark``, ``shadow`` (the mark without forced trades), ``bid``, ``ask``,
         ``last``, ``volume``, ``forced`` (lots sold by force less bought), ``open`` (lots of
-        the population, both sides, as last summed up), ``bid_depth``, ``ask_depth`` (lots within 1 % of
-        the mid before the marks, as last measured).
+        the population, both sides, as last summed up), ``bid_depth``, ``ask_depth`` (lots within
+        1 % of the mid before the marks, as last measured).
     clock : dict of str to array, shape (steps,)
         ``ts``, ``seq`` (of the marks command), ``fund`` (balance), ``queue``.
     breaches : dict of str to array

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,8 +122,8 @@ def _charts(
             "Where the liquidations were waiting, before anything happened",
             "Notional by the price at which it is liquidated, and the ex-ante reproduction number "
             "R₀(p) = m(p) λ(p): what lies within one more unit of price, times the move that "
-            "selling one more unit makes (averaged over 1.25 %). Above the dotted line, a fall through that price feeds "
-            "itself.", figures.liquidation_map(run)))
+            "selling one more unit makes (averaged over 1.25 %). Above the dotted line, a fall "
+            "through that price feeds itself.", figures.liquidation_map(run)))
         parts.append(_card(
             "Pending liquidations over time and price",
             "Darker: more notional would be liquidated if the mark went there. The line is the "
@@ -224,7 +225,7 @@ def _tiles(frame: pd.DataFrame) -> str:
     ))
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = ["<tr>" + "".join(f"<th>{cell}</th>" for cell in head) + "</tr>"]
     lines += ["<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows]
     return f"<table>{''.join(lines)}</table>"

@@ -117,8 +117,8 @@ def adl_haircuts(run: Run) -> tuple[Ints, Floats]:
 def _payers(run: Run, causes: Causes) -> dict[str, float]:
     taken = run.table(EventKind.LIQUIDATION_TAKEOVER)
     mark = marks_at(run, taken["seq"], taken["symbol"])
-    debt = metrics.shortfall(taken["price"].astype(np.float64) * MARKS_PER_TICK, mark, taken["quantity"],
-                             taken["side"] == Side.SELL)
+    price = taken["price"].astype(np.float64) * MARKS_PER_TICK
+    debt = metrics.shortfall(price, mark, taken["quantity"], taken["side"] == Side.SELL)
     steps = run.table(EventKind.LIQUIDATION_STEP)
     filled = steps["filled"] > 0
     slips = metrics.slippage_bps(
