@@ -19,6 +19,6 @@ SEEDS = {"cascade_run": ["--seed", "2"]}
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example(path, capsys, monkeypatch):
     options = SEEDS.get(path.stem, ["--seeds", "1"])
-    monkeypatch.setattr(sys, "argv", [path.name, "--accounts", "120", "--seconds", "20", *options])
+    monkeypatch.setattr(sys, "argv", [path.name, "--accounts", "120", "--seconds", "150", *options])
     runpy.run_path(str(path), run_name="__main__")
     assert capsys.readouterr().out.strip()
