@@ -230,6 +230,19 @@ def fan(frame: pd.DataFrame, scenario_s: float) -> Any:
     return figure
 
 
+def fund_survival(frame: pd.DataFrame, scenario_s: float, by: str | None = None) -> Any:
+    """Share of seeds whose fund still has money, over time."""
+    figure = _figure(400, x="seconds", y="share of seeds with a fund above 0")
+    groups = [("all seeds", frame)] if by is None else frame.groupby(by, sort=False)
+    for color, (label, rows) in zip((GOLD, RED, BLUE, GREEN, VIOLET), groups, strict=False):
+        paths = np.array(rows["fund_path"].tolist())
+        figure.add_scatter(
+            x=np.linspace(0, scenario_s, paths.shape[1]), y=(paths > 0).mean(axis=0),
+            mode="lines", name=str(label), line={"color": color, "width": 2, "shape": "hv"})
+    figure.update_yaxes(range=[-0.03, 1.03])
+    return figure
+
+
 def parity(frame: pd.DataFrame) -> Any:
     """Reproduction number by causes against the counterfactual, a point for each seed."""
     figure = _figure(400, x="by counterfactual twin", y="by causes")

@@ -16,7 +16,14 @@ from engine.lab.makers import TRADE_FORCED, TRADE_LOTS, TRADE_SYMBOL
 from engine.lab.market import MARKS_PER_TICK, Floats, Ints
 from engine.lab.population import Population
 from engine.lab.scenario import Scenario
-from engine.messages import EVENT_LAYOUTS, NONE, Command, EventKind, RejectReason, Side
+from engine.messages import (
+    EVENT_LAYOUTS,
+    RECORD_WIDTH,
+    Command,
+    EventKind,
+    RejectReason,
+    Side,
+)
 from engine.tally import HEADER_WIDTH, field_at
 
 _KEPT = np.zeros(64, np.bool_)
@@ -78,7 +85,8 @@ class Run:
     is_counterfactual: bool
     depth_lots: Floats
     population: Population
-    records: Ints = field(default_factory=lambda: np.empty((0, 0), np.int64))
+    records: Ints = field(
+        default_factory=lambda: np.empty((0, RECORD_WIDTH), np.int64))
     lines: dict[str, Floats] = field(default_factory=dict)
     clock: Table = field(default_factory=dict)
     breaches: dict[str, Any] = field(default_factory=dict)
@@ -234,7 +242,7 @@ class Recorder:
         run = self._run
         run.lines, run.clock = self._lines, self._clock
         run.records = (np.concatenate(self._kept) if self._kept
-                       else np.full((0, 16), NONE, np.int64))
+                       else np.empty((0, RECORD_WIDTH), np.int64))
         names = ("row", "seq", "ts", "step", "account", "equity", "maintenance", "notional",
                  "symbol", "moved", "push", "share")
         run.breaches = {name: np.concatenate([one[name] for one in self._breaches])

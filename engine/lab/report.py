@@ -145,12 +145,17 @@ def _charts(
         "liquidated otherwise: by causes (direct push of forced trades) and by the twin (which "
         "also counts what others did in answer). Right, how many liquidations exceed a size.",
         figures.parity(base), figures.size_tail(base)))
+    by = next(iter(study.parameters)) if len(study.parameters) == 1 else None
     parts.append(_card(
-        "Who took the other side, and whom deleveraging cost",
-        "Left, notional by who took it. Right, how unevenly the cost of deleveraging against the "
-        "mark was spread over the accounts it hit.",
-        figures.routes(base),
-        figures.haircut_curve(frame, "profile" if "profile" in study.parameters else None)))
+        "Who took the other side, and how long the fund lasts",
+        "Left, notional by who took it. Right, the share of seeds in which the insurance fund is "
+        "still above zero.",
+        figures.routes(base), figures.fund_survival(frame, study.scenario.duration_s, by)))
+    parts.append(_card(
+        "Whom deleveraging cost",
+        "How unevenly the cost of deleveraging against the mark was spread over the accounts it "
+        "hit: the farther below the dotted line, the fewer bear it.",
+        figures.haircut_curve(frame, by)))
     return parts
 
 
