@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,8 +51,11 @@ def run_study(study: Study, out: Path, seeds: int, jobs: int, progress: Any = No
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"--out {out}: {(error.strerror or '').lower()}") from None
-    run = study.scenario.run()
-    twin = study.scenario.run(counterfactual=True)
+    shown = study.scenario
+    for parameter, values in study.parameters.items():
+        shown = shown.replaced(parameter, next(iter(
+            values.values() if isinstance(values, Mapping) else values)))
+    run, twin = shown.run(), shown.run(counterfactual=True)
     causes = find_causes(run)
     first = study.scenario.seed
     frame = sweep(study.scenario, study.parameters, range(first, first + seeds), jobs,
@@ -73,12 +76,15 @@ def write_page(
     """Write the page about a study: one run in detail, then all seeds."""
     from plotly.offline import get_plotlyjs
 
-    scenario = study.scenario
+    scenario = run.scenario
     seeds = frame["seed"].nunique()
     lead = (
         f"{scenario.population.accounts:,} accounts in {len(scenario.symbols)} perpetuals, "
         f"{scenario.duration_s // 60} minutes at {scenario.step_s} s, {seeds} paired seeds. "
         f"{study.text} The first part shows one run; conclusions are drawn over all seeds.")
+    if study.parameters:
+        first = ", ".join(f"{name}: {frame[name].iloc[0]}" for name in study.parameters)
+        lead += f" Figures that are not compared are of {first}."
     badges = [f"Synthetic market, seeds {frame['seed'].min()} to {frame['seed'].max()}",
               f"Drift {run.drift} in every run, positions sum to zero"]
     fill_page(_TEMPLATE, {
@@ -86,7 +92,7 @@ def write_page(
         "headline": html.escape(study.title), "lead": html.escape(lead),
         "badges": "".join(f'<span class="badge plain">{html.escape(one)}</span>'
                           for one in badges),
-        "plotly_js": get_plotlyjs(), "tiles": _tiles(frame),
+        "plotly_js": get_plotlyjs(), "tiles": _tiles(_first_values(study, frame)),
         "charts": "".join(_charts(study, run, twin, causes, frame)),
         "figures": _figure_table(frame, list(study.parameters)),
         "provenance": _provenance(run, twin, frame),
@@ -107,9 +113,7 @@ def _charts(
 ) -> list[str]:
     name = html.escape(run.scenario.symbols[0].name)
     parts = _parameter_cards(study, frame)
-    base = frame
-    for parameter in study.parameters:
-        base = base[base[parameter] == base[parameter].iloc[0]]
+    base = _first_values(study, frame)
     parts.append(_card(
         f"One run, seed {run.scenario.seed}: {name} from second to second",
         "Red is the mark, black the index outside. The dotted line is the mark as it would be "
@@ -159,6 +163,13 @@ def _charts(
     return parts
 
 
+def _first_values(study: Study, frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the first value of every parameter: what the single figures are about."""
+    for parameter in study.parameters:
+        frame = frame[frame[parameter] == frame[parameter].iloc[0]]
+    return frame
+
+
 def _parameter_cards(study: Study, frame: pd.DataFrame) -> list[str]:
     names = list(study.parameters)
     if len(names) == 2:
@@ -180,18 +191,19 @@ def _differences(frame: pd.DataFrame, path: str, names: list[str]) -> str:
     labels = list(dict.fromkeys(frame[path]))
     first = frame[frame[path] == labels[0]].set_index("seed")
     rows = []
-    for label in labels[1:]:
-        other = frame[frame[path] == label].set_index("seed")
+    for name in names:
         cells = []
-        for name in names:
+        for label in labels[1:]:
+            other = frame[frame[path] == label].set_index("seed")
             change = (other[name] - first[name]).to_numpy()
-            cells.append(f"{_interval_text(change)} <small>(finds "
-                         f"{_number(metrics.detectable(change))})</small>")
-        rows.append((html.escape(f"{label} less {labels[0]}"), *cells))
-    note = ("Paired differences, mean and 95 % interval; in brackets the difference that this "
-            "many seeds would find with a power of 80 %.")
+            cells.append(f"{_interval_text(change)}<br><small>finds "
+                         f"{_number(metrics.detectable(change))}</small>")
+        rows.append((name.replace("_", " "), *cells))
+    head = ("", *(html.escape(f"{label} less {labels[0]}") for label in labels[1:]))
+    note = ("Paired differences, mean and 95 % interval; below, the difference that this many "
+            "seeds would find with a power of 80 %.")
     return (f'<section class="card"><p class="how">{note}</p><div class="wide">'
-            f"{_table(('', *names), rows)}</div></section>")
+            f"{_table(head, rows)}</div></section>")
 
 
 def _number(value: float) -> str:
