@@ -1,7 +1,9 @@
 """Leverage x depth: where does a cascade feed itself?
 
-Each cell is the mean reproduction number over seeds, by counterfactual twins. It grows
-with the leverage of the population and falls with the depth of the books.
+Each cell is the mean reproduction number over seeds, by counterfactual twins: the share of
+what was liquidated that would not have been otherwise. Deeper books lower it. More leverage
+makes more pools due without any push as well, so it need not raise it; look at the
+notional, too.
 """
 
 from __future__ import annotations

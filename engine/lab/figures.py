@@ -340,4 +340,6 @@ def phase(frame: pd.DataFrame, x: str, y: str, value: str = "reproduction_twin")
         x=columns, y=rows, z=table.to_numpy(), colorscale=[[0, "#f3efe4"], [0.5, "#e08a3c"],
                                                            [1, "#7d1d12"]],
         text=np.round(table.to_numpy(), 2), texttemplate="%{text}", colorbar={"title": value})
+    figure.update_xaxes(type="category")
+    figure.update_yaxes(type="category")
     return figure
