@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,7 +20,6 @@ from engine import Exchange, __version__
 from engine.errors import EngineError, InputError, RunError
 
 if TYPE_CHECKING:
-    from engine.feeds import Derived, Feed, Step
     from engine.server import RunFigures
     from engine.tally import Tally
 
@@ -137,31 +136,72 @@ def replay(
         list[str],
         typer.Argument(
             metavar="FILE",
-            help="Binance Vision kline zips, Tardis trades csv.gz (or either as plain csv), "
+            help="Recorded market data, told by its content (docs/formats.md lists the formats), "
             "or synthetic[:seed=N,steps=N]; several are merged by time.",
         ),
     ],
     speed: Annotated[
-        str, typer.Option(metavar="N|max", help="1: recorded pace; N times faster; or max.")
-    ] = "1",
+        str | None,
+        typer.Option(
+            metavar="N|max",
+            help="1: recorded pace (default over ZeroMQ); N times faster; or max (default in "
+            "process).",
+        ),
+    ] = None,
     in_process: Annotated[
         bool, typer.Option("--in-process", help="Feed an engine in this process instead.")
     ] = False,
     scenario: Scenario = None,
     bind: Annotated[str, typer.Option(metavar="ENDPOINT", help="Where to publish.")] = _ENDPOINT,
+    records: Annotated[
+        bool, typer.Option("--records", help="Publish what was recorded too, not marks alone.")
+    ] = False,
     subscribers: Annotated[
         int, typer.Option(min=0, help="Wait for so many subscribers before the first mark.")
     ] = 1,
     timeout: Annotated[
         float, typer.Option(metavar="S", help="Longest wait for subscribers, in seconds.")
     ] = 60.0,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop at the first bad row instead of counting it.")
+    ] = False,
+    price: Annotated[
+        str,
+        typer.Option(
+            metavar="SOURCE",
+            help="What sets the marks: auto (the best there is), mark, quote, book, last, "
+            "liquidation.",
+        ),
+    ] = "auto",
+    clock: Annotated[
+        str,
+        typer.Option(
+            metavar="exchange|local", help="Play by when it happened, or when it was recorded."),
+    ] = "exchange",
+    start: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Leave out what is before (UTC, or ns).")
+    ] = None,
+    end: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Stop before this (UTC, or ns).")
+    ] = None,
+    loop: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Play N times over; 0: without end.")
+    ] = 1,
+    rebase: Annotated[
+        str | None,
+        typer.Option(metavar="now|TIME", help="Move the feed in time so that it begins then."),
+    ] = None,
     map_: Annotated[
         list[str] | None,
         typer.Option("--map", metavar="FEEDSYMBOL=SYMBOL", help="Rename a feed's symbol."),
     ] = None,
     symbol: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Symbol of kline files whose name does not tell it."),
+        typer.Option(metavar="NAME", help="Symbol of files that do not tell theirs."),
+    ] = None,
+    date: Annotated[
+        str | None,
+        typer.Option(metavar="DAY", help="Day of files that have times of day and no date."),
     ] = None,
     derive: Annotated[
         list[str] | None,
@@ -178,30 +218,30 @@ def replay(
 ) -> None:
     """Publish a recorded market feed over ZeroMQ, or feed it to an engine in this process.
 
-    Every price becomes a mark: four of each kline, one of each trade.
+    Prices become marks: of each symbol the best source that the feed has. A bad row is left
+    out, and told at the end.
     """
     from engine.endpoints import check_endpoint
-    from engine.feeds import Derived, open_feed, open_feeds
     from engine.feeds.compose import parse_renames
+    from engine.replay import Replay, parse_speed, replay_in_process, replay_over_zmq
 
-    factor = _parse_speed(speed)
-    renames = parse_renames(map_ or [])
-    derived = [Derived.parse(argument) for argument in derive or []]
-    feeds = [open_feed(file, symbol) for file in files]
-
-    def steps() -> Iterable[Step]:
-        return open_feeds(feeds, renames=renames, derived=derived, mark_limit=limit)
-
+    plan = Replay.plan(
+        files, symbol=symbol, date=date, renames=parse_renames(map_ or []), derived=derive or [],
+        price=price, clock=clock, start=start, end=end, loop=loop, rebase=rebase, limit=limit,
+        is_strict=strict, keep_records=records)
     if in_process:
-        if factor is not None and speed != "1":
-            raise InputError("--speed: an engine in this process takes the feed as fast as it can")
-        _replay_in_process(steps, derived, scenario, core, _feed_rows(feeds, derived))
-        return
-    if scenario is not None:
-        raise InputError("--scenario goes with --in-process; `engine serve` has its own")
-    _check_timeout(timeout)
-    check_endpoint(bind, allow_remote=allow_remote)
-    _replay_over_zmq(steps(), bind, factor, subscribers, timeout, _feed_rows(feeds, derived))
+        if records:
+            raise InputError("--records: an engine in this process takes the marks alone")
+        rows = replay_in_process(
+            plan, make_exchange(core), scenario, parse_speed(speed or "max"), _with_bar, _say)
+    else:
+        if scenario is not None:
+            raise InputError("--scenario goes with --in-process; `engine serve` has its own")
+        _check_timeout(timeout)
+        check_endpoint(bind, allow_remote=allow_remote)
+        rows = replay_over_zmq(
+            plan, bind, parse_speed(speed or "1"), subscribers, timeout, _say)
+    _print_rows(rows)
 
 
 @app.command()
@@ -353,75 +393,6 @@ def tiers(
     print_schedules(
         file, symbols=symbol or (), renames=map_ or (), contracts=contract or (),
         maintenance_fraction=maintenance_fraction, as_table=table, out=out)
-
-
-def _replay_in_process(
-    steps: Callable[[], Iterable[Step]],
-    derived: Sequence[Derived],
-    scenario: str | None,
-    core: str,
-    rows: list[tuple[str, str]],
-) -> None:
-    from engine.demo.market import declare_markets, plan_markets
-    from engine.feeds import summarize
-    from engine.server import exchange_rows, load_scenario, run_steps
-
-    exchange = make_exchange(core)
-    if scenario is not None:
-        load_scenario(exchange, scenario, _say)
-    else:
-        # Prices alone: instruments of the right magnitude for whatever the feed carries.
-        summary = summarize(iter(steps()))
-        for command in declare_markets(plan_markets(summary.first_prices, derived)):
-            exchange.submit(command)
-    figures = _with_bar(lambda progress: run_steps(exchange, enumerate(steps(), 1), progress))
-    _print_rows([*rows, *exchange_rows(exchange, figures)])
-
-
-def _replay_over_zmq(
-    steps: Iterable[Step],
-    endpoint: str,
-    speed: float | None,
-    subscriber_count: int,
-    timeout_s: float,
-    rows: list[tuple[str, str]],
-) -> None:
-    from engine.progress import ProgressBar
-    from engine.publisher import MarkPublisher, Pace
-
-    with MarkPublisher(endpoint) as publisher:
-        publisher.wait_for_subscribers(subscriber_count, timeout_s)
-        with ProgressBar("publishing") as bar:
-            publisher.publish(steps, Pace(speed), bar.update)
-        bound = publisher.endpoint
-    counts = publisher.counts
-    rate = counts.mark_count / counts.elapsed_s if counts.elapsed_s else 0.0
-    _print_rows([
-        *rows,
-        ("endpoint", bound),
-        ("messages", str(counts.message_count)),
-        ("steps", str(counts.step_count)),
-        ("marks", str(counts.mark_count)),
-        ("elapsed_s", f"{counts.elapsed_s:.3f}"),
-        ("marks_per_second", f"{rate:.0f}"),
-    ])
-
-
-def _feed_rows(feeds: Sequence[Feed], derived: Sequence[Derived]) -> list[tuple[str, str]]:
-    rows = [("feed", f"{feed.label} ({feed.kind})") for feed in feeds]
-    return rows + [("derived", str(spec)) for spec in derived]
-
-
-def _parse_speed(text: str) -> float | None:
-    if text == "max":
-        return None
-    try:
-        factor = float(text)
-    except ValueError:
-        factor = 0.0
-    if not 0 < factor < 1e9:
-        raise InputError(f"--speed {text}: expected a number above zero, or max")
-    return factor
 
 
 def _check_timeout(seconds: float) -> None:

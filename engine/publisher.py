@@ -9,16 +9,19 @@ topic; at the end a message says how much there was.
 from __future__ import annotations
 
 import time
+from array import array
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import TracebackType
 
+import numpy as np
 import zmq
 
 from engine import wire
 from engine.endpoints import bind_socket
 from engine.errors import RunError
 from engine.feeds.steps import Step
+from engine.feeds.timeline import Moment
 
 #: Messages queued per subscriber before the publisher waits.
 HIGH_WATER_MARK = 64
@@ -27,7 +30,7 @@ HIGH_WATER_MARK = 64
 BATCH_STEPS_MAX = 32
 HEARTBEAT_S = 0.5
 #: Counting down to the next step is not worth a sleep below this.
-_SLEEP_NS_MIN = 500_000
+_SLEEP_NS_MIN = 20_000
 
 
 class PublishError(RunError):
@@ -40,11 +43,12 @@ class PublishCounts:
 
     Attributes
     ----------
-    step_count, mark_count, message_count : int
+    step_count, mark_count, record_count, message_count : int
     elapsed_s : float
     """
 
     step_count: int = 0
+    record_count: int = 0
     mark_count: int = 0
     message_count: int = 0
     elapsed_s: float = 0.0
@@ -80,7 +84,7 @@ class MarkPublisher:
         self._socket.setsockopt(zmq.LINGER, int(stall_s * 1000))
         self._stall_s = stall_s
         self._epoch = time.time_ns() if epoch is None else epoch
-        self._sequences = {wire.MARKS: 0, wire.HEARTBEAT: 0, wire.END: 0}
+        self._sequences = dict.fromkeys((wire.MARKS, wire.HEARTBEAT, wire.END, wire.RECORDS), 0)
         self._subscriber_count = 0
         self.counts = PublishCounts()
         try:
@@ -131,12 +135,15 @@ class MarkPublisher:
                 )
             self._socket.poll(int(left_s * 1000) + 1, zmq.POLLIN)
 
-    def publish(self, steps: Iterable[Step], pace: Pace, on_batch: Callable[[int], None]) -> None:
+    def publish(
+        self, steps: Iterable[Step | Moment], pace: Pace, on_batch: Callable[[int], None]
+    ) -> None:
         """Publish a feed to its end, at a pace, then wait until everybody has read it.
 
         Parameters
         ----------
-        steps : iterable of Step
+        steps : iterable of Step or Moment
+            The records of moments are published before the marks that they set.
         pace : Pace
         on_batch : callable
             Called with the marks published so far after each message.
@@ -149,11 +156,11 @@ class MarkPublisher:
         """
         had_subscribers = self.subscriber_count > 0
         started = time.monotonic()
-        batch: list[Step] = []
+        batch: list[Step | Moment] = []
         for step in steps:
             wait_ns = pace.nanoseconds_until(step[0])
             if batch and (wait_ns > 0 or len(batch) == BATCH_STEPS_MAX):
-                self._send_marks(batch)
+                self._send_batch(batch, pace)
                 on_batch(self.counts.mark_count)
                 batch = []
                 if had_subscribers and self.subscriber_count == 0:
@@ -163,7 +170,7 @@ class MarkPublisher:
                 self._idle(pace, step[0])
             batch.append(step)
         if batch:
-            self._send_marks(batch)
+            self._send_batch(batch, pace)
             on_batch(self.counts.mark_count)
         self._send_end()
         self.counts.elapsed_s = time.monotonic() - started
@@ -172,6 +179,18 @@ class MarkPublisher:
     def _count_left(self, wait_ms: int) -> int:
         self._socket.poll(wait_ms, zmq.POLLIN)
         return self.subscriber_count
+
+    def _send_batch(self, batch: list[Step | Moment], pace: Pace) -> None:
+        records = [record for step in batch for record in Moment(*step).records]
+        if records:
+            first = self.counts.record_count + 1
+            self._send(wire.RECORDS, wire.encode_records(self._epoch, first, records))
+            self.counts.record_count += len(records)
+        marks: list[Step] = [(step[0], step[1]) for step in batch if step[1]]
+        if marks:
+            self._send_marks(marks)
+        for step in batch:
+            pace.note_played(step[0])
 
     def _idle(self, pace: Pace, ts_ns: int) -> None:
         next_beat = time.monotonic() + HEARTBEAT_S
@@ -189,14 +208,19 @@ class MarkPublisher:
         counts.mark_count += sum(len(rows) for _, rows in steps)
 
     def _send_heartbeat(self) -> None:
-        last = {wire.MARKS: self._sequences[wire.MARKS]}
-        self._send(wire.HEARTBEAT, wire.encode_heartbeat(self._epoch, last))
+        self._send(wire.HEARTBEAT, wire.encode_heartbeat(self._epoch, self._last_sequences()))
 
     def _send_end(self) -> None:
-        last = {wire.MARKS: self._sequences[wire.MARKS]}
         counts = self.counts
-        payload = wire.encode_end(self._epoch, last, counts.step_count, counts.mark_count)
+        payload = wire.encode_end(
+            self._epoch, self._last_sequences(), counts.step_count, counts.mark_count)
         self._send(wire.END, payload)
+
+    def _last_sequences(self) -> dict[bytes, int]:
+        last = {wire.MARKS: self._sequences[wire.MARKS]}
+        if self._sequences[wire.RECORDS]:
+            last[wire.RECORDS] = self._sequences[wire.RECORDS]
+        return last
 
     def _send(self, topic: bytes, payload: bytes) -> None:
         sequence = self._sequences[topic] + 1
@@ -235,18 +259,24 @@ def wait_until_left(count_left: Callable[[int], int], limit_s: float) -> None:
 
 
 class Pace:
-    """Maps a feed's time to the moment it is due.
+    """Maps a feed's time to the moment it is due, and measures how late it was played.
 
     Parameters
     ----------
     speed : float or None
         1 is recorded pace, 10 is ten times faster, None is as fast as possible.
+
+    Notes
+    -----
+    What is due depends on the first step alone: a step that was held up, by a reader that
+    falls behind or by this process, makes those after it late and not later due.
     """
 
     def __init__(self, speed: float | None) -> None:
         self._speed = speed
         self._first_ns: int | None = None
         self._started_ns = 0
+        self._late_ns = array("q")
 
     def nanoseconds_until(self, ts_ns: int) -> int:
         """Return how long until a step of this time is due; 0 or less: now.
@@ -259,3 +289,24 @@ class Pace:
             self._first_ns, self._started_ns = ts_ns, time.monotonic_ns()
         due = self._started_ns + int((ts_ns - self._first_ns) / self._speed)
         return due - time.monotonic_ns()
+
+    def wait(self, ts_ns: int) -> None:
+        """Sleep until a step of this time is due."""
+        while (wait_ns := self.nanoseconds_until(ts_ns)) > _SLEEP_NS_MIN:
+            time.sleep(wait_ns / 1e9)
+
+    def note_played(self, ts_ns: int) -> None:
+        """Note that a step of this time has been played just now."""
+        if self._speed is not None:
+            self._late_ns.append(-self.nanoseconds_until(ts_ns))
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Return how late steps were, in microseconds, as `(name, value)`; flat out: nothing."""
+        if not self._late_ns:
+            return []
+        late = np.frombuffer(self._late_ns, np.int64)
+        p50, p99, most = np.percentile(late, [50, 99, 100]) / 1000
+        return [
+            ("late_p50_us", f"{p50:.0f}"), ("late_p99_us", f"{p99:.0f}"),
+            ("late_max_us", f"{most:.0f}"),
+        ]

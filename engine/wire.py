@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 
+from engine.feeds.records import KIND_NAMES, BookChange, Record
 from engine.feeds.steps import Row, Step, is_price, is_symbol
 
 #: Version of every payload; a reader refuses one that it does not know.
@@ -24,6 +25,7 @@ MARKS = b"marks."
 HEARTBEAT = b"hb."
 END = b"end."
 EVENTS = b"events."
+RECORDS = b"records."
 
 #: Largest message a reader accepts, in bytes.
 MESSAGE_SIZE_MAX = 16 << 20
@@ -131,6 +133,43 @@ def _check_row(row: Any) -> Row:
     _require(is_price(mark), f"not a mark price: {mark!r:.60}")
     _require(index is None or is_price(index), f"not an index price: {index!r:.60}")
     return symbol, mark, index
+
+
+def encode_records(epoch: int, first_record: int, records: Sequence[Record]) -> bytes:
+    """Encode the payload of a `records.` message."""
+    rows = [(KIND_NAMES[type(record)], *record) for record in records]
+    return msgpack.packb([VERSION, epoch, first_record, rows])
+
+
+def decode_records(payload: bytes) -> tuple[int, int, list[Record]]:
+    """Decode the payload of a `records.` message: epoch, number of the first, records.
+
+    Raises
+    ------
+    WireError
+        Kinds that this reader does not know are left out.
+    """
+    _, epoch, first_record, rows = _unpack(payload, 4)
+    _require(_is_count(epoch) and _is_count(first_record), "not a number")
+    _require(isinstance(rows, list), "records is not a list")
+    records: list[Record] = []
+    for row in rows:
+        _require(isinstance(row, list) and len(row) > 3, "a record is not a list of fields")
+        kind = _KINDS.get(row[0])
+        if kind is not None:
+            records.append(_record(kind, row[1:]))
+    return epoch, first_record, records
+
+
+def _record(kind: type, fields: list[Any]) -> Record:
+    width = len(kind._fields)  # type: ignore[attr-defined]
+    _require(len(fields) >= width, f"a {kind.__name__} has {width} fields, not {len(fields)}")
+    if kind is BookChange:
+        fields[4:6] = ([(price, quantity) for price, quantity in side] for side in fields[4:6])
+    return kind(*fields[:width])
+
+
+_KINDS = {name: kind for kind, name in KIND_NAMES.items()}
 
 
 def encode_heartbeat(epoch: int, last_sequences: dict[bytes, int]) -> bytes:

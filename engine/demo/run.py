@@ -211,7 +211,7 @@ def _replay_arguments(options: DemoOptions, feed: DemoFeed) -> list[str]:
         arguments += ["--derive", str(spec)]
     if options.mark_limit is not None:
         arguments += ["--limit", str(options.mark_limit)]
-    return [*arguments, "--speed", "max"]
+    return [*arguments, "--strict", "--speed", "max"]
 
 
 def _set_up(

@@ -1,56 +1,70 @@
-"""Market feeds: recorded files and a generated crash, as streams of mark steps.
+"""Market feeds: recorded files and a generated crash, as records and as marks.
 
-`open_feed` turns one command-line argument into a `Feed`; `open_feeds` puts
-several together. Everything streams: memory does not grow with a file.
+`open_feed` turns one command-line argument into a `Feed`; `open_moments` and `open_feeds`
+put several together. Everything streams: memory does not grow with a file.
 
-A format is told by a file's content, never by its name: the first line of the
-table inside (zip, gzip or plain) is the header of a Tardis `trades` file, or a
-Binance Vision kline with or without its header.
+A format is told by a file's content (`engine.feeds.formats`); each has a module of its own,
+which turns rows into the records of `engine.feeds.records`. `engine.feeds.marks` decides
+which of them set a mark, `engine.feeds.timeline` makes moments of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from engine.errors import InputError
-from engine.feeds.compose import Derived, derive_symbols, merge_feeds, rename_symbols
-from engine.feeds.files import file_label, read_lines
-from engine.feeds.klines import is_kline_line, read_klines, symbol_from_file_name
+from engine.feeds.compose import Derived, derive_symbols, rename_symbols
+from engine.feeds.files import file_label
+from engine.feeds.formats import find_format
+from engine.feeds.marks import Marker
+from engine.feeds.problems import Problems
+from engine.feeds.records import KIND_NAMES, Record, Ticker
+from engine.feeds.source import Format, Source
 from engine.feeds.steps import Row, Step, limit_marks
 from engine.feeds.synthetic import SyntheticSpec, generate_crash, is_synthetic
-from engine.feeds.trades import is_trades_header, read_trades
+from engine.feeds.timeline import Moment, in_time_order, make_moments, merge_records
 
 __all__ = [
     "Derived",
     "Feed",
     "FeedSummary",
+    "Moment",
+    "Problems",
+    "Record",
     "Row",
     "Step",
     "SyntheticSpec",
     "open_feed",
     "open_feeds",
+    "open_moments",
     "summarize",
 ]
 
 
 @dataclass(frozen=True)
 class Feed:
-    """One source of mark steps.
+    """One source of market data.
 
     Attributes
     ----------
     argument : str
         As given: a path, or `synthetic:…`.
     kind : str
-        `binance klines`, `tardis trades` or `synthetic`.
+        `synthetic`, or the format's name.
     symbol : str or None
-        The symbol of a kline file, which does not name it inside.
+        For files that do not name theirs.
+    date_ns : int or None
+        Midnight of the day for files whose times begin there.
+    format : Format or None
+        None for the generated feed.
     """
 
     argument: str
     kind: str
     symbol: str | None = None
+    date_ns: int | None = None
+    format: Format | None = None
 
     @property
     def label(self) -> str:
@@ -59,16 +73,31 @@ class Feed:
             return str(SyntheticSpec.parse(self.argument))
         return file_label(self.argument)
 
+    def records(self, problems: Problems | None = None) -> Iterator[Record]:
+        """Stream the feed from its start; may be called again.
+
+        Parameters
+        ----------
+        problems : Problems, optional
+            Takes the bad rows; default: the first one ends the reading.
+        """
+        if self.format is None:
+            return _generated(SyntheticSpec.parse(self.argument))
+        source = Source(self.argument, problems or Problems(), self.symbol, self.date_ns)
+        return self.format.read(source)
+
     def steps(self) -> Iterator[Step]:
-        """Stream the feed from its start; may be called again."""
-        if self.kind == "synthetic":
-            return generate_crash(SyntheticSpec.parse(self.argument))
-        if self.kind == "binance klines":
-            return read_klines(self.argument, self.symbol)
-        return read_trades(self.argument)
+        """Stream the feed's marks."""
+        return open_feeds([self])
 
 
-def open_feed(argument: str, symbol: str | None = None) -> Feed:
+def _generated(spec: SyntheticSpec) -> Iterator[Record]:
+    for ts_ns, rows in generate_crash(spec):
+        for symbol, mark, index in rows:
+            yield Ticker(ts_ns, None, symbol, mark, index)
+
+
+def open_feed(argument: str, symbol: str | None = None, date_ns: int | None = None) -> Feed:
     """Recognise one feed argument.
 
     Parameters
@@ -76,7 +105,9 @@ def open_feed(argument: str, symbol: str | None = None) -> Feed:
     argument : str
         Path of a feed file, or `synthetic[:seed=N,steps=N]`.
     symbol : str, optional
-        Symbol of a kline file; default: from its name.
+        Symbol of a file that holds none; default: from its name.
+    date_ns : int, optional
+        Midnight of the day of a file whose times begin there; default: from its name.
 
     Returns
     -------
@@ -90,20 +121,64 @@ def open_feed(argument: str, symbol: str | None = None) -> Feed:
     if is_synthetic(argument):
         SyntheticSpec.parse(argument)
         return Feed(argument, "synthetic")
-    number, line = next(read_lines(argument))
-    if is_trades_header(line):
-        return Feed(argument, "tardis trades")
-    if is_kline_line(line):
-        name = symbol or symbol_from_file_name(argument)
-        if name is None:
-            raise InputError(
-                f"{argument}: cannot tell the symbol from the file name; give --symbol NAME"
-            )
-        return Feed(argument, "binance klines", name)
-    raise InputError(
-        f"{argument}:{number}: neither a Binance Vision kline nor the header of a Tardis "
-        f"trades file: {line[:60]!r}"
-    )
+    found = find_format(argument)
+    if found.symbol_pattern is not None:
+        Source(argument, symbol=symbol).named(found.symbol_pattern)
+    return Feed(argument, found.name, symbol, date_ns, found)
+
+
+def open_moments(
+    feeds: Sequence[Feed],
+    *,
+    renames: dict[str, str] | None = None,
+    derived: Sequence[Derived] = (),
+    price: str = "auto",
+    clock: str = "exchange",
+    problems: Problems | None = None,
+    counts: Counter[str] | None = None,
+    keep_records: bool = False,
+) -> Iterator[Moment]:
+    """Put feeds together: merge by time, rename, mark, derive; in this order.
+
+    Parameters
+    ----------
+    feeds : sequence of Feed
+    renames : dict, optional
+        Feed symbol → engine symbol.
+    derived : sequence of Derived
+        Their sources are engine symbols.
+    price : str
+        What sets marks: one of `engine.feeds.marks.CHOICES`.
+    clock : str
+        `exchange`, or `local`: the recorder's time, where it is known.
+    problems : Problems, optional
+        Takes the bad rows; default: the first one ends the reading.
+    counts : Counter, optional
+        Counts the records of each kind.
+    keep_records : bool
+        Whether the moments carry the records, and those without marks come too.
+
+    Returns
+    -------
+    iterator of Moment
+    """
+    problems = problems or Problems()
+    records: Iterator[tuple[int, Record]] = merge_records(
+        [in_time_order(feed.records(problems), problems, clock) for feed in feeds])
+    if counts is not None:
+        records = _counted(records, counts)
+    if renames:
+        records = rename_symbols(records, renames)
+    moments = make_moments(records, Marker(price), keep_records=keep_records)
+    return derive_symbols(moments, derived) if derived else moments
+
+
+def _counted(
+    records: Iterable[tuple[int, Record]], counts: Counter[str]
+) -> Iterator[tuple[int, Record]]:
+    for item in records:
+        counts[KIND_NAMES[type(item[1])]] += 1
+        yield item
 
 
 def open_feeds(
@@ -113,15 +188,13 @@ def open_feeds(
     derived: Sequence[Derived] = (),
     mark_limit: int | None = None,
 ) -> Iterator[Step]:
-    """Put feeds together: merge by time, rename, derive, limit; in this order.
+    """Put feeds together as steps of marks; the first bad row ends it.
 
     Parameters
     ----------
     feeds : sequence of Feed
     renames : dict, optional
-        Feed symbol → engine symbol.
     derived : sequence of Derived
-        Their sources are engine symbols.
     mark_limit : int, optional
         Stop after the step that reaches this many marks.
 
@@ -129,12 +202,8 @@ def open_feeds(
     -------
     iterator of Step
     """
-    steps: Iterator[Step] = merge_feeds([feed.steps() for feed in feeds])
-    if renames:
-        steps = rename_symbols(steps, renames)
-    if derived:
-        steps = derive_symbols(steps, derived)
-    return limit_marks(steps, mark_limit)
+    moments = open_moments(feeds, renames=renames, derived=derived)
+    return ((moment.ts_ns, moment.rows) for moment in limit_marks(moments, mark_limit))
 
 
 @dataclass
@@ -156,7 +225,7 @@ class FeedSummary:
     first_prices: dict[str, str] = field(default_factory=dict)
 
 
-def summarize(steps: Iterator[Step]) -> FeedSummary:
+def summarize(steps: Iterable[Step]) -> FeedSummary:
     """Read a stream to its end and count; finds every bad row before a run starts."""
     summary = FeedSummary()
     for ts_ns, rows in steps:

@@ -1,14 +1,15 @@
-"""Feeds put together: merged by time, renamed, and continued by derived symbols."""
+"""Symbols of feeds: renamed, and continued by derived ones."""
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 
 from engine.errors import InputError
-from engine.feeds.steps import Row, Step, is_price, is_symbol
+from engine.feeds.records import Record
+from engine.feeds.steps import Row, is_price, is_symbol
+from engine.feeds.timeline import Moment
 
 #: Working precision of derived prices; the result is cut to `_DERIVED_DIGITS`.
 _CONTEXT = Context(prec=34, rounding=ROUND_HALF_EVEN)
@@ -17,53 +18,13 @@ _DERIVED_DIGITS = 8
 _FACTOR_MIN = Decimal("0.05")
 
 
-def merge_feeds(feeds: Sequence[Iterable[Step]]) -> Iterator[Step]:
-    """Merge feeds by time; what they say about the same instant becomes one step.
-
-    Parameters
-    ----------
-    feeds : sequence of iterable of Step
-        Each in time order.
-
-    Yields
-    ------
-    Step
-        At equal times the rows stand in the order of the feeds; where two feeds
-        carry the same symbol, the later feed's row replaces the earlier one's.
-    """
-    if len(feeds) == 1:
-        yield from feeds[0]
-        return
-    keyed = (_with_order(feed, order) for order, feed in enumerate(feeds))
-    ts_ns = -1
-    rows: dict[str, Row] = {}
-    for step_ns, _, step_rows in heapq.merge(*keyed, key=lambda item: item[:2]):
-        if step_ns != ts_ns:
-            if rows:
-                yield ts_ns, list(rows.values())
-            ts_ns, rows = step_ns, {}
-        for row in step_rows:
-            rows[row[0]] = row
-    if rows:
-        yield ts_ns, list(rows.values())
-
-
-def _with_order(feed: Iterable[Step], order: int) -> Iterator[tuple[int, int, list[Row]]]:
-    for ts_ns, rows in feed:
-        yield ts_ns, order, rows
-
-
-def rename_symbols(steps: Iterable[Step], names: dict[str, str]) -> Iterator[Step]:
-    """Give feed symbols the names that the engine knows them by.
-
-    Where two symbols of a step get the same name, the later row stays.
-    """
-    for ts_ns, rows in steps:
-        renamed = {}
-        for symbol, mark, index in rows:
-            name = names.get(symbol, symbol)
-            renamed[name] = (name, mark, index)
-        yield ts_ns, list(renamed.values())
+def rename_symbols(
+    records: Iterable[tuple[int, Record]], names: dict[str, str]
+) -> Iterator[tuple[int, Record]]:
+    """Give feed symbols the names that the engine knows them by."""
+    for ts_ns, record in records:
+        name = names.get(record.symbol)
+        yield ts_ns, record if name is None else record._replace(symbol=name)
 
 
 def parse_renames(arguments: Iterable[str]) -> dict[str, str]:
@@ -112,29 +73,29 @@ class Derived:
         return cls(symbol, source, beta, first_price)
 
 
-def derive_symbols(steps: Iterable[Step], derived: Sequence[Derived]) -> Iterator[Step]:
-    """Add derived symbols to every step that carries their source.
+def derive_symbols(moments: Iterable[Moment], derived: Sequence[Derived]) -> Iterator[Moment]:
+    """Add derived symbols to every moment that has a mark of their source.
 
     Parameters
     ----------
-    steps : iterable of Step
+    moments : iterable of Moment
     derived : sequence of Derived
 
     Yields
     ------
-    Step
+    Moment
         The derived rows follow the others. Decimal arithmetic of fixed
         precision: the same input gives the same strings everywhere.
     """
     by_source: dict[str, list[_Follower]] = {}
     for spec in derived:
         by_source.setdefault(spec.source, []).append(_Follower(spec))
-    for ts_ns, rows in steps:
+    for moment in moments:
         added: list[Row] = []
-        for symbol, mark, _ in rows:
+        for symbol, mark, _ in moment.rows:
             for follower in by_source.get(symbol, ()):
                 added.append((follower.symbol, follower.follow(mark), None))
-        yield ts_ns, rows + added
+        yield moment._replace(rows=moment.rows + added) if added else moment
 
 
 class _Follower:

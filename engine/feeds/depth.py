@@ -8,7 +8,6 @@ spot differ only in which fields are there.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -16,6 +15,7 @@ from typing import Any
 
 from engine.errors import InputError
 from engine.feeds.files import read_lines
+from engine.feeds.json_fields import exchange_ns, id_of, level_texts, load_object, text_of
 from engine.feeds.steps import is_symbol, parse_instant
 from engine.messages import MONEY_MAX, OFF_GRID
 from engine.units import Grid, is_decimal
@@ -155,14 +155,14 @@ class _Parser:
             local_ns = parse_instant(stamp, ("ns",))
         except ValueError as error:
             raise ValueError(f"local time {error}") from None
-        message = _load(payload)
+        message = load_object(payload, " behind the local time")
         if "lastUpdateId" in message:
-            return self._snapshot(message, (line, local_ns, _exchange_ns(message)))
+            return self._snapshot(message, (line, local_ns, exchange_ns(message)))
         stream, data = message.get("stream"), message.get("data")
         if not (isinstance(stream, str) and isinstance(data, dict)):
             raise ValueError("neither a message of a stream nor a depth snapshot")
         self._check_symbol(data.get("s"))
-        origin = (line, local_ns, _exchange_ns(data))
+        origin = (line, local_ns, exchange_ns(data))
         # The spot ticker does not name its event; its stream does.
         event = data.get("e", stream.rpartition("@")[2])
         if event == "depthUpdate":
@@ -185,8 +185,8 @@ class _Parser:
         self._symbol = str(symbol)
 
     def _update(self, data: dict[str, Any], origin: tuple[int, int, int | None]) -> DepthUpdate:
-        first_id, last_id = _id(data, "U"), _id(data, "u")
-        previous_id = _id(data, "pu") if "pu" in data else first_id - 1
+        first_id, last_id = id_of(data, "U"), id_of(data, "u")
+        previous_id = id_of(data, "pu") if "pu" in data else first_id - 1
         if not previous_id < first_id <= last_id:
             raise ValueError(f"update ids are not in order: {previous_id}, {first_id}, {last_id}")
         return DepthUpdate(
@@ -198,68 +198,29 @@ class _Parser:
         self, data: dict[str, Any], origin: tuple[int, int, int | None]
     ) -> DepthSnapshot:
         bids, asks = self._levels(data, "bids"), self._levels(data, "asks")
-        return DepthSnapshot(*origin, _id(data, "lastUpdateId"), bids, asks)
+        return DepthSnapshot(*origin, id_of(data, "lastUpdateId"), bids, asks)
 
     def _ticker(self, data: dict[str, Any], origin: tuple[int, int, int | None]) -> BookTicker:
         return BookTicker(
-            *origin, _id(data, "u"),
-            self._ticks(_text(data, "b")), self._lots(_text(data, "B")),
-            self._ticks(_text(data, "a")), self._lots(_text(data, "A")),
+            *origin, id_of(data, "u"),
+            self._ticks(text_of(data, "b")), self._lots(text_of(data, "B")),
+            self._ticks(text_of(data, "a")), self._lots(text_of(data, "A")),
         )
 
     def _trade(self, data: dict[str, Any], origin: tuple[int, int, int | None]) -> TradePrint:
-        price, lots = self._ticks(_text(data, "p")), self._lots(_text(data, "q"))
+        price, lots = self._ticks(text_of(data, "p")), self._lots(text_of(data, "q"))
         is_buyer_maker = data.get("m")
         if not (price and lots and isinstance(is_buyer_maker, bool)):
             raise ValueError("a trade needs a price, a quantity and its maker's side")
-        return TradePrint(*origin, _id(data, "t"), price, lots, is_buyer_maker)
+        return TradePrint(*origin, id_of(data, "t"), price, lots, is_buyer_maker)
 
     def _levels(self, data: dict[str, Any], name: str) -> Levels:
-        rows = data.get(name)
-        if not isinstance(rows, list):
-            raise ValueError(f"{name} is not a list of levels")
         levels = []
-        for row in rows:
-            if not (type(row) is list and len(row) == 2 and type(row[0]) is type(row[1]) is str):
-                raise ValueError(f"{name} has a level that is not a price and a quantity")
+        for row in level_texts(data, name):
             levels.append((self._ticks(row[0]), self._lots(row[1])))
             if levels[-1][0] == 0:
                 raise ValueError(f"{name} has a level at price zero")
         return levels
-
-
-def _load(payload: str) -> dict[str, Any]:
-    try:
-        message = json.loads(payload)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON behind the local time: {error.msg}") from None
-    if not isinstance(message, dict):
-        raise ValueError("not a JSON object behind the local time")
-    return message
-
-
-def _exchange_ns(data: dict[str, Any]) -> int | None:
-    for name in ("T", "E"):
-        if name in data:
-            try:
-                return parse_instant(str(data[name]), ("ms", "us"))
-            except ValueError as error:
-                raise ValueError(f"{name} {error}") from None
-    return None
-
-
-def _id(data: dict[str, Any], name: str) -> int:
-    value = data.get(name)
-    if not (isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**63):
-        raise ValueError(f"{name} is not an id: {str(value)[:40]!r}")
-    return value
-
-
-def _text(data: dict[str, Any], name: str) -> str:
-    value = data.get(name)
-    if not isinstance(value, str):
-        raise ValueError(f"{name} is not a decimal string: {str(value)[:40]!r}")
-    return value
 
 
 def _units(grid: Grid, name: str, text: str) -> int:

@@ -1,7 +1,7 @@
 """Open a feed file as a stream of text lines, whatever it is wrapped in.
 
-A zip, a gzip and a plain file are told apart by their first bytes, never by
-their name. Damage that shows only while reading (a bad checksum, a truncated
+A zip, a gzip, a zst, an xz and a plain file are told apart by their first bytes, never
+by their name. Damage that shows only while reading (a bad checksum, a truncated
 stream) becomes an `InputError` that names the file and the last good line.
 """
 
@@ -9,24 +9,32 @@ from __future__ import annotations
 
 import gzip
 import io
+import lzma
 import os
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from engine.errors import InputError
 
 _ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 _GZIP_MAGIC = b"\x1f\x8b"
+_XZ_MAGIC = b"\xfd7zXZ\x00"
+_ZST_MAGIC = b"\x28\xb5\x2f\xfd"
+_ZST_BYTES_AT_ONCE = 1 << 13
+#: Bytes of a file's beginning by which its format is told.
+HEAD_LENGTH = 8192
 #: A line longer than this is no row of any feed: the file is something else.
 LINE_LENGTH_MAX = 8192
 
 #: What reading a damaged, encrypted or oddly compressed archive raises (the last two kinds as
 #: RuntimeError and its subclasses).
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
+_DAMAGE: tuple[type[Exception], ...] = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
 
 
 def read_lines(
@@ -37,7 +45,7 @@ def read_lines(
     Parameters
     ----------
     path : str or path-like
-        A zip with one .csv inside, a gzip, or a plain text file.
+        A zip with one table inside, a gzip, a zst, an xz, or a plain text file.
     line_length_max : int, bytes
         A longer line ends the reading, so memory stays bounded whatever the file is.
 
@@ -57,7 +65,7 @@ def read_lines(
     name = os.fspath(path)
     number = 0
     try:
-        with _open_bytes(name) as raw:
+        with _unpacked(name) as raw:
             with io.TextIOWrapper(raw, "ascii", errors="surrogateescape") as text:
                 # Not `for line in text`, which would read a line of any length into memory.
                 for line in iter(partial(text.readline, line_length_max), ""):
@@ -77,27 +85,123 @@ def read_lines(
         raise InputError(f"{name}: the file is empty")
 
 
-def _open_bytes(name: str) -> IO[bytes]:
+@contextmanager
+def open_unpacked(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """Open a file's content for reading bytes; damage met in the block becomes `InputError`.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Yields
+    ------
+    file
+    """
+    name = os.fspath(path)
+    try:
+        with _unpacked(name) as raw:
+            yield raw
+    except _DAMAGE as error:
+        raise InputError(f"{name}: damaged or unreadable: {_reason(error)}") from None
+
+
+def read_beginning(path: str | os.PathLike[str]) -> bytes:
+    """Return the first bytes of a file as unpacked.
+
+    Raises
+    ------
+    InputError
+        Missing, unreadable, empty or damaged file.
+    """
+    name = os.fspath(path)
+    try:
+        with _unpacked(name) as raw:
+            content = raw.read(HEAD_LENGTH)
+    except _DAMAGE as error:
+        raise InputError(
+            f"{name}: damaged or unreadable at its start: {_reason(error)}"
+        ) from None
+    if not content:
+        raise InputError(f"{name}: the file is empty")
+    return content
+
+
+def _stored_beginning(name: str) -> bytes:
     try:
         with open(name, "rb") as file:
-            head = file.read(4)
+            return file.read(8)
     except OSError as error:
         raise InputError(f"{name}: cannot open: {_reason(error)}") from None
+
+
+def _unpacked(name: str) -> IO[bytes]:
+    head = _stored_beginning(name)
     if head.startswith(_ZIP_MAGIC):
         return _open_zip_member(name)
     if head.startswith(_GZIP_MAGIC):
         return io.BufferedReader(gzip.open(name, "rb"), 1 << 16)
-    if name.lower().endswith(".zip"):
-        raise InputError(f"{name}: not a zip file")
-    if name.lower().endswith(".gz"):
-        raise InputError(f"{name}: not a gzip file")
+    if head.startswith(_XZ_MAGIC):
+        return io.BufferedReader(lzma.open(name, "rb"), 1 << 16)
+    if head.startswith(_ZST_MAGIC):
+        return _open_zst(name)
+    for ending, kind in ((".zip", "zip"), (".gz", "gzip"), (".xz", "xz"), (".zst", "zst")):
+        if name.lower().endswith(ending):
+            raise InputError(f"{name}: not a {kind} file")
     return open(name, "rb", 1 << 16)
+
+
+def _open_zst(name: str) -> IO[bytes]:
+    try:
+        import zstandard
+    except ImportError:
+        raise InputError(
+            f"{name}: reading zst needs the zstandard package: pip install 'perp-engine[feeds]'"
+        ) from None
+    global _DAMAGE
+    if zstandard.ZstdError not in _DAMAGE:
+        _DAMAGE = (*_DAMAGE, zstandard.ZstdError)
+    return io.BufferedReader(_ZstFrames(name, zstandard.ZstdDecompressor()), 1 << 16)
+
+
+class _ZstFrames(io.RawIOBase):
+    """The frames of a zst file, one behind the other.
+
+    The library's own reader takes a file that was cut off for one that has ended.
+    """
+
+    def __init__(self, name: str, decompressor: Any) -> None:
+        self._file = open(name, "rb")  # noqa: SIM115 -- closed below
+        self._decompressor = decompressor
+        self._frame: Any = None
+        self._packed = self._plain = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._plain:
+            self._packed = self._packed or self._file.read(_ZST_BYTES_AT_ONCE)
+            if not self._packed:
+                if self._frame is not None:
+                    raise EOFError("the file ends within a frame")
+                return 0
+            self._frame = self._frame or self._decompressor.decompressobj()
+            self._plain, self._packed = self._frame.decompress(self._packed), b""
+            if self._frame.eof:
+                self._packed, self._frame = self._frame.unused_data, None
+        count = min(len(buffer), len(self._plain))
+        buffer[:count], self._plain = self._plain[:count], self._plain[count:]
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def _open_zip_member(name: str) -> IO[bytes]:
     archive = zipfile.ZipFile(name)
     members = [entry for entry in archive.namelist() if not entry.endswith("/")]
-    tables = [entry for entry in members if entry.lower().endswith(".csv")]
+    tables = [entry for entry in members if entry.lower().endswith(".csv")] or members
     if not members:
         raise InputError(f"{name}: the zip is empty")
     if len(tables) != 1:

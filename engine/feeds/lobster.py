@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from engine.errors import InputError
 from engine.feeds.files import read_lines
+from engine.feeds.problems import Problems
 from engine.feeds.quotes import Quote
 from engine.messages import MONEY_MAX, Side
 
@@ -75,13 +76,15 @@ class Message(NamedTuple):
     side: Side
 
 
-def read_messages(path: str) -> Iterator[Message]:
+def read_messages(path: str, problems: Problems | None = None) -> Iterator[Message]:
     """Stream a message file.
 
     Parameters
     ----------
     path : str
         Zip, gzip or plain csv.
+    problems : Problems, optional
+        Takes the bad rows; default: the first one ends the reading.
 
     Yields
     ------
@@ -97,13 +100,15 @@ def read_messages(path: str) -> Iterator[Message]:
         O(1) memory.
     """
     last_ns = 0
+    problems = problems or Problems()
     for line, row in read_lines(path):
         try:
             message = _parse_message(line, row.split(","))
             if message.time_ns < last_ns:
                 raise ValueError("time goes backwards")
         except ValueError as error:
-            raise InputError(f"{path}:{line}: {error}") from None
+            problems.bad_row(path, line, error)
+            continue
         last_ns = message.time_ns
         yield message
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 from engine.errors import InputError
 
 Row = tuple[str, str, str | None]
 Step = tuple[int, list[Row]]
+_T = TypeVar("_T", bound=tuple)  # a step, or what has more behind its rows
 
 _PRICE = re.compile(r"[0-9]{1,20}(?:\.[0-9]{1,20})?")
 _SYMBOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,63}")
@@ -92,7 +94,7 @@ _UNIT_NS = {"ms": 1_000_000, "us": 1_000, "ns": 1}
 _UNIT_NAMES = {"ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 
 
-def limit_marks(steps: Iterable[Step], mark_count: int | None) -> Iterator[Step]:
+def limit_marks(steps: Iterable[_T], mark_count: int | None) -> Iterator[_T]:
     """Pass steps on until at least `mark_count` marks have gone by; whole steps only.
 
     Parameters

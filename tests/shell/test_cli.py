@@ -228,7 +228,13 @@ WRONG = {
     ("replay", FEED, "--map", "X"): "--map X: expected FEEDSYMBOL=SYMBOL",
     ("replay", FEED, "--derive", "X"): "--derive X: expected SYMBOL=SOURCE:BETA:FIRSTPRICE",
     ("replay", FEED, "--in-process", "--core", "other"): "--core other: expected compiled or",
-    ("replay", FEED, "--in-process", "--speed", "2"): "--speed: an engine in this process",
+    ("replay", FEED, "--in-process", "--records"): "--records: an engine in this process",
+    ("replay", FEED, "--clock", "wall"): "--clock wall: expected exchange or local",
+    ("replay", FEED, "--price", "mid"): "--price mid: expected one of auto, liquidation, last",
+    ("replay", FEED, "--start", "noon"): "--start noon: no such date: 'noon'",
+    ("replay", FEED, "--start", "2025-01-02", "--end", "2025-01-02"): "not after --start",
+    ("replay", FEED, "--rebase", "2025-13-01"): "--rebase 2025-13-01: no such date",
+    ("replay", FEED, "--in-process", "--loop", "0"): "the instruments need an end; give --limit",
     ("replay", FEED, "--scenario", "x"): "--scenario goes with --in-process",
     ("run", "nowhere.jsonl"): "nowhere.jsonl: cannot open: no such file or directory",
     ("serve",): "Missing option '--scenario'",
@@ -258,7 +264,7 @@ def test_bad_row_stops_a_replay(shell, tmp_path):
     path.write_text(
         "exchange,symbol,timestamp,local_timestamp,id,side,price,amount\n"
         "e,X,1760054400000000,0,1,buy,10,1\ne,X,1760054400000001,0,1,buy,ten,1\n")
-    done = shell.run("replay", str(path), "--in-process", "--core", shell.core)
+    done = shell.run("replay", str(path), "--in-process", "--core", shell.core, "--strict")
     assert done.code == 2
     assert done.only_error == f"error: {path}:3: price is not a decimal number: 'ten'"
 
@@ -280,3 +286,75 @@ def test_recorded_feed_between_processes(shell, endpoint, real_data):
     assert inside.figures["state_hash"] == served.figures["state_hash"]
     if not limit:
         assert int(served.figures["accounts_breached"]) > 0
+
+
+# --- how a feed is played -------------------------------------------------------------
+
+TRADES = "exchange,symbol,timestamp,local_timestamp,id,side,price,amount"
+
+
+def trades_file(tmp_path, prices: list[str], spacing_us: int = 1_000_000) -> str:
+    path = tmp_path / "trades.csv"
+    first = 1_760_054_400_000_000
+    times = [first + k * spacing_us for k in range(len(prices))]
+    rows = [f"e,X,{t},{t},1,buy,{price},1" for t, price in zip(times, prices, strict=True)]
+    path.write_text("\n".join([TRADES, *rows]) + "\n")
+    return str(path)
+
+
+def test_bad_rows_are_reported_or_stop_the_run(shell, tmp_path):
+    path = trades_file(tmp_path, ["10", "oops", "11", "0"])
+    done = shell.run("replay", path, "--in-process", "--core", shell.core)
+    assert done.code == 0
+    assert done.err.splitlines() == [
+        f"{path}:3: price is not a decimal number: 'oops'",
+        f"{path}:5: price must be above zero, not '0'"]
+    assert (done.figures["bad_rows"], done.figures["marks"]) == ("2", "2")
+    done = shell.run("replay", path, "--in-process", "--core", shell.core, "--strict")
+    assert (done.code, done.out) == (2, "")
+    assert done.only_error == f"error: {path}:3: price is not a decimal number: 'oops'"
+
+
+def test_part_of_a_feed_in_a_loop_at_another_time(shell, tmp_path):
+    path = trades_file(tmp_path, ["10", "11", "12", "13"])
+    day = ("--start", "2025-10-10 00:00:01", "--end", "2025-10-10T00:00:03Z")
+    plain = ("replay", path, "--in-process", "--core", shell.core, *day)
+    assert shell.run(*plain).figures["marks"] == "2"
+    looped = shell.run(*plain, "--loop", "3", "--rebase", "2030-01-01")
+    assert (looped.code, looped.figures["marks"]) == (0, "6"), looped.err
+    again = shell.run(*plain, "--loop", "0", "--limit", "6", "--rebase", "2030-01-01")
+    assert again.figures["state_hash"] == looped.figures["state_hash"]
+
+
+def test_pace_is_kept_and_its_error_reported(shell, tmp_path):
+    path = trades_file(tmp_path, [str(k + 1) for k in range(11)], spacing_us=100_000)
+    done = shell.run("replay", path, "--in-process", "--speed", "2", "--core", shell.core)
+    figures = done.figures
+    assert int(figures["marks_per_second"]) < 30  # 11 marks in half a second
+    assert 0 <= int(figures["late_p50_us"]) <= int(figures["late_p99_us"])
+    assert "late_p99_us" not in shell.run(
+        "replay", path, "--in-process", "--core", shell.core).figures
+
+
+def test_records_are_published_beside_the_marks(shell, tmp_path, endpoint):
+    path = trades_file(tmp_path, ["10", "11", "12"])
+    context = zmq.Context()
+    listener = context.socket(zmq.SUB)
+    for topic in (wire.END, wire.RECORDS, wire.MARKS):
+        listener.setsockopt(zmq.SUBSCRIBE, topic)
+    listener.connect(endpoint)
+    publisher = shell.start("replay", path, "--speed", "max", "--records", "--bind", endpoint)
+    received = []
+    while listener.poll(20_000):
+        topic, _, payload = wire.split_frames(listener.recv_multipart())
+        if topic == wire.END:
+            assert wire.decode_end(payload).last_sequences == {"marks.": 1, "records.": 1}
+            break
+        received.append((topic, payload))
+    listener.close(linger=0)
+    context.term()
+    done = shell.finish(publisher)
+    assert done.code == 0 and done.figures["records_trade"] == "3"
+    assert [topic for topic, _ in received] == [wire.RECORDS, wire.MARKS]
+    _, first, found = wire.decode_records(received[0][1])
+    assert first == 1 and [record.price for record in found] == ["10", "11", "12"]

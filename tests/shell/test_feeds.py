@@ -11,14 +11,12 @@ import pytest
 
 from engine.errors import InputError
 from engine.feeds import Derived, SyntheticSpec, open_feed, open_feeds, summarize
-from engine.feeds.compose import (
-    derive_symbols,
-    merge_feeds,
-    parse_renames,
-    rename_symbols,
-)
+from engine.feeds.compose import derive_symbols, parse_renames, rename_symbols
+from engine.feeds.marks import Marker
+from engine.feeds.records import BestQuote, Ticker, Trade
 from engine.feeds.rng import NORMAL_ONE, SplitMix64
 from engine.feeds.steps import limit_marks
+from engine.feeds.timeline import Moment, make_moments, merge_records
 
 KLINE_HEADER = (
     "open_time,open,high,low,close,volume,close_time,quote_volume,count,taker_buy_volume,"
@@ -168,7 +166,7 @@ def test_bad_files(tmp_path):
         "pretend.zip": (b"hello\n", "not a zip file"),
         "pretend.csv.gz": (b"hello\n", "not a gzip file"),
         "cut.csv.gz": (whole[:-200], "damaged or unreadable after line"),
-        "image.csv": (b"\x89PNG\r\n\x1a\n" + bytes(200), "neither a Binance Vision kline nor"),
+        "image.csv": (b"\x89PNG\r\n\x1a\n" + bytes(200), "of no format that is known"),
         "blob.csv": (bytes(100_000), "not a text table"),
         "header.csv": (TRADES_HEADER.encode() + b"\n", "no trades in the file"),
         "X-1m-2025-10-10.csv": (KLINE_HEADER.encode() + b"\n", "no klines in the file"),
@@ -209,20 +207,37 @@ def test_damage_inside_a_zip_is_noticed(tmp_path):
 # --- composition ----------------------------------------------------------------------
 
 
+def mark(ts_ns: int, symbol: str, price: str) -> tuple[int, Ticker]:
+    return ts_ns, Ticker(ts_ns, None, symbol, price)
+
+
+def played(*feeds) -> list:
+    merged = merge_records([iter(feed) for feed in feeds])
+    return [(moment.ts_ns, moment.rows) for moment in make_moments(merged, Marker())]
+
+
 def test_merge_is_by_time_and_joins_equal_instants():
-    first = [(1, [("A", "1", None)]), (5, [("A", "2", None)])]
-    second = [(1, [("B", "9", None)]), (3, [("B", "8", None)]), (5, [("A", "7", None)])]
-    assert list(merge_feeds([first, second])) == [
+    first = [mark(1, "A", "1"), mark(5, "A", "2")]
+    second = [mark(1, "B", "9"), mark(3, "B", "8"), mark(5, "A", "7")]
+    assert played(first, second) == [
         (1, [("A", "1", None), ("B", "9", None)]),
         (3, [("B", "8", None)]),
         (5, [("A", "7", None)]),
     ]
 
 
+def test_trades_come_before_the_depth_that_they_left():
+    quotes = [(5, BestQuote(5, None, "A", "9", "1", "11", "1"))]
+    trades = [(5, Trade(5, None, "A", "12", "1", "buy", None))]
+    merged = [record for _, record in merge_records([iter(quotes), iter(trades)])]
+    assert [type(record) for record in merged] == [Trade, BestQuote]
+
+
 def test_rename_and_limit():
     steps = [(n, [("A", str(n), None), ("B", str(n), None)]) for n in range(1, 5)]
-    renamed = list(rename_symbols(steps, parse_renames(["A=X", "B=X"])))
-    assert renamed[0] == (1, [("X", "1", None)])
+    records = [mark(1, "A", "1"), mark(1, "B", "2"), mark(1, "C", "3")]
+    renamed = rename_symbols(records, parse_renames(["A=X", "B=X"]))
+    assert played(renamed) == [(1, [("X", "2", None), ("C", "3", None)])]
     assert len(list(limit_marks(steps, 3))) == 2
     for bad in (["A"], ["A="], ["=B"], ["A=B", "A=C"], ["A=B C"]):
         with pytest.raises(InputError):
@@ -230,10 +245,10 @@ def test_rename_and_limit():
 
 
 def test_derived_symbol_follows_returns_times_beta():
-    steps = [(1, [("A", "100", None)]), (2, [("A", "110", None)]), (3, [("A", "110", None)]),
-             (4, [("A", "55", None)])]
+    prices = enumerate(("100", "110", "110", "55"))
+    moments = [Moment(ts_ns, [("A", price, None)]) for ts_ns, price in prices]
     spec = Derived.parse("D=A:1.5:20")
-    assert [rows[1] for _, rows in derive_symbols(steps, [spec])] == [
+    assert [moment.rows[1] for moment in derive_symbols(moments, [spec])] == [
         ("D", "20", None), ("D", "23.00000000", None), ("D", "23.00000000", None),
         ("D", "5.75000000", None),
     ]
@@ -241,8 +256,8 @@ def test_derived_symbol_follows_returns_times_beta():
 
 
 def test_derived_symbol_stays_above_zero():
-    steps = [(1, [("A", "100", None)]), (2, [("A", "1", None)])]
-    last = list(derive_symbols(steps, [Derived("D", "A", "3", "10")]))[-1]
+    moments = [Moment(1, [("A", "100", None)]), Moment(2, [("A", "1", None)])]
+    last = list(derive_symbols(moments, [Derived("D", "A", "3", "10")]))[-1]
     assert last[1][1] == ("D", "0.50000000", None)
 
 

@@ -1,0 +1,302 @@
+"""Messages of Binance's market streams, as collectors write them down.
+
+A line is a message, with or without the local receive time in ns and a blank before it
+(hftbacktest's collector writes it); a file may also be one message over several lines, as
+documentation has them. A message is an event of its own, one of a combined stream
+(`{"stream": …, "data": …}`), or the answer to a depth request (`{"lastUpdateId": …}`).
+
+Depth updates become changes to a book by the exchange's own procedure: they wait for a
+snapshot, those that it covers are left out, and after a gap they wait for the next one.
+`engine.feeds.depth` reads the same files in ticks and lots, for the tapes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from engine.errors import InputError
+from engine.feeds import fields as of
+from engine.feeds.files import open_unpacked, read_lines
+from engine.feeds.json_fields import (
+    exchange_ns,
+    id_of,
+    instant_of,
+    level_texts,
+    load_object,
+    text_of,
+)
+from engine.feeds.klines import play_bar
+from engine.feeds.records import (
+    Bar,
+    BestQuote,
+    BookChange,
+    Levels,
+    Liquidation,
+    Record,
+    Ticker,
+    Trade,
+)
+from engine.feeds.source import Format, Head, Source
+from engine.feeds.steps import is_symbol, parse_instant
+
+#: A snapshot of 5,000 levels a side has some 350 kB.
+LINE_LENGTH_MAX = 1 << 20
+#: Updates that are kept while there is no snapshot.
+_WAITING_MAX = 10_000
+_STAMPED = re.compile(r"[0-9]{19} \{")
+_EVENTS = ('"e":', '"stream":', '"lastUpdateId":')
+
+Data = dict[str, Any]
+
+
+class _Update:
+    """A depth update and the ids that it covers."""
+
+    __slots__ = ("change", "last_id", "line", "previous_id")
+
+    def __init__(self, line: int, change: BookChange, previous_id: int, last_id: int) -> None:
+        self.line, self.change = line, change
+        self.previous_id, self.last_id = previous_id, last_id
+
+
+class _Book:
+    """Orders the updates of one symbol behind its snapshots."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._last_id: int | None = None
+        self._is_joined = False
+        self._waiting: deque[_Update] = deque(maxlen=_WAITING_MAX)
+
+    def take_snapshot(self, change: BookChange, last_id: int) -> Iterator[Record]:
+        if self._last_id is not None:
+            self._source.problems.skipped_count += 1  # the book needs none
+            return
+        self._last_id, self._is_joined = last_id, False
+        yield change
+        waiting, self._waiting = self._waiting, deque(maxlen=_WAITING_MAX)
+        for update in waiting:
+            yield from self.take_update(update)
+
+    def take_update(self, update: _Update) -> Iterator[Record]:
+        if self._last_id is None:
+            self._waiting.append(update)
+        elif update.last_id <= self._last_id:
+            self._source.problems.skipped_count += 1  # the snapshot has it
+        elif update.previous_id == self._last_id or (
+            not self._is_joined and update.previous_id < self._last_id
+        ):
+            self._last_id, self._is_joined = update.last_id, True
+            yield update.change
+        else:
+            reason = f"depth update {update.previous_id} is missing; the last was {self._last_id}"
+            self._source.problems.gap(self._source.path, update.line, reason)
+            self._last_id = None
+            self._waiting.append(update)
+
+
+class _Parser:
+    """Turns messages into records."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._books: dict[str, _Book] = {}
+        self._symbol = source.symbol  # of snapshots, which do not name theirs
+        self._clock_gap = 0  # what the exchange's clock is ahead of the recorder's
+        self._readers: dict[str, Callable[[Data, int | None], Iterator[Record]]] = {
+            "trade": self._trade,
+            "aggTrade": self._trade,
+            "bookTicker": self._quote,
+            "markPriceUpdate": self._mark,
+            "markPrice": self._mark,
+            "forceOrder": self._liquidation,
+            "kline": self._bar,
+            "24hrTicker": self._last_price,
+        }
+
+    def parse(self, line: int, text: str, local_ns: int | None) -> Iterator[Record]:
+        message = load_object(text)
+        if "lastUpdateId" in message:
+            yield from self._snapshot(message, local_ns)
+            return
+        data = message.get("data", message)
+        stream = message.get("stream", "")
+        if not (isinstance(data, dict) and isinstance(stream, str)):
+            raise ValueError("neither a message of a stream nor a depth snapshot")
+        # The spot ticker does not name its event; its stream does.
+        event = data.get("e", stream.rpartition("@")[2])
+        if event == "depthUpdate":
+            yield from self._update(line, data, local_ns)
+        elif event in self._readers:
+            yield from self._readers[event](data, local_ns)
+        elif isinstance(event, str) and event:
+            self._source.problems.skipped_count += 1  # nothing that a market feed has
+        else:
+            raise ValueError("neither a message of a stream nor a depth snapshot")
+
+    def _origin(
+        self, data: Data, local_ns: int | None, inner: Data | None = None
+    ) -> tuple[int, int | None, str]:
+        symbol = (inner or data).get("s")
+        if not isinstance(symbol, str) or not is_symbol(symbol):
+            raise ValueError(f"symbol is not a name: {str(symbol)[:40]!r}")
+        ts_ns = self._instant(exchange_ns(inner or data) or exchange_ns(data), local_ns)
+        self._symbol = self._source.symbol or symbol
+        return ts_ns, local_ns, symbol
+
+    def _instant(self, sent_ns: int | None, local_ns: int | None) -> int:
+        # Some messages have no time (spot tickers, snapshots): that of their arrival, by the
+        # exchange's clock, which the last message that has both tells.
+        if sent_ns is not None:
+            if local_ns is not None:
+                self._clock_gap = sent_ns - local_ns
+            return sent_ns
+        if local_ns is None:
+            raise ValueError("the message has no time")
+        return local_ns + self._clock_gap
+
+    def _update(self, line: int, data: Data, local_ns: int | None) -> Iterator[Record]:
+        first_id, last_id = id_of(data, "U"), id_of(data, "u")
+        previous_id = id_of(data, "pu") if "pu" in data else first_id - 1
+        if not previous_id < first_id <= last_id:
+            raise ValueError(f"update ids are not in order: {previous_id}, {first_id}, {last_id}")
+        change = BookChange(
+            *self._origin(data, local_ns), False, _levels(data, "b"), _levels(data, "a"))
+        book = self._books.setdefault(change.symbol, _Book(self._source))
+        yield from book.take_update(_Update(line, change, previous_id, last_id))
+
+    def _snapshot(self, data: Data, local_ns: int | None) -> Iterator[Record]:
+        symbol = data.get("symbol", self._symbol)
+        if symbol is None:
+            raise ValueError("a depth snapshot without a symbol, before any message with one")
+        if len(self._books) > 1:
+            raise ValueError("a depth snapshot in a capture of several symbols: whose is it?")
+        bids, asks = _levels(data, "bids"), _levels(data, "asks")
+        ts_ns = self._instant(exchange_ns(data), local_ns)
+        book = self._books.setdefault(symbol, _Book(self._source))
+        change = BookChange(ts_ns, local_ns, symbol, True, bids, asks)
+        yield from book.take_snapshot(change, id_of(data, "lastUpdateId"))
+
+    def _trade(self, data: Data, local_ns: int | None) -> Iterator[Record]:
+        # `X` tells trades of the book from those of the insurance fund and the like.
+        if data.get("X", "MARKET") != "MARKET":
+            self._source.problems.skipped_count += 1
+            return
+        is_buyer_maker = data.get("m")
+        if not isinstance(is_buyer_maker, bool):
+            raise ValueError("a trade needs its maker's side")
+        number = id_of(data, "t" if "t" in data else "a")
+        yield Trade(
+            *self._origin(data, local_ns), of.price(text_of(data, "p"), "p"),
+            of.quantity(text_of(data, "q"), "q"), "sell" if is_buyer_maker else "buy", str(number))
+
+    def _quote(self, data: Data, local_ns: int | None) -> Iterator[Record]:
+        bid = of.optional_price(text_of(data, "b"), "b")
+        ask = of.optional_price(text_of(data, "a"), "a")
+        yield BestQuote(
+            *self._origin(data, local_ns),
+            bid, None if bid is None else of.quantity(text_of(data, "B"), "B"),
+            ask, None if ask is None else of.quantity(text_of(data, "A"), "A"))
+
+    def _mark(self, data: Data, local_ns: int | None) -> Iterator[Record]:
+        # `T` is the next funding here, not when it happened.
+        sent = {"s": data.get("s"), "E": data.get("E")} if "E" in data else {"s": data.get("s")}
+        index = data.get("i")
+        yield Ticker(
+            *self._origin(sent, local_ns), of.price(text_of(data, "p"), "p"),
+            None if index is None else of.optional_price(text_of(data, "i"), "i"), None,
+            of.optional_number(str(data.get("r", "")), "r"),
+            instant_of(data, "T", "ms", "us") if data.get("T") else None)
+
+    def _liquidation(self, data: Data, local_ns: int | None) -> Iterator[Record]:
+        order = data.get("o")
+        if not isinstance(order, dict):
+            raise ValueError("o is not an order")
+        yield Liquidation(
+            *self._origin(data, local_ns, order), of.side(text_of(order, "S")),
+            of.price(text_of(order, "p"), "p"), of.quantity(text_of(order, "q"), "q"),
+            of.optional_price(text_of(order, "ap"), "ap"))
+
+    def _bar(self, data: Data, local_ns: int | None) -> Iterator[Record]:
+        bar = data.get("k")
+        if not isinstance(bar, dict):
+            raise ValueError("k is not a kline")
+        if bar.get("x") is not True:
+            # Still open: its last price is all that will not change.
+            yield Ticker(
+                *self._origin({"s": data.get("s"), "E": data.get("E")}, local_ns), None, None,
+                of.price(text_of(bar, "c"), "c"))
+            return
+        ts_ns, _, symbol = self._origin(data, local_ns, bar)
+        opened, high, low, closed = (of.price(text_of(bar, name), name) for name in "ohlc")
+        open_ns, volume = instant_of(bar, "t", "ms", "us"), of.quantity(text_of(bar, "v"), "v")
+        yield from play_bar(
+            Bar(ts_ns, local_ns, symbol, open_ns, opened, high, low, closed, volume))
+
+    def _last_price(self, data: Data, local_ns: int | None) -> Iterator[Record]:
+        last = of.optional_price(text_of(data, "c"), "c")
+        yield Ticker(*self._origin(data, local_ns), None, None, last)
+
+
+def _levels(data: Data, name: str) -> Levels:
+    return [(of.price(row[0]), of.quantity(row[1], "quantity")) for row in level_texts(data, name)]
+
+
+def _read_lines(source: Source) -> Iterator[Record]:
+    parser = _Parser(source)
+    record_count = 0
+    for number, line in read_lines(source.path, LINE_LENGTH_MAX):
+        try:
+            stamp, text, local_ns = "", line, None
+            if line[0] != "{":
+                stamp, _, text = line.partition(" ")
+                try:
+                    local_ns = parse_instant(stamp, ("ns",))
+                except ValueError as error:
+                    raise ValueError(f"local time {error}") from None
+            records = list(parser.parse(number, text, local_ns))
+        except (ValueError, RecursionError) as error:
+            source.problems.bad_row(source.path, number, error)
+            continue
+        record_count += len(records)
+        yield from records
+    if record_count == 0:
+        raise InputError(f"{source.path}: no market data in the file{_first(source)}")
+
+
+def _read_document(source: Source) -> Iterator[Record]:
+    with open_unpacked(source.path) as file:
+        content = file.read(LINE_LENGTH_MAX)
+    try:
+        text = content.decode("utf-8", "replace")
+        records = list(_Parser(source).parse(1, text, None))
+    except (ValueError, RecursionError) as error:
+        source.problems.bad_row(source.path, 1, error)
+        records = []
+    if not records:
+        raise InputError(f"{source.path}: no market data in the file{_first(source)}")
+    yield from records
+
+
+def _first(source: Source) -> str:
+    return f"; first: {source.problems.lines[0]}" if source.problems.lines else ""
+
+
+def _is_capture(head: Head) -> bool:
+    line = head.line.replace('" :', '":')
+    stamped = bool(_STAMPED.match(line))
+    return (stamped or line.startswith("{")) and any(name in line for name in _EVENTS)
+
+
+def _is_document(head: Head) -> bool:
+    text = head.content.decode("ascii", "replace").replace('" :', '":')
+    return head.line.strip() == "{" and any(name in text for name in _EVENTS)
+
+
+FORMATS = (
+    Format("binance streams", _is_capture, _read_lines),
+    Format("binance message", _is_document, _read_document),
+)

@@ -1,0 +1,246 @@
+"""`engine replay`: recorded feeds, planned and played over ZeroMQ or into an exchange."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from engine.errors import InputError
+from engine.feeds import (
+    Derived,
+    Feed,
+    Moment,
+    Problems,
+    Step,
+    open_feed,
+    open_moments,
+    summarize,
+    timeline,
+)
+from engine.feeds.marks import Marker
+from engine.feeds.steps import limit_marks
+
+if TYPE_CHECKING:
+    from engine import Exchange
+    from engine.publisher import Pace
+    from engine.server import RunFigures
+    from engine.tally import Tally
+
+Rows = list[tuple[str, str]]
+WithBar = Callable[[Callable[[Callable[["Tally"], None]], "RunFigures"]], "RunFigures"]
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What is to be played.
+
+    Attributes
+    ----------
+    feeds : sequence of Feed
+    renames : dict of str to str
+    derived : sequence of Derived
+    price, clock : str
+        See `engine.feeds.open_moments`.
+    start_ns, end_ns : int or None
+    loop_count : int
+        0: without end.
+    rebase_ns : int or None
+        When the feed is to begin.
+    mark_limit : int or None
+    is_strict, keep_records : bool
+    """
+
+    feeds: Sequence[Feed]
+    renames: dict[str, str] = field(default_factory=dict)
+    derived: Sequence[Derived] = ()
+    price: str = "auto"
+    clock: str = "exchange"
+    start_ns: int | None = None
+    end_ns: int | None = None
+    loop_count: int = 1
+    rebase_ns: int | None = None
+    mark_limit: int | None = None
+    is_strict: bool = False
+    keep_records: bool = False
+
+    @classmethod
+    def plan(
+        cls, files: Sequence[str], *, symbol: str | None, date: str | None,
+        renames: dict[str, str], derived: Sequence[str], price: str, clock: str,
+        start: str | None, end: str | None, loop: int, rebase: str | None, limit: int | None,
+        is_strict: bool, keep_records: bool,
+    ) -> Replay:
+        """Read the options of the command line; opens every file to tell its format.
+
+        Raises
+        ------
+        InputError
+        """
+        if clock not in ("exchange", "local"):
+            raise InputError(f"--clock {clock}: expected exchange or local")
+        Marker(price)  # says what it may be
+        start_ns, end_ns = (
+            None if text is None else timeline.parse_time(option, text)
+            for option, text in (("--start", start), ("--end", end)))
+        if start_ns is not None and end_ns is not None and end_ns <= start_ns:
+            raise InputError(f"--end {end}: not after --start {start}")
+        rebase_ns = None
+        if rebase is not None:
+            rebase_ns = time.time_ns() if rebase == "now" else timeline.parse_time(
+                "--rebase", rebase)
+        date_ns = None if date is None else timeline.parse_time("--date", date)
+        return cls(
+            [open_feed(file, symbol, date_ns) for file in files], renames,
+            [Derived.parse(argument) for argument in derived], price, clock, start_ns, end_ns,
+            loop, rebase_ns, limit, is_strict, keep_records)
+
+    def moments(
+        self, problems: Problems | None = None, counts: Counter[str] | None = None
+    ) -> Iterator[Moment]:
+        """Stream what is to be played; may be called again."""
+
+        def one_pass() -> Iterator[Moment]:
+            return timeline.cut(
+                open_moments(
+                    self.feeds, renames=self.renames, derived=self.derived, price=self.price,
+                    clock=self.clock, problems=problems or Problems(self.is_strict),
+                    counts=counts, keep_records=self.keep_records),
+                self.start_ns, self.end_ns)
+
+        moments = one_pass() if self.loop_count == 1 else timeline.loop(one_pass, self.loop_count)
+        if self.rebase_ns is not None:
+            moments = timeline.rebase(moments, self.rebase_ns)
+        return limit_marks(moments, self.mark_limit)
+
+    def feed_rows(self) -> Rows:
+        """Return the feeds for a summary."""
+        rows = [("feed", f"{feed.label} ({feed.kind})") for feed in self.feeds]
+        return rows + [("derived", str(spec)) for spec in self.derived]
+
+
+def parse_speed(text: str) -> float | None:
+    """Read `--speed`: a factor, or None for as fast as possible."""
+    if text == "max":
+        return None
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = 0.0
+    if not 0 < factor < 1e9:
+        raise InputError(f"--speed {text}: expected a number above zero, or max")
+    return factor
+
+
+def replay_over_zmq(
+    plan: Replay, endpoint: str, speed: float | None, subscriber_count: int, timeout_s: float,
+    report: Callable[[str], None],
+) -> Rows:
+    """Publish a feed; return the summary.
+
+    Parameters
+    ----------
+    plan : Replay
+    endpoint : str
+    speed : float or None
+    subscriber_count : int
+        Wait for so many before the first mark.
+    timeout_s : float
+    report : callable
+        Takes one line for each bad row, at the end.
+    """
+    from engine.progress import ProgressBar
+    from engine.publisher import MarkPublisher, Pace
+
+    problems, kinds, pace = Problems(plan.is_strict), Counter[str](), Pace(speed)
+    with MarkPublisher(endpoint) as publisher:
+        publisher.wait_for_subscribers(subscriber_count, timeout_s)
+        with ProgressBar("publishing") as bar:
+            publisher.publish(plan.moments(problems, kinds), pace, bar.update)
+        bound = publisher.endpoint
+    counts = publisher.counts
+    rate = counts.mark_count / counts.elapsed_s if counts.elapsed_s else 0.0
+    _report(problems, report)
+    return [
+        *plan.feed_rows(),
+        ("endpoint", bound),
+        *_record_rows(kinds, problems),
+        ("messages", str(counts.message_count)),
+        ("steps", str(counts.step_count)),
+        ("marks", str(counts.mark_count)),
+        ("elapsed_s", f"{counts.elapsed_s:.3f}"),
+        ("marks_per_second", f"{rate:.0f}"),
+        *pace.rows(),
+    ]
+
+
+def replay_in_process(
+    plan: Replay, exchange: Exchange, scenario: str | None, speed: float | None,
+    with_bar: WithBar, report: Callable[[str], None],
+) -> Rows:
+    """Feed an exchange; return the summary.
+
+    Parameters
+    ----------
+    plan : Replay
+    exchange : engine.Exchange
+        Fresh.
+    scenario : str or None
+        Applied before the feed. None: instruments that fit the feed.
+    speed : float or None
+    with_bar : callable
+        Runs the work with a progress bar.
+    report : callable
+        Takes one line for each bad row, at the end.
+    """
+    from engine.demo.market import declare_markets, plan_markets
+    from engine.publisher import Pace
+    from engine.server import exchange_rows, load_scenario, run_steps
+
+    if scenario is not None:
+        load_scenario(exchange, scenario, report)
+    else:
+        # Prices alone: instruments of the right magnitude for whatever the feed carries.
+        summary = summarize(_steps(_first_pass(plan)))
+        for command in declare_markets(plan_markets(summary.first_prices, plan.derived)):
+            exchange.submit(command)
+    problems, kinds, pace = Problems(plan.is_strict), Counter[str](), Pace(speed)
+    steps = _paced(_steps(plan.moments(problems, kinds)), pace)
+    figures = with_bar(lambda progress: run_steps(exchange, enumerate(steps, 1), progress))
+    _report(problems, report)
+    return [
+        *plan.feed_rows(), *_record_rows(kinds, problems), *pace.rows(),
+        *exchange_rows(exchange, figures),
+    ]
+
+
+def _first_pass(plan: Replay) -> Iterator[Moment]:
+    if plan.loop_count == 0 and plan.mark_limit is None:
+        raise InputError("--loop 0 without --scenario: the instruments need an end; give --limit")
+    return plan.moments()
+
+
+def _steps(moments: Iterable[Moment]) -> Iterator[Step]:
+    return ((moment.ts_ns, moment.rows) for moment in moments)
+
+
+def _paced(steps: Iterable[Step], pace: Pace) -> Iterator[Step]:
+    for step in steps:
+        pace.wait(step[0])
+        yield step
+        pace.note_played(step[0])
+
+
+def _record_rows(kinds: Counter[str], problems: Problems) -> Rows:
+    rows = [(f"records_{name}", str(count)) for name, count in sorted(kinds.items())]
+    return rows + problems.rows()
+
+
+def _report(problems: Problems, report: Callable[[str], None]) -> None:
+    for line in problems.lines:
+        report(line)
+    told, all_of_them = len(problems.lines), problems.bad_count + problems.gap_count
+    if told < all_of_them:
+        report(f"{all_of_them - told} more bad rows and gaps")
