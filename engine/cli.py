@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from engine import Exchange, __version__
+from engine import replay_options as options
+from engine.data import command as data_command
 from engine.errors import EngineError, InputError, RunError
 
 if TYPE_CHECKING:
@@ -132,94 +134,33 @@ def serve(
 
 @app.command()
 def replay(
-    files: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="FILE",
-            help="Recorded market data, told by its content (docs/formats.md lists the formats), "
-            "or synthetic[:seed=N,steps=N]; several are merged by time.",
-        ),
-    ],
-    speed: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N|max",
-            help="1: recorded pace (default over ZeroMQ); N times faster; or max (default in "
-            "process).",
-        ),
-    ] = None,
-    in_process: Annotated[
-        bool, typer.Option("--in-process", help="Feed an engine in this process instead.")
-    ] = False,
+    files: options.Files,
+    speed: options.Speed = None,
+    in_process: options.InProcess = False,
     scenario: Scenario = None,
-    bind: Annotated[str, typer.Option(metavar="ENDPOINT", help="Where to publish.")] = _ENDPOINT,
-    records: Annotated[
-        bool, typer.Option("--records", help="Publish what was recorded too, not marks alone.")
-    ] = False,
-    subscribers: Annotated[
-        int, typer.Option(min=0, help="Wait for so many subscribers before the first mark.")
-    ] = 1,
-    timeout: Annotated[
-        float, typer.Option(metavar="S", help="Longest wait for subscribers, in seconds.")
-    ] = 60.0,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Stop at the first bad row instead of counting it.")
-    ] = False,
-    price: Annotated[
-        str,
-        typer.Option(
-            metavar="SOURCE",
-            help="What sets the marks: auto (the best there is), mark, quote, book, last, "
-            "liquidation.",
-        ),
-    ] = "auto",
-    clock: Annotated[
-        str,
-        typer.Option(
-            metavar="exchange|local", help="Play by when it happened, or when it was recorded."),
-    ] = "exchange",
-    start: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Leave out what is before (UTC, or ns).")
-    ] = None,
-    end: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Stop before this (UTC, or ns).")
-    ] = None,
-    loop: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Play N times over; 0: without end.")
-    ] = 1,
-    rebase: Annotated[
-        str | None,
-        typer.Option(metavar="now|TIME", help="Move the feed in time so that it begins then."),
-    ] = None,
-    map_: Annotated[
-        list[str] | None,
-        typer.Option("--map", metavar="FEEDSYMBOL=SYMBOL", help="Rename a feed's symbol."),
-    ] = None,
-    symbol: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Symbol of files that do not tell theirs."),
-    ] = None,
-    date: Annotated[
-        str | None,
-        typer.Option(metavar="DAY", help="Day of files that have times of day and no date."),
-    ] = None,
-    derive: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="SYMBOL=SOURCE:BETA:FIRSTPRICE",
-            help="Add a symbol that follows another one's returns, times a beta.",
-        ),
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Stop after N marks (whole steps).")
-    ] = None,
+    bind: options.Bind = _ENDPOINT,
+    records: options.Records = False,
+    subscribers: options.Subscribers = 1,
+    timeout: options.Timeout = 60.0,
+    strict: options.Strict = False,
+    price: options.Price = "auto",
+    clock: options.Clock = "exchange",
+    start: options.Start = None,
+    end: options.End = None,
+    loop: options.Loop = 1,
+    rebase: options.Rebase = None,
+    map_: options.Map = None,
+    symbol: options.Symbol = None,
+    date: options.Date = None,
+    derive: options.Derive = None,
+    limit: options.Limit = None,
     core: Core = "compiled",
     allow_remote: AllowRemote = False,
 ) -> None:
     """Publish a recorded market feed over ZeroMQ, or feed it to an engine in this process.
 
-    Prices become marks: of each symbol the best source that the feed has. A bad row is left
-    out, and told at the end.
+    Prices become marks: of each symbol the best source that the feed has. Bad rows are told
+    at the end.
     """
     from engine.endpoints import check_endpoint
     from engine.feeds.compose import parse_renames
@@ -443,6 +384,8 @@ def _unavailable(name: str) -> Callable[..., None]:
     refuse.__doc__ = "Not available yet."
     return refuse
 
+
+app.add_typer(data_command.app, name="data")
 
 for _name in ("verify",):
     app.command(_name, context_settings={"ignore_unknown_options": True})(_unavailable(_name))

@@ -1,0 +1,1 @@
+"""Recorded market data from public archives: what to download, and how."""

@@ -1,0 +1,85 @@
+"""The options of `engine replay`, with what `--help` says about them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Files = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="FILE",
+        help="Recorded market data, told by its content (docs/formats.md lists the formats), "
+        "or synthetic[:seed=N,steps=N]; several are merged by time.",
+    ),
+]
+Speed = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|max",
+        help="1: recorded pace (default over ZeroMQ); N times faster; or max (default in process).",
+    ),
+]
+InProcess = Annotated[
+    bool, typer.Option("--in-process", help="Feed an engine in this process instead.")
+]
+Bind = Annotated[str, typer.Option(metavar="ENDPOINT", help="Where to publish.")]
+Records = Annotated[
+    bool, typer.Option("--records", help="Publish what was recorded too, not marks alone.")
+]
+Subscribers = Annotated[
+    int, typer.Option(min=0, help="Wait for so many subscribers before the first mark.")
+]
+Timeout = Annotated[
+    float, typer.Option(metavar="S", help="Longest wait for subscribers, in seconds.")
+]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Stop at the first bad row instead of counting it.")
+]
+Price = Annotated[
+    str,
+    typer.Option(
+        metavar="SOURCE",
+        help="What sets the marks: auto (the best there is), mark, quote, book, last, "
+        "liquidation.",
+    ),
+]
+Clock = Annotated[
+    str,
+    typer.Option(
+        metavar="exchange|local", help="Play by when it happened, or when it was recorded."
+    ),
+]
+Start = Annotated[
+    str | None, typer.Option(metavar="TIME", help="Leave out what is before (UTC, or ns).")
+]
+End = Annotated[str | None, typer.Option(metavar="TIME", help="Stop before this (UTC, or ns).")]
+Loop = Annotated[
+    int, typer.Option(min=0, metavar="N", help="Play N times over; 0: without end.")
+]
+Rebase = Annotated[
+    str | None,
+    typer.Option(metavar="now|TIME", help="Move the feed in time so that it begins then."),
+]
+Map = Annotated[
+    list[str] | None,
+    typer.Option("--map", metavar="FEEDSYMBOL=SYMBOL", help="Rename a feed's symbol."),
+]
+Symbol = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Symbol of files that do not tell theirs.")
+]
+Date = Annotated[
+    str | None,
+    typer.Option(metavar="DAY", help="Day of files that have times of day and no date."),
+]
+Derive = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="SYMBOL=SOURCE:BETA:FIRSTPRICE",
+        help="Add a symbol that follows another one's returns, times a beta.",
+    ),
+]
+Limit = Annotated[
+    int | None, typer.Option(min=1, metavar="N", help="Stop after N marks (whole steps).")
+]
