@@ -178,7 +178,8 @@ def test_places_of_the_real_archives():
         f"https://x/data/futures/cm/monthly/fundingRate/BTCUSD_PERP/BTCUSD_PERP-fundingRate-{m}.zip"
         for m in ("2025-01", "2025-02")]
     item = fetch.plan_binance("https://x", "spot", "aggTrades", "BTCUSDT", days[:1], "1m")[0]
-    assert item.url == "https://x/data/spot/daily/aggTrades/BTCUSDT/BTCUSDT-aggTrades-2025-01-31.zip"
+    path = "data/spot/daily/aggTrades/BTCUSDT/BTCUSDT-aggTrades-2025-01-31.zip"
+    assert item.url == f"https://x/{path}"
     items = fetch.plan_tardis(
         "https://y", "binance-futures", "quotes", "A/B", [date(2025, 2, 1)], has_key=True)
     assert items[0].url == "https://y/v1/binance-futures/quotes/2025/02/01/A%2FB.csv.gz"
