@@ -138,6 +138,7 @@ def replay(
     speed: options.Speed = None,
     in_process: options.InProcess = False,
     scenario: Scenario = None,
+    population: options.Population = None,
     bind: options.Bind = _ENDPOINT,
     records: options.Records = False,
     subscribers: options.Subscribers = 1,
@@ -174,10 +175,13 @@ def replay(
         if records:
             raise InputError("--records: an engine in this process takes the marks alone")
         rows = replay_in_process(
-            plan, make_exchange(core), scenario, parse_speed(speed or "max"), _with_bar, _say)
+            plan, make_exchange(core), scenario, population, parse_speed(speed or "max"),
+            _with_bar, _say)
     else:
         if scenario is not None:
             raise InputError("--scenario goes with --in-process; `engine serve` has its own")
+        if population is not None:
+            raise InputError("--population goes with --in-process")
         _check_timeout(timeout)
         check_endpoint(bind, allow_remote=allow_remote)
         rows = replay_over_zmq(

@@ -12,6 +12,7 @@ from engine.errors import InputError
 from engine.feeds import (
     Derived,
     Feed,
+    FeedSummary,
     Moment,
     Problems,
     Step,
@@ -177,8 +178,8 @@ def replay_over_zmq(
 
 
 def replay_in_process(
-    plan: Replay, exchange: Exchange, scenario: str | None, speed: float | None,
-    with_bar: WithBar, report: Callable[[str], None],
+    plan: Replay, exchange: Exchange, scenario: str | None, population: str | None,
+    speed: float | None, with_bar: WithBar, report: Callable[[str], None],
 ) -> Rows:
     """Feed an exchange; return the summary.
 
@@ -189,6 +190,8 @@ def replay_in_process(
         Fresh.
     scenario : str or None
         Applied before the feed. None: instruments that fit the feed.
+    population : str or None
+        Plan or parquet file of accounts, opened at the first marks.
     speed : float or None
     with_bar : callable
         Runs the work with a progress bar.
@@ -201,11 +204,14 @@ def replay_in_process(
 
     if scenario is not None:
         load_scenario(exchange, scenario, report)
-    else:
-        # Prices alone: instruments of the right magnitude for whatever the feed carries.
+    if scenario is None or population is not None:
         summary = summarize(_steps(_first_pass(plan)))
+    if scenario is None:
+        # Prices alone: instruments of the right magnitude for whatever the feed carries.
         for command in declare_markets(plan_markets(summary.first_prices, plan.derived)):
             exchange.submit(command)
+    if population is not None:
+        _populate(exchange, population, summary)
     problems, kinds, pace = Problems(plan.is_strict), Counter[str](), Pace(speed)
     steps = _paced(_steps(plan.moments(problems, kinds)), pace)
     figures = with_bar(lambda progress: run_steps(exchange, enumerate(steps, 1), progress))
@@ -216,9 +222,34 @@ def replay_in_process(
     ]
 
 
+def _populate(exchange: Exchange, path: str, summary: FeedSummary) -> None:
+    from engine.populations import (
+        draw_population,
+        is_parquet,
+        load_population,
+        read_parquet,
+        read_plan,
+    )
+
+    marks = []
+    for symbol in exchange.symbols:
+        is_marked = exchange.query({"query": "instrument", "symbol": symbol})["mark_price"]
+        first = summary.first_prices.get(symbol)
+        if is_marked is None and first is not None:
+            marks.append((symbol, exchange.instrument(symbol).round_mark(first), None, None))
+    if marks:
+        exchange.apply_marks(marks, ts=max(exchange.ts, summary.first_ns))
+        exchange.discard_events()
+    if is_parquet(path):
+        accounts = read_parquet(exchange, path)
+    else:
+        accounts = draw_population(exchange, read_plan(path))
+    load_population(exchange, accounts)
+
+
 def _first_pass(plan: Replay) -> Iterator[Moment]:
     if plan.loop_count == 0 and plan.mark_limit is None:
-        raise InputError("--loop 0 without --scenario: the instruments need an end; give --limit")
+        raise InputError("--loop 0: a first pass over the feed needs an end; give --limit")
     return plan.moments()
 
 

@@ -24,6 +24,14 @@ Speed = Annotated[
 InProcess = Annotated[
     bool, typer.Option("--in-process", help="Feed an engine in this process instead.")
 ]
+Population = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="Accounts that are opened before the feed: a plan (JSON) or a parquet file; "
+        "docs/populations.md. With --in-process.",
+    ),
+]
 Bind = Annotated[str, typer.Option(metavar="ENDPOINT", help="Where to publish.")]
 Records = Annotated[
     bool, typer.Option("--records", help="Publish what was recorded too, not marks alone.")

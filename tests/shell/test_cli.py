@@ -234,7 +234,7 @@ WRONG = {
     ("replay", FEED, "--start", "noon"): "--start noon: no such date: 'noon'",
     ("replay", FEED, "--start", "2025-01-02", "--end", "2025-01-02"): "not after --start",
     ("replay", FEED, "--rebase", "2025-13-01"): "--rebase 2025-13-01: no such date",
-    ("replay", FEED, "--in-process", "--loop", "0"): "the instruments need an end; give --limit",
+    ("replay", FEED, "--in-process", "--loop", "0"): "needs an end; give --limit",
     ("replay", FEED, "--scenario", "x"): "--scenario goes with --in-process",
     ("run", "nowhere.jsonl"): "nowhere.jsonl: cannot open: no such file or directory",
     ("serve",): "Missing option '--scenario'",
