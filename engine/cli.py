@@ -139,6 +139,8 @@ def replay(
     in_process: options.InProcess = False,
     scenario: Scenario = None,
     population: options.Population = None,
+    crowd: options.Crowd = None,
+    crowd_mark: options.CrowdMark = "book",
     bind: options.Bind = _ENDPOINT,
     records: options.Records = False,
     subscribers: options.Subscribers = 1,
@@ -170,18 +172,18 @@ def replay(
     plan = Replay.plan(
         files, symbol=symbol, date=date, renames=parse_renames(map_ or []), derived=derive or [],
         price=price, clock=clock, start=start, end=end, loop=loop, rebase=rebase, limit=limit,
-        is_strict=strict, keep_records=records)
+        is_strict=strict, keep_records=records or crowd is not None)
     if in_process:
         if records:
             raise InputError("--records: an engine in this process takes the marks alone")
         rows = replay_in_process(
             plan, make_exchange(core), scenario, population, parse_speed(speed or "max"),
-            _with_bar, _say)
+            _with_bar, _say, crowd=None if crowd is None else (crowd, crowd_mark))
     else:
         if scenario is not None:
             raise InputError("--scenario goes with --in-process; `engine serve` has its own")
-        if population is not None:
-            raise InputError("--population goes with --in-process")
+        if population is not None or crowd is not None:
+            raise InputError("--population and --crowd go with --in-process")
         _check_timeout(timeout)
         check_endpoint(bind, allow_remote=allow_remote)
         rows = replay_over_zmq(

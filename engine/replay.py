@@ -179,13 +179,15 @@ def replay_over_zmq(
 
 def replay_in_process(
     plan: Replay, exchange: Exchange, scenario: str | None, population: str | None,
-    speed: float | None, with_bar: WithBar, report: Callable[[str], None],
+    speed: float | None, with_bar: WithBar, report: Callable[[str], None], *,
+    crowd: tuple[str, str] | None = None,
 ) -> Rows:
     """Feed an exchange; return the summary.
 
     Parameters
     ----------
     plan : Replay
+        With its records, for a crowd.
     exchange : engine.Exchange
         Fresh.
     scenario : str or None
@@ -197,7 +199,10 @@ def replay_in_process(
         Runs the work with a progress bar.
     report : callable
         Takes one line for each bad row, at the end.
+    crowd : (str, str), optional
+        Rule and mark of `engine.crowd.Crowd`. Default: marks alone.
     """
+    from engine.crowd import run_crowd
     from engine.demo.market import declare_markets, plan_markets
     from engine.publisher import Pace
     from engine.server import exchange_rows, load_scenario, run_steps
@@ -212,12 +217,23 @@ def replay_in_process(
             exchange.submit(command)
     if population is not None:
         _populate(exchange, population, summary)
+    if crowd is not None and plan.start_ns is not None:
+        raise InputError("--start: a crowd's book is built from the beginning of its feed")
     problems, kinds, pace = Problems(plan.is_strict), Counter[str](), Pace(speed)
-    steps = _paced(_steps(plan.moments(problems, kinds)), pace)
-    figures = with_bar(lambda progress: run_steps(exchange, enumerate(steps, 1), progress))
+    moments = _paced(plan.moments(problems, kinds), pace)
+    crowd_rows: Rows = []
+
+    def play(progress: Callable[[Tally], None]) -> RunFigures:
+        if crowd is None:
+            return run_steps(exchange, enumerate(_steps(moments), 1), progress)
+        figures, rows = run_crowd(exchange, moments, *crowd, progress)
+        crowd_rows.extend(rows)
+        return figures
+
+    figures = with_bar(play)
     _report(problems, report)
     return [
-        *plan.feed_rows(), *_record_rows(kinds, problems), *pace.rows(),
+        *plan.feed_rows(), *_record_rows(kinds, problems), *pace.rows(), *crowd_rows,
         *exchange_rows(exchange, figures),
     ]
 
@@ -257,11 +273,11 @@ def _steps(moments: Iterable[Moment]) -> Iterator[Step]:
     return ((moment.ts_ns, moment.rows) for moment in moments)
 
 
-def _paced(steps: Iterable[Step], pace: Pace) -> Iterator[Step]:
-    for step in steps:
-        pace.wait(step[0])
-        yield step
-        pace.note_played(step[0])
+def _paced(moments: Iterable[Moment], pace: Pace) -> Iterator[Moment]:
+    for moment in moments:
+        pace.wait(moment.ts_ns)
+        yield moment
+        pace.note_played(moment.ts_ns)
 
 
 def _record_rows(kinds: Counter[str], problems: Problems) -> Rows:

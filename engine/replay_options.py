@@ -32,6 +32,21 @@ Population = Annotated[
         "docs/populations.md. With --in-process.",
     ),
 ]
+Crowd = Annotated[
+    str | None,
+    typer.Option(
+        metavar="displace|restore",
+        help="Play recorded depth as a crowd's orders in the engine's own book, which users' "
+        "orders and liquidations take from: for good, or until the next change there. With "
+        "--in-process.",
+    ),
+]
+CrowdMark = Annotated[
+    str,
+    typer.Option(
+        metavar="book|feed", help="With --crowd, marks follow the engine's own book, or the feed."
+    ),
+]
 Bind = Annotated[str, typer.Option(metavar="ENDPOINT", help="Where to publish.")]
 Records = Annotated[
     bool, typer.Option("--records", help="Publish what was recorded too, not marks alone.")

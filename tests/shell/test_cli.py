@@ -229,6 +229,9 @@ WRONG = {
     ("replay", FEED, "--derive", "X"): "--derive X: expected SYMBOL=SOURCE:BETA:FIRSTPRICE",
     ("replay", FEED, "--in-process", "--core", "other"): "--core other: expected compiled or",
     ("replay", FEED, "--in-process", "--records"): "--records: an engine in this process",
+    ("replay", FEED, "--crowd", "restore"): "--population and --crowd go with --in-process",
+    ("replay", FEED, "--in-process", "--crowd", "restore", "--start", "2025-01-01"):
+        "--start: a crowd's book is built from the beginning",
     ("replay", FEED, "--clock", "wall"): "--clock wall: expected exchange or local",
     ("replay", FEED, "--price", "mid"): "--price mid: expected one of auto, liquidation, last",
     ("replay", FEED, "--start", "noon"): "--start noon: no such date: 'noon'",
