@@ -24,8 +24,8 @@ def demo(
         list[str] | None,
         typer.Option(
             metavar="FILE",
-            help="Binance Vision kline zip or Tardis trades csv.gz; may be given several times. "
-            "Default: a generated crash.",
+            help="Recorded market data (docs/formats.md lists the formats); may be given several "
+            "times. Default: a generated crash.",
         ),
     ] = None,
     accounts: Annotated[int, typer.Option(min=1, help="Accounts in the population.")] = 100_000,
