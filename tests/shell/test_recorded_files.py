@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -32,8 +33,8 @@ def test_every_recorded_file_plays_through_the_reader(real_data):
         # Tiers go through `engine tiers`, the official book through `engine.tapes orders`.
         if path.name in MADE_UP or "orderbook_1" in path.name or command(path)[0] == "tiers":
             continue
-        if path.suffix == ".feather":
-            pytest.importorskip("pyarrow")
+        if path.suffix == ".feather" and find_spec("pyarrow") is None:
+            continue
         moments = open_moments([open_feed(str(path))], problems=Problems(False), keep_records=True)
         # The beginning of large files: their whole is read below and in the other tests.
         count = sum(1 for _, _ in zip(moments, range(2_000), strict=False))
