@@ -1,0 +1,278 @@
+"""The bytes of a journal: segment header, batch header, records. No files here.
+
+docs/formats.md describes them byte for byte. Little-endian throughout.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+import msgpack
+
+from engine.journal.errors import JournalError
+
+#: Version of the segment's own layout.
+FORMAT_VERSION = 1
+#: Version of the payloads: records and the commands in them.
+SCHEMA_VERSION = 1
+
+SEGMENT_MAGIC = b"PERPJRNL"
+BATCH_MAGIC = b"BTCH"
+_SEGMENT = struct.Struct("<8sHH4xQQQ20xI")
+_BATCH = struct.Struct("<4sHHQQQIIII")
+SEGMENT_HEADER_SIZE = _SEGMENT.size
+BATCH_HEADER_SIZE = _BATCH.size
+_CHECKSUM_SIZE = 4
+
+#: Largest payload of a batch that a reader takes for one, in bytes.
+PAYLOAD_SIZE_MAX = 1 << 26
+_UINT32_MAX = 2**32 - 1
+_UINT64_MAX = 2**64 - 1
+
+
+class Kind(IntEnum):
+    """What a batch holds."""
+
+    COMMANDS = 1
+    CHECKPOINT = 2
+    START = 3
+
+
+class SegmentHeader(NamedTuple):
+    """Beginning of a segment file.
+
+    Attributes
+    ----------
+    journal_id : int
+        Chosen at random when the journal was made; the same in every segment and batch.
+    first_seq : int
+        Of the first command that may be in here.
+    written_ns : int
+        Wall clock, for people.
+    """
+
+    journal_id: int
+    first_seq: int
+    written_ns: int
+
+
+class BatchHeader(NamedTuple):
+    """Beginning of a batch.
+
+    Attributes
+    ----------
+    kind : int
+        A `Kind`, or one of a later version.
+    journal_id : int
+    seq : int
+        Of the first command; of a batch without commands that of the last one before it.
+    written_ns : int
+        Wall clock, for people.
+    command_count : int
+        How many commands.
+    size : int, bytes
+        Of the payload.
+    checksum : int
+        CRC-32 of the payload.
+    """
+
+    kind: int
+    journal_id: int
+    seq: int
+    written_ns: int
+    command_count: int
+    size: int
+    checksum: int
+
+
+class Batch(NamedTuple):
+    """One batch as it was read, and where.
+
+    Attributes
+    ----------
+    header : BatchHeader
+    payload : bytes
+    path : str
+    offset : int
+        Of the header in the file.
+    """
+
+    header: BatchHeader
+    payload: bytes
+    path: str
+    offset: int
+
+    @property
+    def place(self) -> str:
+        """File and offset, for messages."""
+        return f"{self.path}: offset {self.offset}"
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield the commands of the batch.
+
+        Raises
+        ------
+        JournalError
+            The payload is not what its version says, though its checksum is right.
+        """
+        seq = self.header.seq
+        for record in self._unpacked():
+            if not _is_record(record):
+                raise JournalError(f"{self.place}: the record of seq {seq} is none")
+            yield Entry(seq, *record)
+            seq += 1
+        if seq != self.header.seq + self.header.command_count:
+            raise JournalError(
+                f"{self.place}: {seq - self.header.seq} records, the header says "
+                f"{self.header.command_count}")
+
+    def facts(self) -> dict[str, Any]:
+        """Return the map that a batch without commands holds.
+
+        Raises
+        ------
+        JournalError
+        """
+        found = list(self._unpacked())
+        if len(found) != 1 or not isinstance(found[0], dict):
+            raise JournalError(f"{self.place}: the payload is not one map")
+        return found[0]
+
+    def _unpacked(self) -> Iterator[Any]:
+        unpacker = msgpack.Unpacker(max_buffer_size=max(1, len(self.payload)))
+        end = 0
+        try:
+            unpacker.feed(self.payload)
+            for each in unpacker:
+                end = unpacker.tell()
+                yield each
+        except Exception as error:  # the unpacker has no common base class for bad input
+            raise JournalError(f"{self.place}: not MessagePack: {type(error).__name__}") from None
+        if end != len(self.payload):
+            raise JournalError(f"{self.place}: the last record is not whole")
+
+
+class Entry(NamedTuple):
+    """One command of a journal.
+
+    Attributes
+    ----------
+    seq : int
+    stamp : int or None
+        Engine time in ns that the server gave the command; None where it kept its own.
+    client : str or None
+        Who sent it; None for what the server itself did.
+    request : int
+        The client's number for it, 0 without a client.
+    given : dict
+        The command as it was sent.
+    """
+
+    seq: int
+    stamp: int | None
+    client: str | None
+    request: int
+    given: dict[str, Any]
+
+    @property
+    def command(self) -> dict[str, Any]:
+        """The command as it was applied, its time included."""
+        return self.given if self.stamp is None else {**self.given, "ts": self.stamp}
+
+
+def _is_record(record: Any) -> bool:
+    if not (isinstance(record, list) and len(record) == 4):
+        return False
+    stamp, client, request, given = record
+    return (
+        (stamp is None or type(stamp) is int)
+        and (client is None or isinstance(client, str))
+        and type(request) is int and isinstance(given, dict)
+    )
+
+
+def pack_command(command: Mapping[str, Any]) -> bytes:
+    """Encode a command that fits its schema; the same command gives the same bytes.
+
+    Notes
+    -----
+    A `Decimal`, or an integer beyond 64 bits, becomes the decimal string that means the same.
+    """
+    encoded: bytes = msgpack.packb(command, default=_as_text)
+    return encoded
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, int):
+        return str(value)
+    raise TypeError(f"no part of a command: {type(value).__name__}")
+
+
+# An array of four; its parts follow.
+_ARRAY_OF_4 = b"\x94"
+
+
+def make_record(stamp: int | None, client: str | None, request: int, command: bytes) -> bytes:
+    """Encode one record; `command` is encoded already."""
+    return b"".join((
+        _ARRAY_OF_4, msgpack.packb(stamp), msgpack.packb(client), msgpack.packb(request), command,
+    ))
+
+
+def make_batch(
+    kind: Kind, journal_id: int, seq: int, written_ns: int, count: int, payload: bytes
+) -> bytes:
+    """Encode a batch, header and payload."""
+    if len(payload) > PAYLOAD_SIZE_MAX or count > _UINT32_MAX:
+        raise ValueError(f"a batch of {count} commands and {len(payload)} bytes is too large")
+    head = _BATCH.pack(
+        BATCH_MAGIC, kind, 0, journal_id, seq, written_ns, count, len(payload),
+        zlib.crc32(payload), 0,
+    )[:-_CHECKSUM_SIZE]
+    return b"".join((head, zlib.crc32(head).to_bytes(_CHECKSUM_SIZE, "little"), payload))
+
+
+def read_batch_header(data: bytes | memoryview, offset: int) -> BatchHeader | None:
+    """Decode the batch header at an offset; None where there is no intact one."""
+    end = offset + BATCH_HEADER_SIZE
+    if end > len(data) or data[offset:offset + len(BATCH_MAGIC)] != BATCH_MAGIC:
+        return None
+    fields = _BATCH.unpack_from(data, offset)
+    if zlib.crc32(data[offset:end - _CHECKSUM_SIZE]) != fields[-1]:
+        return None
+    _, kind, _, journal_id, seq, written_ns, count, size, checksum, _ = fields
+    return BatchHeader(kind, journal_id, seq, written_ns, count, size, checksum)
+
+
+def make_segment_header(header: SegmentHeader) -> bytes:
+    """Encode the header of a segment."""
+    head = _SEGMENT.pack(SEGMENT_MAGIC, FORMAT_VERSION, SCHEMA_VERSION, *header, 0)
+    head = head[:-_CHECKSUM_SIZE]
+    return head + zlib.crc32(head).to_bytes(_CHECKSUM_SIZE, "little")
+
+
+def read_segment_header(data: bytes | memoryview, path: str) -> SegmentHeader:
+    """Decode and check the header of a segment.
+
+    Raises
+    ------
+    JournalError
+        Not intact, or of a version that is not known here.
+    """
+    if len(data) < SEGMENT_HEADER_SIZE or data[:len(SEGMENT_MAGIC)] != SEGMENT_MAGIC:
+        raise JournalError(f"{path}: offset 0: not the header of a journal segment")
+    _, version, schema, journal_id, first_seq, written_ns, checksum = _SEGMENT.unpack_from(data)
+    if zlib.crc32(data[:SEGMENT_HEADER_SIZE - _CHECKSUM_SIZE]) != checksum:
+        raise JournalError(f"{path}: offset 0: the segment header is damaged")
+    if (version, schema) != (FORMAT_VERSION, SCHEMA_VERSION):
+        raise JournalError(
+            f"{path}: format version {version}, schema version {schema}; this engine reads "
+            f"{FORMAT_VERSION} and {SCHEMA_VERSION}")
+    return SegmentHeader(journal_id, first_seq, written_ns)

@@ -1,0 +1,172 @@
+"""Read a journal from its beginning: every batch in order, or a message that says where it ends.
+
+Only one batch is on its way to the disk at a time, so a crash can harm nothing but the last
+one. What is not intact is a torn tail if nothing written later follows it, and damage otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import zlib
+from collections.abc import Iterator
+
+from engine.journal.errors import JournalError
+from engine.journal.layout import (
+    BATCH_HEADER_SIZE,
+    BATCH_MAGIC,
+    SEGMENT_HEADER_SIZE,
+    Batch,
+    BatchHeader,
+    Kind,
+    read_batch_header,
+    read_segment_header,
+)
+from engine.journal.storage import Storage
+
+_SEGMENT_NAME = re.compile(r"([0-9]{20})\.journal")
+#: A segment that was being made when its process ended.
+UNFINISHED_SUFFIX = ".new"
+_FIRST_SEQ_MAX = 2**63 - 1
+
+
+def segment_name(first_seq: int) -> str:
+    """Return the file name of a segment."""
+    return f"{first_seq:020d}.journal"
+
+
+def segment_names(storage: Storage, folder: str) -> list[str]:
+    """Return the names of a journal's segments in order."""
+    return sorted(name for name in storage.names(folder) if _SEGMENT_NAME.fullmatch(name))
+
+
+class JournalReader:
+    """Goes through a journal once.
+
+    Parameters
+    ----------
+    folder : str
+    storage : Storage
+
+    Attributes
+    ----------
+    first_seq : int
+        Of the first command there is, or could be; after the first batch or at the end.
+    last_seq : int
+        Of the last command read.
+    journal_id : int or None
+        None as long as there is no segment.
+    segments : list of (str, int)
+        Names, and the first `seq` that each may hold.
+    end : int
+        Offset in the last segment at which the next batch belongs.
+    size : int, bytes
+        Of the last segment's file.
+    torn_bytes : int
+        What lies behind it and is no batch: a write that was cut short.
+
+    Notes
+    -----
+    Changes nothing. While another process appends, it sees what was whole at that moment.
+    """
+
+    def __init__(self, folder: str, storage: Storage) -> None:
+        self._folder = folder
+        self._storage = storage
+        self.first_seq = 1
+        self.last_seq = 0
+        self.journal_id: int | None = None
+        self.segments: list[tuple[str, int]] = []
+        self.end = 0
+        self.size = 0
+        self.torn_bytes = 0
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield every batch in order.
+
+        Raises
+        ------
+        JournalError
+            Damage, a missing segment, another version; file and offset are named.
+        """
+        try:
+            names = segment_names(self._storage, self._folder)
+            for name in names:
+                path = os.path.join(self._folder, name)
+                yield from self._segment(name, path, is_last=name == names[-1])
+        except OSError as error:
+            where = error.filename or self._folder
+            reason = (error.strerror or str(error)).lower()
+            raise JournalError(f"{where}: cannot read: {reason}") from None
+
+    def _segment(self, name: str, path: str, *, is_last: bool) -> Iterator[Batch]:
+        data = self._storage.read(path)
+        header = read_segment_header(data, path)
+        if name != segment_name(header.first_seq):
+            raise JournalError(f"{path}: the header says that it begins at seq {header.first_seq}")
+        if self.journal_id is None:
+            self.journal_id = header.journal_id
+            self.first_seq = header.first_seq
+            self.last_seq = header.first_seq - 1
+        if header.journal_id != self.journal_id:
+            raise JournalError(f"{path}: offset 0: a segment of another journal")
+        if header.first_seq != self.last_seq + 1:
+            raise JournalError(
+                f"{path}: begins at seq {header.first_seq}, the segment before it ends at "
+                f"{self.last_seq}: something is missing")
+        self.segments.append((name, header.first_seq))
+        offset = SEGMENT_HEADER_SIZE
+        while batch := self._batch(data, path, offset):
+            self._follow(batch)
+            offset += BATCH_HEADER_SIZE + batch.header.size
+            yield batch
+        self.end, self.size = offset, len(data)
+        self.torn_bytes = len(data[offset:].rstrip(b"\0"))
+        if self.torn_bytes:
+            if not is_last:
+                raise JournalError(f"{path}: offset {offset}: damaged: later segments follow")
+            self._check_tail(data, path, offset)
+
+    def _batch(self, data: bytes, path: str, offset: int) -> Batch | None:
+        """Return the batch at an offset, None where there is no intact one."""
+        header = read_batch_header(data, offset)
+        if header is None:
+            return None
+        begin = offset + BATCH_HEADER_SIZE
+        payload = data[begin:begin + header.size]
+        if len(payload) != header.size or zlib.crc32(payload) != header.checksum:
+            return None
+        return Batch(header, payload, path, offset)
+
+    def _follow(self, batch: Batch) -> None:
+        header = batch.header
+        if header.journal_id != self.journal_id:
+            raise JournalError(f"{batch.place}: a batch of another journal")
+        if header.kind not in list(Kind):
+            raise JournalError(
+                f"{batch.place}: a batch of kind {header.kind}, which this engine does not know")
+        is_commands = header.kind == Kind.COMMANDS
+        expected = self.last_seq + (1 if is_commands else 0)
+        if header.seq != expected or is_commands != (header.command_count > 0):
+            raise JournalError(
+                f"{batch.place}: damaged: a batch of seq {header.seq}, expected {expected}")
+        if header.seq + header.command_count > _FIRST_SEQ_MAX:
+            raise JournalError(f"{batch.place}: damaged: seq {header.seq} is out of range")
+        self.last_seq += header.command_count
+
+    def _check_tail(self, data: bytes, path: str, offset: int) -> None:
+        """Refuse a tail behind which something was written: then it had been whole."""
+        at = data.find(BATCH_MAGIC, offset + 1)
+        while at >= 0:
+            later = read_batch_header(data, at)
+            if later is not None and self._is_own(later):
+                raise JournalError(
+                    f"{path}: offset {offset}: damaged: the batch after seq {self.last_seq} is "
+                    f"not intact, and one of seq {later.seq} follows at offset {at}")
+            at = data.find(BATCH_MAGIC, at + 1)
+        header = read_batch_header(data, offset)
+        if header and self._is_own(header) and self.torn_bytes > BATCH_HEADER_SIZE + header.size:
+            raise JournalError(f"{path}: offset {offset}: damaged: more follows the batch")
+
+    def _is_own(self, header: BatchHeader) -> bool:
+        return header.journal_id == self.journal_id

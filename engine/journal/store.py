@@ -1,0 +1,322 @@
+"""Append to a journal: one durable write a batch, segments, the tail of a crash cut off."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum
+from types import TracebackType
+from typing import Any
+
+import msgpack
+
+from engine.journal.errors import JournalError, JournalWriteError
+from engine.journal.layout import (
+    PAYLOAD_SIZE_MAX,
+    SEGMENT_HEADER_SIZE,
+    Batch,
+    Kind,
+    SegmentHeader,
+    make_batch,
+    make_segment_header,
+)
+from engine.journal.reader import UNFINISHED_SUFFIX, JournalReader, segment_name
+from engine.journal.storage import Storage
+
+#: Size of a segment file. Its zeros are written when it is begun, which took 20 to 50 ms.
+SEGMENT_SIZE = 64 << 20
+
+
+class Durability(Enum):
+    """When a batch is durable."""
+
+    #: Each command is a batch of its own.
+    ALWAYS = "always"
+    #: One write and one flush for whatever has been waiting.
+    BATCH = "batch"
+    #: Written, not flushed: survives the end of the process, not that of the machine.
+    OFF = "off"
+
+
+class Journal:
+    """A journal that this process writes.
+
+    Read it first, with `batches`, to its end; then `begin`, then append.
+
+    Parameters
+    ----------
+    folder : str
+        Made where it is missing.
+    durability : Durability
+    segment_size : int, bytes
+        A larger batch gets a segment of its own.
+    storage : Storage, optional
+        Default: the real disk.
+
+    Raises
+    ------
+    JournalError
+        Another process writes it, or it cannot be opened.
+
+    Attributes
+    ----------
+    last_seq : int
+        Of the last command that is durable.
+
+    Notes
+    -----
+    After a write has failed nothing more is taken: what the disk holds of that batch is
+    known only once the journal is read again.
+    """
+
+    def __init__(
+        self, folder: str, *, durability: Durability = Durability.BATCH,
+        segment_size: int = SEGMENT_SIZE, storage: Storage | None = None,
+    ) -> None:
+        self.folder = folder
+        self.last_seq = 0
+        self._durability = durability
+        self._segment_size = segment_size
+        self._storage = storage or Storage()
+        self._reader = JournalReader(folder, self._storage)
+        self._journal_id = 0
+        self._segments: list[tuple[str, int]] = []
+        self._handle: int | None = None
+        self._offset = 0
+        self._capacity = 0
+        self._failure: str | None = None
+        self._lock: int | None = None
+        try:
+            self._storage.make_folder(folder)
+            self._lock = self._storage.lock(folder)
+        except OSError as error:
+            raise JournalError(f"{folder}: cannot open: {_reason(error)}") from None
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def first_seq(self) -> int:
+        """Of the first command that is still there."""
+        return self._reader.first_seq
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield what is in the journal, from its first batch to its end.
+
+        Raises
+        ------
+        JournalError
+            As `JournalReader.batches`.
+        """
+        yield from self._reader.batches()
+
+    def begin(self) -> str | None:
+        """Make ready for appending, once `batches` has been read to the end.
+
+        Returns
+        -------
+        str or None
+            A line about the torn tail that was cut off.
+
+        Raises
+        ------
+        JournalWriteError
+        """
+        reader, storage = self._reader, self._storage
+        self.last_seq = reader.last_seq
+        self._segments = reader.segments
+        try:
+            for name in storage.names(self.folder):
+                if name.endswith(UNFINISHED_SUFFIX):
+                    storage.remove(os.path.join(self.folder, name))
+            if reader.journal_id is None:
+                self._journal_id = secrets.randbits(63)
+                self._start_segment(self._segment_size)
+                return None
+            self._journal_id = reader.journal_id
+            return self._continue_segment()
+        except OSError as error:
+            raise self._fail("cannot begin to write", error) from None
+
+    def _continue_segment(self) -> str | None:
+        reader, storage = self._reader, self._storage
+        path = self._path
+        self._handle = handle = storage.open(path, is_new=False)
+        self._offset, self._capacity = reader.end, reader.size
+        if reader.torn_bytes:
+            storage.truncate(handle, reader.end)
+            self._capacity = reader.end
+        self._allocate(self._segment_size)
+        # What a process wrote that ended before it could flush is in here, and counts from now.
+        storage.sync(handle)
+        if not reader.torn_bytes:
+            return None
+        return (
+            f"{path}: offset {reader.end}: {reader.torn_bytes} bytes of a batch that was not "
+            f"written whole are cut off; the journal ends at seq {self.last_seq}")
+
+    def append(self, records: Sequence[bytes]) -> None:
+        """Append commands and return once they are durable.
+
+        Parameters
+        ----------
+        records : sequence of bytes
+            Of `engine.journal.layout.make_record`; they get the next numbers in order.
+
+        Raises
+        ------
+        JournalWriteError
+            They may be in the journal or not; nothing after them is taken.
+        """
+        if self._durability is Durability.ALWAYS:
+            groups: Sequence[Sequence[bytes]] = [[record] for record in records]
+        else:
+            groups = list(_groups(records))
+        for group in groups:
+            payload = b"".join(group)
+            self._write(Kind.COMMANDS, self.last_seq + 1, len(group), payload)
+            self.last_seq += len(group)
+
+    def note(self, kind: Kind, facts: Mapping[str, Any]) -> None:
+        """Append a batch without commands: a checkpoint, or the start of a server.
+
+        Raises
+        ------
+        JournalWriteError
+        """
+        self._write(kind, self.last_seq, 0, msgpack.packb(facts))
+
+    def _write(self, kind: Kind, seq: int, count: int, payload: bytes) -> None:
+        if self._handle is None or self._failure is not None:
+            raise JournalWriteError(self._failure or f"{self.folder}: not open for writing")
+        batch = make_batch(kind, self._journal_id, seq, time.time_ns(), count, payload)
+        try:
+            # A segment without a command would leave its name to the next one: it grows instead.
+            if self._offset + len(batch) > self._segment_size and self._segments[-1][1] < seq:
+                self._start_segment(max(self._segment_size, SEGMENT_HEADER_SIZE + len(batch)))
+            end = self._offset + len(batch)
+            self._allocate(end)
+            self._storage.write(self._handle, batch, self._offset)
+            if self._durability is not Durability.OFF:
+                self._storage.sync(self._handle)
+        except OSError as error:
+            what = f"seq {seq}" if count <= 1 else f"seq {seq} to {seq + count - 1}"
+            failure = self._fail(f"offset {self._offset}: cannot write {what}", error)
+            self._cut_off()
+            raise failure from None
+        self._offset = end
+
+    def _start_segment(self, size: int) -> None:
+        """Begin the next segment; it gets its name only once it is whole."""
+        storage = self._storage
+        name = segment_name(self.last_seq + 1)
+        path = os.path.join(self.folder, name)
+        handle = storage.open(path + UNFINISHED_SUFFIX, is_new=True)
+        try:
+            header = SegmentHeader(self._journal_id, self.last_seq + 1, time.time_ns())
+            storage.allocate(handle, 0, size)
+            storage.write(handle, make_segment_header(header), 0)
+            storage.sync(handle)
+            storage.rename(path + UNFINISHED_SUFFIX, path)
+            storage.sync_folder(self.folder)
+        except OSError:
+            storage.close(handle)
+            self._discard(path + UNFINISHED_SUFFIX)
+            raise
+        if self._handle is not None:
+            storage.truncate(self._handle, self._offset)
+            storage.close(self._handle)
+        self._handle = handle
+        self._offset, self._capacity = SEGMENT_HEADER_SIZE, size
+        self._segments.append((name, self.last_seq + 1))
+
+    def _discard(self, path: str) -> None:
+        try:
+            self._storage.remove(path)
+        except OSError:
+            pass  # removed when the journal is opened again
+
+    def _allocate(self, size: int) -> None:
+        assert self._handle is not None
+        if size > self._capacity:
+            self._storage.allocate(self._handle, self._capacity, size)
+            self._capacity = size
+
+    def drop_segments(self, seq: int) -> list[str]:
+        """Remove the segments that hold nothing after a command, oldest first.
+
+        Parameters
+        ----------
+        seq : int
+            Of a snapshot: what it includes need not be replayed.
+
+        Returns
+        -------
+        list of str
+            Names of the files removed. The newest segment always stays.
+
+        Raises
+        ------
+        JournalWriteError
+        """
+        removed = []
+        try:
+            while len(self._segments) > 1 and self._segments[1][1] <= seq + 1:
+                name = self._segments[0][0]
+                self._storage.remove(os.path.join(self.folder, name))
+                removed.append(self._segments.pop(0)[0])
+            if removed:
+                self._storage.sync_folder(self.folder)
+        except OSError as error:
+            raise self._fail("cannot remove old segments", error) from None
+        return removed
+
+    def close(self) -> None:
+        """Give the journal back; nothing is written by this."""
+        for handle in (self._handle, self._lock):
+            if handle is not None:
+                self._storage.close(handle)
+        self._handle = self._lock = None
+
+    @property
+    def _path(self) -> str:
+        name = self._segments[-1][0] if self._segments else segment_name(self.last_seq + 1)
+        return os.path.join(self.folder, name)
+
+    def _fail(self, what: str, error: OSError) -> JournalWriteError:
+        self._failure = f"{self._path}: {what}: {_reason(error)}"
+        return JournalWriteError(self._failure)
+
+    def _cut_off(self) -> None:
+        """Take a batch back that failed, where the disk lets us; reading copes if it does not."""
+        assert self._handle is not None
+        try:
+            self._storage.truncate(self._handle, self._offset)
+        except OSError:
+            pass
+
+
+def _groups(records: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """Split what would be too large for one batch."""
+    begin = size = 0
+    for at, record in enumerate(records):
+        if at > begin and size + len(record) > PAYLOAD_SIZE_MAX:
+            yield records[begin:at]
+            begin, size = at, 0
+        size += len(record)
+    if begin < len(records):
+        yield records[begin:]
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
