@@ -91,29 +91,86 @@ def run(
 
 @app.command()
 def serve(
-    scenario: Annotated[str, typer.Option(metavar="FILE", help="Applied before the feed.")],
+    scenario: Annotated[
+        str | None, typer.Option(metavar="FILE", help="What everything begins with.")
+    ] = None,
     marks: Annotated[
-        str, typer.Option(metavar="ENDPOINT", help="Where the marks are published.")
-    ] = _ENDPOINT,
+        str | None,
+        typer.Option(metavar="ENDPOINT", help=f"Where the marks are published, {_ENDPOINT}."),
+    ] = None,
     events: Annotated[
         str | None, typer.Option(metavar="ENDPOINT", help="Publish every event here.")
     ] = None,
+    journal: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Keep a journal here; go on from the one there is."),
+    ] = None,
+    commands: Annotated[
+        str | None,
+        typer.Option(metavar="ENDPOINT", help="Take commands and queries here. Needs a journal."),
+    ] = None,
+    fsync: Annotated[
+        str,
+        typer.Option(
+            metavar="always|batch|off",
+            help="Flush each command, or what has been waiting at once; off survives the end of "
+            "the process, not of the machine.",
+        ),
+    ] = "batch",
+    clock: Annotated[
+        str,
+        typer.Option(
+            metavar="commands|wall",
+            help="Who gives the time: what arrives, or this machine's clock.",
+        ),
+    ] = "commands",
+    checkpoint: Annotated[
+        int,
+        typer.Option(min=1, metavar="N", help="State hash into the journal each N commands."),
+    ] = 100_000,
+    segment_size: Annotated[
+        int, typer.Option(metavar="MIB", help="Size of a journal file, 1 to 1024.")
+    ] = 64,
     timeout: Annotated[
         float, typer.Option(metavar="S", help="Longest silence of the feed, in seconds.")
     ] = 30.0,
     core: Core = "compiled",
     allow_remote: AllowRemote = False,
 ) -> None:
-    """Hold the accounts of a scenario and follow a mark feed over ZeroMQ to its end.
+    """Hold an exchange: take commands over ZeroMQ, follow a mark feed, publish events.
 
-    Marks are the only commands taken over the wire so far: instruments, accounts and
-    orders come from the scenario. The exit code is 1 when the feed did not arrive whole.
+    With a journal every command is durable before it is applied and acknowledged; the server
+    goes on where the journal ends, and runs until SIGTERM or SIGINT. Without --commands it
+    ends with its feed; the exit code is 1 when the feed did not arrive whole. Without a
+    journal it follows the feed only, and needs a scenario.
     """
+    _check_timeout(timeout)
+    if journal is None:
+        if commands is not None:
+            raise InputError("--commands needs --journal: what is acknowledged has to be durable")
+        if scenario is None:
+            raise InputError("--scenario is missing (or --journal)")
+        _serve_feed(scenario, marks or _ENDPOINT, events, timeout, core, allow_remote)
+        return
+    from engine.serving.command import serve as serve_journaled
+    from engine.serving.settings import Settings
+
+    settings = Settings(
+        journal, scenario, commands, marks or (None if commands else _ENDPOINT), events, fsync,
+        clock, segment_size << 20, checkpoint, timeout, allow_remote)
+    rows, is_whole = serve_journaled(settings, make_exchange(core), _say)
+    _print_rows(rows)
+    if not is_whole:
+        raise RunError("the feed did not arrive whole; the figures are of what did")
+
+
+def _serve_feed(
+    scenario: str, marks: str, events: str | None, timeout: float, core: str, allow_remote: bool
+) -> None:
     from engine.endpoints import check_endpoint
     from engine.server import EventPublisher, exchange_rows, load_scenario, run_steps
     from engine.subscriber import MarkSubscriber
 
-    _check_timeout(timeout)
     for endpoint in filter(None, (marks, events)):
         check_endpoint(endpoint, allow_remote=allow_remote)
     exchange = make_exchange(core)
@@ -130,6 +187,28 @@ def serve(
     _print_rows([("feed", marks), *health.rows(), *exchange_rows(exchange, figures)])
     if not health.is_complete:
         raise RunError("the feed did not arrive whole; the figures are of what did")
+
+
+@app.command()
+def verify(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="Of the journal.")],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    core: Core = "compiled",
+) -> None:
+    """Re-execute a journal from its start and compare the state hashes in it.
+
+    Exit code 1: the first that differs is named with its seq and place. Exit code 2: the
+    journal is damaged, of another version, or not there. Changes nothing.
+    """
+    from engine.serving import command
+
+    rows, difference = command.verify(folder, make_exchange(core))
+    if as_json:
+        print(command.verify_json(rows, difference))
+    else:
+        _print_rows(rows)
+    if difference is not None:
+        raise difference
 
 
 @app.command()
@@ -383,18 +462,7 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _unavailable(name: str) -> Callable[..., None]:
-    def refuse(arguments: Annotated[list[str] | None, typer.Argument(hidden=True)] = None) -> None:
-        raise InputError(f"{name!r} is not available yet")
-
-    refuse.__doc__ = "Not available yet."
-    return refuse
-
-
 app.add_typer(data_command.app, name="data")
-
-for _name in ("verify",):
-    app.command(_name, context_settings={"ignore_unknown_options": True})(_unavailable(_name))
 
 
 def call(application: typer.Typer, arguments: Sequence[str] | None = None) -> int:

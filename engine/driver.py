@@ -7,11 +7,12 @@ from a file in the same process.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine.errors import InputError
-from engine.feeds.steps import Step
+from engine.feeds.steps import Row, Step
 
 if TYPE_CHECKING:
     from engine import Exchange
@@ -73,8 +74,37 @@ class MarkDriver:
                     f"the feed starts at {ts_ns} ns, before the exchange's time "
                     f"{self._exchange.ts} ns"
                 )
-        round_mark = self._round_mark
+        self._exchange.apply_marks(self._marks(step_number, rows), ts=ts_ns)
+
+    def command(self, step_number: int, step: Step, *, has_time: bool = True) -> dict[str, Any]:
+        """Return the command that `apply` would be, for a journal.
+
+        Parameters
+        ----------
+        step_number : int
+        step : Step
+        has_time : bool
+            Whether the feed's time goes into it.
+
+        Raises
+        ------
+        InputError
+            A symbol that the exchange does not know.
+        """
+        ts_ns, rows = step
         marks = [
+            {"symbol": symbol, "mark_price": mark, "feed_seq": number}
+            | ({} if index is None else {"index_price": index})
+            for symbol, mark, index, number in self._marks(step_number, rows)
+        ]
+        command: dict[str, Any] = {"cmd": "marks", "marks": marks}
+        return {**command, "ts": ts_ns} if has_time else command
+
+    def _marks(
+        self, step_number: int, rows: Sequence[Row]
+    ) -> list[tuple[str, str, str | None, int]]:
+        round_mark = self._round_mark
+        return [
             (
                 symbol,
                 round_mark(symbol, mark),
@@ -83,4 +113,3 @@ class MarkDriver:
             )
             for symbol, mark, index in rows
         ]
-        self._exchange.apply_marks(marks, ts=ts_ns)

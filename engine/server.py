@@ -1,14 +1,14 @@
-"""`engine serve` and `engine replay --in-process`: an exchange that follows a feed.
+"""`engine serve` without a journal and `engine replay --in-process`: following a feed to its end.
 
 The scenario comes first (instruments, accounts, positions, orders), then marks.
-Mark prices are the only commands that arrive over the wire so far.
+`engine.serving` has the server that takes commands and keeps a journal.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -23,7 +23,7 @@ from engine.exchange import Exchange
 from engine.feeds.steps import Step
 from engine.publisher import PublishError, wait_until_left
 from engine.render import render_event
-from engine.tally import Record, Tally
+from engine.tally import Tally
 
 #: How often the caller hears of progress, in steps.
 _REPORT_STEPS = 64
@@ -102,16 +102,19 @@ class EventPublisher:
     ----------
     endpoint : str
         To bind.
+    epoch : int, optional
+        Default: the wall clock in ns, so that every start has another one.
     """
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, epoch: int | None = None) -> None:
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.XPUB)
         self._socket.setsockopt(zmq.XPUB_VERBOSER, 1)
         self._socket.setsockopt(zmq.SNDHWM, _EVENTS_HIGH_WATER_MARK)
         self._socket.setsockopt(zmq.LINGER, 0)
-        self._epoch = time.time_ns()
+        self._epoch = time.time_ns() if epoch is None else epoch
         self._sequence = 0
+        self._heartbeat_count = 0
         self._event_count = 0
         self._listener_count = 0
         try:
@@ -133,15 +136,21 @@ class EventPublisher:
         self._socket.close()
         self._context.term()
 
-    def publish(self, exchange: Exchange, records: Iterable[Record]) -> None:
+    def publish(self, seq: int, ts_ns: int, events: Sequence[dict[str, Any]]) -> None:
         """Publish the events of one command, if it had any."""
-        events = [render_event(record, exchange) for record in records]
         if not events:
             return
         self._sequence += 1
         self._event_count += len(events)
-        payload = wire.encode_events(self._epoch, exchange.seq, exchange.ts, events)
+        payload = wire.encode_events(self._epoch, seq, ts_ns, events)
         self._socket.send_multipart(wire.make_frames(wire.EVENTS, self._sequence, payload))
+
+    def send_heartbeat(self) -> None:
+        """Tell listeners what they should have seen by now."""
+        self._heartbeat_count += 1
+        payload = wire.encode_heartbeat(self._epoch, {wire.EVENTS: self._sequence})
+        self._socket.send_multipart(
+            wire.make_frames(wire.HEARTBEAT, self._heartbeat_count, payload))
 
     def end(self) -> None:
         """Say that there is no more, and give listeners a moment to read it."""
@@ -194,7 +203,8 @@ def run_steps(
         records = exchange.drain_records()
         tally.add(records)
         if events is not None:
-            events.publish(exchange, records)
+            rendered = [render_event(record, exchange) for record in records]
+            events.publish(exchange.seq, exchange.ts, rendered)
         if figures.step_count % _REPORT_STEPS == 0:
             on_progress(tally)
     figures.elapsed_s = time.monotonic() - started if started else 0.0
@@ -220,7 +230,12 @@ def exchange_rows(exchange: Exchange, figures: RunFigures) -> list[tuple[str, st
     ]
     assets = exchange.totals()["assets"]
     rows += [(f"insurance_{name}", terms["insurance"]) for name, terms in assets.items()]
-    drifts = {terms["drift"] for terms in assets.values()}
-    rows.append(("drift", "0" if drifts <= {"0"} else str(sorted(drifts))))
+    rows.append(("drift", drift_text(exchange)))
     rows.append(("state_hash", exchange.state_hash()))
     return rows
+
+
+def drift_text(exchange: Exchange) -> str:
+    """Return `0`, or the drifts of all assets where one of them is something else."""
+    drifts = {terms["drift"] for terms in exchange.totals()["assets"].values()}
+    return "0" if drifts <= {"0"} else str(sorted(drifts))

@@ -45,6 +45,8 @@ class MarkSubscriber:
     Attributes
     ----------
     health : engine.wire.FeedHealth
+    heard_count : int
+        Messages of `ready_steps` of any kind, heartbeats included.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class MarkSubscriber:
         self._on_idle = on_idle
         self._endpoint = endpoint
         self._report_count = 0
+        self.heard_count = 0
         self._epoch: int | None = None
         self._marks = wire.SequenceCheck()
         self.health = wire.FeedHealth()
@@ -116,6 +119,43 @@ class MarkSubscriber:
                 yield from self._take(frames)
             except wire.VersionError as error:
                 raise FeedError(f"{self._endpoint}: {error}") from None
+
+    def ready_steps(self, message_limit: int) -> Iterator[tuple[int, Step]]:
+        """Yield the steps of messages that are there already, without waiting.
+
+        Parameters
+        ----------
+        message_limit : int
+            Messages read at most.
+
+        Raises
+        ------
+        FeedError
+            The publisher speaks another version.
+        """
+        for _ in range(message_limit):
+            if self.health.has_ended or not self._socket.poll(0):
+                return
+            self.heard_count += 1
+            try:
+                yield from self._take(self._socket.recv_multipart())
+            except wire.VersionError as error:
+                raise FeedError(f"{self._endpoint}: {error}") from None
+
+    def leave(self) -> None:
+        """Unsubscribe; a publisher that has ended waits for this."""
+        for topic in (wire.MARKS, wire.HEARTBEAT, wire.END):
+            self._socket.setsockopt(zmq.UNSUBSCRIBE, topic)
+
+    @property
+    def socket(self) -> zmq.Socket[bytes]:
+        """To wait on, together with others."""
+        return self._socket
+
+    @property
+    def epoch(self) -> int | None:
+        """Start of the publisher, None before its first message."""
+        return self._epoch
 
     def _receive(self) -> list[bytes]:
         deadline = time.monotonic() + self._timeout_s

@@ -1,6 +1,7 @@
 """Messages on the wire: frames, payloads, sequence checks. No sockets here.
 
-A message is three frames, `[topic][u64 big-endian topic sequence][MessagePack]`.
+A published message is three frames, `[topic][u64 big-endian topic sequence][MessagePack]`; one
+between a client and the server is two, `[kind][MessagePack]`.
 `docs/formats.md` documents every payload with test vectors, so that a peer can
 be written in any language from that page; this module is its Python reading.
 """
@@ -26,6 +27,17 @@ HEARTBEAT = b"hb."
 END = b"end."
 EVENTS = b"events."
 RECORDS = b"records."
+
+# Kinds of messages between a client and the server: two frames, kind and payload.
+COMMANDS = b"commands."
+OUTCOMES = b"outcomes."
+QUERY = b"query."
+ANSWER = b"answer."
+HELLO = b"hello."
+REFUSED = b"refused."
+
+#: Commands in one message at most.
+COMMANDS_MAX = 1024
 
 #: Largest message a reader accepts, in bytes.
 MESSAGE_SIZE_MAX = 16 << 20
@@ -64,6 +76,23 @@ class HeartbeatMessage(NamedTuple):
 
     epoch: int
     last_sequences: dict[str, int]
+
+
+class CommandsMessage(NamedTuple):
+    """Payload of `commands.`: consecutive requests of one client.
+
+    Attributes
+    ----------
+    client : str
+    first_request : int
+        Number of the first command here; the following ones count on.
+    commands : list
+        Not checked yet.
+    """
+
+    client: str
+    first_request: int
+    commands: list[Any]
 
 
 class EndMessage(NamedTuple):
@@ -210,6 +239,104 @@ def decode_events(payload: bytes) -> tuple[int, int, int, list[dict[str, Any]]]:
     _require(_is_count(epoch) and _is_count(seq) and _is_count(ts_ns), "not a number")
     _require(isinstance(events, list), "events is not a list")
     return epoch, seq, ts_ns, events
+
+
+def encode_commands(client: str, first_request: int, commands: Sequence[Any]) -> bytes:
+    """Encode the payload of a `commands.` message."""
+    return msgpack.packb([VERSION, client, first_request, commands])
+
+
+def decode_commands(payload: bytes) -> CommandsMessage:
+    """Decode and check the payload of a `commands.` message, but not the commands."""
+    _, client, first_request, commands = _unpack(payload, 4)
+    _require(isinstance(client, str), "client is not a string")
+    _require(isinstance(commands, list) and bool(commands), "commands is not a list with content")
+    _require(len(commands) <= COMMANDS_MAX, f"more than {COMMANDS_MAX} commands")
+    _require(
+        _is_count(first_request) and 0 < first_request <= _INT64_MAX - len(commands),
+        "first request is not a number from 1")
+    return CommandsMessage(client, first_request, commands)
+
+
+def encode_outcomes(
+    epoch: int, client: str, first_request: int, outcomes: Sequence[Sequence[Any]]
+) -> bytes:
+    """Encode the payload of an `outcomes.` message; one `[code, seq, ts, reason, detail]` each."""
+    return msgpack.packb([VERSION, epoch, client, first_request, outcomes])
+
+
+def decode_outcomes(payload: bytes) -> tuple[int, str, int, list[list[Any]]]:
+    """Decode the payload of an `outcomes.` message: epoch, client, first request, outcomes."""
+    _, epoch, client, first_request, outcomes = _unpack(payload, 5)
+    _require(_is_count(epoch) and _is_count(first_request), "not a number")
+    _require(isinstance(client, str), "client is not a string")
+    _require(isinstance(outcomes, list) and all(
+        isinstance(outcome, list) and len(outcome) >= 5 for outcome in outcomes),
+        "outcomes is not a list of outcomes")
+    return epoch, client, first_request, [outcome[:5] for outcome in outcomes]
+
+
+def encode_query(token: int, query: dict[str, Any]) -> bytes:
+    """Encode the payload of a `query.` message; the answer repeats the token."""
+    return msgpack.packb([VERSION, token, query])
+
+
+def decode_query(payload: bytes) -> tuple[int, Any]:
+    """Decode the payload of a `query.` message: token, query (not checked yet)."""
+    _, token, query = _unpack(payload, 3)
+    _require(_is_count(token), "token is not a number")
+    _require(isinstance(query, dict), "query is not a map")
+    return token, query
+
+
+def encode_answer(epoch: int, token: int, answer: dict[str, Any]) -> bytes:
+    """Encode the payload of an `answer.` message."""
+    return msgpack.packb([VERSION, epoch, token, answer])
+
+
+def decode_answer(payload: bytes) -> tuple[int, int, dict[str, Any]]:
+    """Decode the payload of an `answer.` message: epoch, token, answer."""
+    _, epoch, token, answer = _unpack(payload, 4)
+    _require(_is_count(epoch) and _is_count(token), "not a number")
+    _require(isinstance(answer, dict), "answer is not a map")
+    return epoch, token, answer
+
+
+def encode_hello(client: str) -> bytes:
+    """Encode the payload of a `hello.` message of a client."""
+    return msgpack.packb([VERSION, client])
+
+
+def decode_hello(payload: bytes) -> str:
+    """Decode the payload of a `hello.` message of a client: its name."""
+    _, client = _unpack(payload, 2)
+    _require(isinstance(client, str), "client is not a string")
+    return str(client)
+
+
+def encode_welcome(epoch: int, client: str, last_request: int, seq: int, ts_ns: int) -> bytes:
+    """Encode the payload of the server's `hello.`."""
+    return msgpack.packb([VERSION, epoch, client, last_request, seq, ts_ns])
+
+
+def decode_welcome(payload: bytes) -> tuple[int, str, int, int, int]:
+    """Decode the payload of the server's `hello.`: epoch, client, last request, seq, ts."""
+    _, epoch, client, last_request, seq, ts_ns = _unpack(payload, 6)
+    _require(all(map(_is_count, (epoch, last_request, seq, ts_ns))), "not a number")
+    _require(isinstance(client, str), "client is not a string")
+    return epoch, client, last_request, seq, ts_ns
+
+
+def encode_refused(epoch: int, detail: str) -> bytes:
+    """Encode the payload of a `refused.` message: a message that could not be read."""
+    return msgpack.packb([VERSION, epoch, detail])
+
+
+def decode_refused(payload: bytes) -> tuple[int, str]:
+    """Decode the payload of a `refused.` message: epoch, detail."""
+    _, epoch, detail = _unpack(payload, 3)
+    _require(_is_count(epoch) and isinstance(detail, str), "not an epoch and a text")
+    return epoch, detail
 
 
 def _pairs(last_sequences: dict[bytes, int]) -> list[list[str | int]]:

@@ -1,0 +1,151 @@
+"""Bring an exchange to where its journal ends, and check on the way that it gets there.
+
+A replay begins with a fresh exchange, because there are no snapshots yet. What begins from one
+takes the same road: everything after the `seq` that it includes.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from engine.errors import InvariantViolation, RunError
+from engine.exchange import Exchange
+from engine.journal import Batch, JournalError, Kind
+from engine.journal.layout import pack_command
+from engine.serving.sequencer import apply_command
+from engine.serving.sessions import Sessions
+
+#: How often the caller hears of progress, in commands.
+_REPORT_COMMANDS = 1024
+
+
+class ReplayError(RunError):
+    """A journal that is whole leads to another state than the one it was written from."""
+
+
+@dataclass
+class Replay:
+    """What a replay came to.
+
+    Attributes
+    ----------
+    command_count : int
+    rejected_count : int
+    checkpoint_count : int
+        State hashes that were compared, and agreed.
+    start_count : int
+        How often a server began to write this journal.
+    last_epoch : int
+        Of the latest start.
+    written_by : list of str
+        Versions of the engine, in the order of their first start.
+    ends_clean : bool
+        The last batch is the checkpoint of a shutdown.
+    elapsed_s : float
+    """
+
+    command_count: int = 0
+    rejected_count: int = 0
+    checkpoint_count: int = 0
+    start_count: int = 0
+    last_epoch: int = 0
+    written_by: list[str] = field(default_factory=list)
+    ends_clean: bool = False
+    elapsed_s: float = 0.0
+
+
+def replay(
+    batches: Iterable[Batch], exchange: Exchange, sessions: Sessions | None = None,
+    on_progress: Callable[[int], None] = lambda count: None,
+) -> Replay:
+    """Apply the commands of a journal to an exchange.
+
+    Parameters
+    ----------
+    batches : iterable of Batch
+    exchange : engine.Exchange
+        Fresh, or with everything applied up to the command before the first.
+    sessions : Sessions, optional
+        Gets the requests of the clients.
+    on_progress : callable
+        Called with the number of commands now and then.
+
+    Returns
+    -------
+    Replay
+
+    Raises
+    ------
+    ReplayError
+        The first checkpoint that does not agree, or the command that cannot be applied.
+    JournalError
+    """
+    done = Replay()
+    agreed = exchange.seq
+    started = time.monotonic()
+    for batch in batches:
+        kind = batch.header.kind
+        done.ends_clean = False
+        if kind == Kind.COMMANDS:
+            _apply_batch(batch, exchange, sessions, done, on_progress)
+        elif kind == Kind.CHECKPOINT:
+            facts = _compare(batch, exchange, agreed)
+            done.checkpoint_count += 1
+            done.ends_clean = facts.get("reason") == "shutdown"
+            agreed = exchange.seq
+        else:
+            _note_start(batch, done)
+    done.elapsed_s = time.monotonic() - started
+    return done
+
+
+def _apply_batch(
+    batch: Batch, exchange: Exchange, sessions: Sessions | None, done: Replay,
+    on_progress: Callable[[int], None],
+) -> None:
+    if batch.header.seq != exchange.seq + 1:
+        raise JournalError(
+            f"{batch.place}: begins at seq {batch.header.seq}; without a snapshot of what was "
+            f"before, only a journal from seq {exchange.seq + 1} can be replayed")
+    for entry in batch.entries():
+        try:
+            outcome, _ = apply_command(exchange, entry.seq, entry.command, with_events=False)
+        except (RunError, InvariantViolation, JournalError):
+            raise
+        except Exception as error:
+            raise ReplayError(
+                f"{batch.place}: seq {entry.seq} cannot be applied: "
+                f"{type(error).__name__}: {error}") from error
+        done.command_count += 1
+        done.rejected_count += outcome.reason is not None
+        if sessions is not None and entry.client is not None:
+            sessions.admit(entry.client, entry.request, zlib.crc32(pack_command(entry.given)))
+            sessions.settle(entry.client, entry.request, outcome)
+        if done.command_count % _REPORT_COMMANDS == 0:
+            on_progress(done.command_count)
+
+
+def _compare(batch: Batch, exchange: Exchange, agreed: int) -> dict[str, Any]:
+    facts = batch.facts()
+    found = exchange.state_hash()
+    if facts.get("state_hash") != found or facts.get("seq") != exchange.seq:
+        raise ReplayError(
+            f"{batch.place}: seq {exchange.seq}: the journal says state hash "
+            f"{facts.get('state_hash')}, the replay comes to {found}; they last agreed at seq "
+            f"{agreed}")
+    return facts
+
+
+def _note_start(batch: Batch, done: Replay) -> None:
+    facts = batch.facts()
+    epoch, version = facts.get("epoch"), facts.get("engine")
+    if type(epoch) is not int or not isinstance(version, str):
+        raise JournalError(f"{batch.place}: a start without epoch and engine")
+    done.start_count += 1
+    done.last_epoch = max(done.last_epoch, epoch)
+    if version not in done.written_by:
+        done.written_by.append(version)

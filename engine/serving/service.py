@@ -1,0 +1,302 @@
+"""The loop of a journaled server: wait, take a batch, commit it, answer; until told to stop."""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import FrameType, TracebackType
+from typing import Any
+
+import zmq
+
+from engine.commands import check_shape
+from engine.driver import MarkDriver
+from engine.errors import CommandError, InputError
+from engine.feeds.steps import Step
+from engine.journal import JournalWriteError
+from engine.publisher import HEARTBEAT_S
+from engine.scenario import parse_line
+from engine.server import EventPublisher
+from engine.serving.gateway import Gateway
+from engine.serving.sequencer import Pending, Sequencer
+from engine.subscriber import FeedError, MarkSubscriber
+
+#: Group commit: a batch is what has been waiting, up to about this.
+BATCH_BYTES_MAX = 1 << 20
+#: Messages of the feed taken into one batch at most.
+_FEED_MESSAGES_MAX = 64
+#: Commands of a scenario in one batch.
+_SCENARIO_COMMANDS = 1000
+#: How often the clock is told to an exchange that has one, when nobody else does.
+_TICK_S = 1.0
+#: How long clients are told that the journal cannot be written, before the server ends.
+_DECLINE_S = 1.0
+
+
+class StopSignal:
+    """Turns SIGTERM and SIGINT into something that a poller wakes up from."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+        self._reader, self._writer = socket.socketpair()
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> StopSignal:
+        self._writer.setblocking(False)
+        self._wakeup = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._before[number] = signal.signal(number, self._set)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._wakeup)
+        self._reader.close()
+        self._writer.close()
+
+    def fileno(self) -> int:
+        """To wait on."""
+        return self._reader.fileno()
+
+    def _set(self, number: int, frame: FrameType | None) -> None:
+        self.is_set = True
+
+
+def scenario_commands(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the commands of a scenario file with the number of their line.
+
+    Raises
+    ------
+    InputError
+        Missing file, or `FILE:LINE: reason`; queries have nobody to answer to.
+    """
+    try:
+        with open(path, encoding="utf-8") as lines:
+            number = 0
+            try:
+                for number, text in enumerate(lines, start=1):
+                    if text.strip():
+                        line = parse_line(text)
+                        if check_shape(line) == "cmd":
+                            yield number, line
+            except CommandError as error:
+                raise InputError(f"{path}:{number}: {error}") from None
+            except UnicodeDecodeError as error:
+                raise InputError(f"{path}:{number + 1}: not UTF-8: {error.reason}") from None
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise InputError(f"{path}: cannot open: {reason}") from None
+
+
+def load_scenario(sequencer: Sequencer, path: str, report: Callable[[str], None]) -> None:
+    """Apply a scenario to a journaled exchange, or what is missing of it.
+
+    A server that ended while it was loading goes on where it was: the scenario is a client
+    whose request numbers are its lines.
+
+    Raises
+    ------
+    InputError
+        A malformed line, before anything is applied; or the journal began otherwise.
+    """
+    lines = list(scenario_commands(path))
+    digest = hashlib.blake2b(digest_size=8)
+    pendings = []
+    for number, command in lines:
+        try:
+            pendings.append(Pending.of("", number, command))
+        except ValueError as error:
+            raise InputError(f"{path}:{number}: cannot be journaled: {error}") from None
+        digest.update(pendings[-1].packed)
+    client = f"scenario/{digest.hexdigest()}"
+    done = sequencer.sessions.last_request(client)
+    if not done and sequencer.exchange.seq:
+        raise InputError(
+            f"{path}: the journal has commands already, and did not begin with this scenario")
+    missing = [pending for pending in pendings if pending.request > done]
+    for pending in missing:
+        pending.client = client
+        if sequencer.has_clock and "ts" in pending.command:
+            raise InputError(f"{path}:{pending.request}: field 'ts': the server gives the time")
+    for at in range(0, len(missing), _SCENARIO_COMMANDS):
+        batch = missing[at:at + _SCENARIO_COMMANDS]
+        for pending in batch:
+            sequencer.sessions.admit(client, pending.request, pending.checksum)
+        sequencer.commit(batch)
+    _report_rejections(path, missing, report)
+
+
+def _report_rejections(path: str, done: list[Pending], report: Callable[[str], None]) -> None:
+    refused = [each for each in done if each.outcome is not None and each.outcome.reason]
+    if refused and refused[0].outcome is not None:
+        first, outcome = refused[0], refused[0].outcome
+        report(
+            f"{path}: {len(refused)} commands rejected, the first: {first.command['cmd']}, "
+            f"{outcome.reason} ({outcome.detail})")
+
+
+@dataclass
+class ServiceFigures:
+    """What a server did.
+
+    Attributes
+    ----------
+    batch_count : int
+    tick_count : int
+        `time` commands of its own.
+    ignored_steps : int
+        Of the feed: taken before, or on unknown symbols.
+    """
+
+    batch_count: int = 0
+    tick_count: int = 0
+    ignored_steps: int = 0
+
+
+class Service:
+    """Runs a server until it is told to stop, or until its feed ends if it has nothing else.
+
+    Parameters
+    ----------
+    sequencer : Sequencer
+    gateway : Gateway, optional
+    feed : MarkSubscriber, optional
+    events : EventPublisher, optional
+    feed_timeout_s : float
+        Longest silence of the feed; without a gateway it ends the run.
+    report : callable
+        Takes one line at a time about what goes on.
+    """
+
+    def __init__(
+        self, sequencer: Sequencer, *, gateway: Gateway | None = None,
+        feed: MarkSubscriber | None = None, events: EventPublisher | None = None,
+        feed_timeout_s: float = 30.0, report: Callable[[str], None],
+    ) -> None:
+        self.figures = ServiceFigures()
+        self._sequencer = sequencer
+        self._gateway = gateway
+        self._feed = feed
+        self._events = events
+        self._feed_timeout_s = feed_timeout_s
+        self._report = report
+        self._driver = MarkDriver(sequencer.exchange)
+        self._driver_symbols = len(sequencer.exchange.symbols)
+        self._feed_heard_at = time.monotonic()
+        self._is_feed_silent = False
+        self._unknown: set[str] = set()
+
+    def run(self, stop: StopSignal) -> None:
+        """Serve.
+
+        Raises
+        ------
+        JournalWriteError
+            The disk takes no more; clients have been told.
+        FeedError
+            The feed went silent, and there is nothing else to wait for.
+        """
+        poller = zmq.Poller()
+        poller.register(stop.fileno(), zmq.POLLIN)
+        for one in (self._gateway, self._feed):
+            if one is not None:
+                poller.register(one.socket, zmq.POLLIN)
+        heartbeat_at = tick_at = time.monotonic()
+        try:
+            while not stop.is_set and not self._is_over():
+                poller.poll(int(HEARTBEAT_S * 1000))
+                is_idle = not self._turn()
+                now = time.monotonic()
+                if is_idle and self._sequencer.has_clock and now >= tick_at:
+                    self._tick()
+                    tick_at = now + _TICK_S
+                if self._events is not None and now >= heartbeat_at:
+                    self._events.send_heartbeat()
+                    heartbeat_at = now + HEARTBEAT_S
+                if self._feed is not None and self._feed.health.has_ended:
+                    self._end_feed(poller)
+        except JournalWriteError as error:
+            self._report(f"nothing is acknowledged any more: {error}")
+            self._decline(str(error))
+            raise
+
+    def _is_over(self) -> bool:
+        return self._gateway is None and self._feed is None
+
+    def _turn(self) -> bool:
+        """Take one batch through; tell whether there was any."""
+        batch: list[Pending] = []
+        if self._feed is not None:
+            self._take_feed(self._feed, batch)
+        if self._gateway is not None:
+            self._gateway.take(batch, BATCH_BYTES_MAX)
+        if batch:
+            self._sequencer.commit(batch)
+            self.figures.batch_count += 1
+        if self._gateway is not None:
+            self._gateway.reply()
+        return bool(batch)
+
+    def _take_feed(self, feed: MarkSubscriber, batch: list[Pending]) -> None:
+        before = feed.heard_count
+        for number, step in feed.ready_steps(_FEED_MESSAGES_MAX):
+            pending = self._feed_command(number, step, f"feed/{feed.epoch}")
+            if pending is not None:
+                batch.append(pending)
+        now = time.monotonic()
+        if feed.heard_count != before:
+            self._feed_heard_at, self._is_feed_silent = now, False
+        elif now - self._feed_heard_at > self._feed_timeout_s and not self._is_feed_silent:
+            message = f"nothing from the feed for {self._feed_timeout_s:g} s"
+            if self._gateway is None:
+                raise FeedError(message)
+            self._report(message)
+            self._is_feed_silent = True
+
+    def _feed_command(self, number: int, step: Step, client: str) -> Pending | None:
+        sequencer = self._sequencer
+        if len(sequencer.exchange.symbols) != self._driver_symbols:
+            self._driver = MarkDriver(sequencer.exchange)
+            self._driver_symbols = len(sequencer.exchange.symbols)
+        try:
+            command = self._driver.command(number, step, has_time=not sequencer.has_clock)
+        except InputError as error:
+            if self._gateway is None:
+                raise
+            self.figures.ignored_steps += 1
+            if str(error) not in self._unknown:
+                self._unknown.add(str(error))
+                self._report(f"feed: {error}; ignored")
+            return None
+        pending = Pending.of(client, number, command)
+        if sequencer.sessions.refusal(client, number, pending.checksum) is not None:
+            self.figures.ignored_steps += 1
+            return None
+        sequencer.sessions.admit(client, number, pending.checksum)
+        return pending
+
+    def _end_feed(self, poller: zmq.Poller) -> None:
+        assert self._feed is not None
+        poller.unregister(self._feed.socket)
+        self._feed.leave()
+        self._report("the feed has ended")
+        self._feed = None
+
+    def _tick(self) -> None:
+        self._sequencer.commit([Pending.of(None, 0, {"cmd": "time"})])
+        self.figures.tick_count += 1
+
+    def _decline(self, reason: str) -> None:
+        if self._gateway is not None:
+            deadline = time.monotonic() + _DECLINE_S
+            self._gateway.decline(reason, lambda: time.monotonic() >= deadline)
