@@ -149,7 +149,7 @@ def serve(
         if commands is not None:
             raise InputError("--commands needs --journal: what is acknowledged has to be durable")
         if scenario is None:
-            raise InputError("--scenario is missing (or --journal)")
+            raise InputError("Missing option '--scenario' (or --journal)")
         _serve_feed(scenario, marks or _ENDPOINT, events, timeout, core, allow_remote)
         return
     from engine.serving.command import serve as serve_journaled
@@ -272,7 +272,9 @@ def replay(
 
 @app.command()
 def bench(
-    what: Annotated[str, typer.Argument(metavar="[mark|risk|book|market|liquidation|all]")] = "all",
+    what: Annotated[
+        str, typer.Argument(metavar="[mark|risk|book|market|liquidation|journal|all]")
+    ] = "all",
     size: Annotated[
         str, typer.Option(metavar="full|smoke", help="Canonical, or tiny: only whether it runs.")
     ] = "full",
@@ -307,7 +309,7 @@ def bench(
         typer.Option(metavar="FILE", help="Risk: cost by number of accounts as an HTML page."),
     ] = None,
 ) -> None:
-    """Run the canonical benchmarks: the cost of a mark, of an order, and of market data.
+    """Run the canonical benchmarks: a mark, an order, market data, a durable batch.
 
     Prints machine and versions, figures with percentiles, and a hash of each result. Whatever
     is measured in several ways has to come to the same; if not, the exit code is 1. The full
@@ -317,16 +319,16 @@ def bench(
     from engine.bench.command import run_and_print
 
     if what not in (*benches.NAMES, "all"):
-        raise InputError(f"bench {what}: expected mark, risk, book, market, liquidation or all")
+        raise InputError(f"bench {what}: expected {', '.join(benches.NAMES)} or all")
     if size not in benches.SIZES:
         raise InputError(f"--size {size}: expected full or smoke")
-    if accounts is not None and what in ("book", "market"):
+    if accounts is not None and what in ("book", "market", "journal"):
         raise InputError("--accounts goes with mark, risk, liquidation or all")
     if breach and what not in ("liquidation", "all"):
         raise InputError("--breach goes with liquidation or all")
     if what not in ("risk", "all") and (largest or page):
         raise InputError("--largest and --page go with risk or all")
-    if what in ("mark", "risk", "liquidation") and (commands is not None or stream):
+    if what in ("mark", "risk", "liquidation", "journal") and (commands is not None or stream):
         raise InputError("--commands and --stream go with book or all")
     for name in stream or ():
         if name not in benches.stream_names():

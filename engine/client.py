@@ -17,8 +17,6 @@ from engine.endpoints import connect_socket
 from engine.errors import RunError
 from engine.serving.sessions import UNAVAILABLE, Outcome
 
-_TRY_S = 1.0
-
 
 class NoAnswer(RunError):
     """The server did not answer in time. Commands may have been taken; ask again to know."""
@@ -36,6 +34,8 @@ class Client:
         that comes back under its name goes on after the last.
     timeout_s : float
         Longest wait for an answer, all attempts together.
+    retry_s : float
+        How long an attempt waits before the message is sent again.
 
     Attributes
     ----------
@@ -52,12 +52,15 @@ class Client:
     'accepted'
     """
 
-    def __init__(self, endpoint: str, name: str, *, timeout_s: float = 10.0) -> None:
+    def __init__(
+        self, endpoint: str, name: str, *, timeout_s: float = 10.0, retry_s: float = 1.0
+    ) -> None:
         self.name = name
         self.next_request: int | None = None
         self.epoch: int | None = None
         self._endpoint = endpoint
         self._timeout_s = timeout_s
+        self._retry_s = retry_s
         self._token = time.monotonic_ns()
         self._context = zmq.Context()
         self._socket: zmq.Socket[bytes] | None = None
@@ -143,7 +146,7 @@ class Client:
         while (left := deadline - time.monotonic()) > 0:
             socket = self._connected()
             socket.send_multipart(message)
-            attempt_ends = time.monotonic() + min(left, _TRY_S)
+            attempt_ends = time.monotonic() + min(left, self._retry_s)
             while (wait := attempt_ends - time.monotonic()) > 0:
                 if not socket.poll(int(wait * 1000) + 1):
                     break

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from engine.bench.report import Report
 
-NAMES = ("mark", "risk", "book", "market", "liquidation")
+NAMES = ("mark", "risk", "book", "market", "liquidation", "journal")
 SIZES = ("smoke", "full")
 
 
@@ -33,7 +33,7 @@ def reports(
 
     Parameters
     ----------
-    name : {"mark", "risk", "book", "market", "liquidation", "all"}
+    name : {"mark", "risk", "book", "market", "liquidation", "journal", "all"}
     size : {"smoke", "full"}
     accounts : int, optional
         Of the mark, the risk and the liquidation benchmark. Default: 2,000 for smoke; 10^4,
@@ -70,6 +70,11 @@ def reports(
         yield market.market_report(market.run_market(market_plan, progress))
     if name in ("liquidation", "all"):
         yield _liquidation_report(is_smoke, progress, accounts, breaches)
+    if name in ("journal", "all"):
+        from engine.bench import journal
+
+        journal_plan = journal.SMOKE if is_smoke else journal.JournalPlan()
+        yield journal.journal_report(journal.run_journal(journal_plan, progress))
 
 
 def _liquidation_report(

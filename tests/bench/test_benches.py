@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from engine import cli
-from engine.bench import liquidation, mark_tick, market, reports, risk, rivals
+from engine.bench import journal, liquidation, mark_tick, market, reports, risk, rivals
 from engine.bench.mark_tick import MarkDesk, as_rows, run_mark
 from engine.bench.population import draw_population, maintenance
 from engine.bench.prices import Market
@@ -182,7 +183,7 @@ def test_reports_carry_their_hash_and_what_is_excluded():
         text = "\n".join(report.plain())
         # One command is no distribution.
         assert "p99.9" in text or report.title.startswith("liquidations")
-        assert "state_hash" in text and not report.failures
+        assert re.search("(state|content)_hash", text) and not report.failures
         assert "included" in text and max(map(len, report.notes)) < 300
 
 
@@ -215,3 +216,19 @@ def test_what_the_command_refuses(arguments, capsys):
 def test_the_pytest_way():
     done = run_module("pytest", "bench", "-q", "-p", "no:cacheprovider", "--benchmark-disable")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+# --- journal --------------------------------------------------------------------------
+
+
+def test_all_stores_hold_what_was_appended(tmp_path):
+    plan = replace(journal.SMOKE, folder=str(tmp_path))
+    results = journal.run_journal(plan, lambda note: None)
+    report = journal.journal_report(results)
+    assert report.failures == [] and len(report.tables) == len(plan.rounds)
+    assert {one.name for one in results} >= {"segments", "sqlite, a row a command"}
+    assert [len(one.times_ns) for one in results if one.name == "segments"] == [5, 3]
+    results[1].digest = "other"
+    assert journal.journal_report(results).failures == [
+        f"{results[1].name} holds something else"]
+    assert list(tmp_path.iterdir()) == []
