@@ -15,7 +15,7 @@ import zmq
 from engine import wire
 from engine.commands import check_shape
 from engine.endpoints import bind_socket
-from engine.errors import CommandError
+from engine.errors import CommandError, EngineError
 from engine.exchange import Exchange
 from engine.serving.sequencer import Pending
 from engine.serving.sessions import MALFORMED, UNAVAILABLE, Outcome, Sessions, is_client_name
@@ -193,7 +193,7 @@ class Gateway:
     def _answer(self, peer: bytes, token: int, query: dict[str, Any]) -> None:
         try:
             answer = self._exchange.query(query)
-        except CommandError as error:
+        except EngineError as error:
             self.refused_count += 1
             self._send(peer, wire.REFUSED, wire.encode_refused(self._epoch, str(error)))
             return

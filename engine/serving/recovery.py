@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from engine.errors import InvariantViolation, RunError
+from engine.errors import RunError
 from engine.exchange import Exchange
 from engine.journal import Batch, JournalError, Kind
 from engine.journal.layout import pack_command
@@ -114,9 +114,7 @@ def _apply_batch(
     for entry in batch.entries():
         try:
             outcome, _ = apply_command(exchange, entry.seq, entry.command, with_events=False)
-        except (RunError, InvariantViolation, JournalError):
-            raise
-        except Exception as error:
+        except Exception as error:  # whatever it is, it was so when it was written, too
             raise ReplayError(
                 f"{batch.place}: seq {entry.seq} cannot be applied: "
                 f"{type(error).__name__}: {error}") from error

@@ -15,7 +15,7 @@ import zmq
 
 from engine.commands import check_shape
 from engine.driver import MarkDriver
-from engine.errors import CommandError, InputError
+from engine.errors import CommandError, InputError, InvariantViolation
 from engine.feeds.steps import Step
 from engine.journal import JournalWriteError
 from engine.publisher import HEARTBEAT_S
@@ -201,8 +201,8 @@ class Service:
 
         Raises
         ------
-        JournalWriteError
-            The disk takes no more; clients have been told.
+        JournalWriteError, InvariantViolation
+            The disk takes no more, or a command broke the engine; clients have been told.
         FeedError
             The feed went silent, and there is nothing else to wait for.
         """
@@ -225,7 +225,7 @@ class Service:
                     heartbeat_at = now + HEARTBEAT_S
                 if self._feed is not None and self._feed.health.has_ended:
                     self._end_feed(poller)
-        except JournalWriteError as error:
+        except (JournalWriteError, InvariantViolation) as error:
             self._report(f"nothing is acknowledged any more: {error}")
             self._decline(str(error))
             raise

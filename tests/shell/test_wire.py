@@ -12,6 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import wire
+from engine.journal import Batch, Kind
+from engine.journal.layout import (
+    SegmentHeader,
+    make_batch,
+    make_record,
+    make_segment_header,
+    pack_command,
+    read_batch_header,
+    read_segment_header,
+)
 
 FORMATS = Path(__file__).resolve().parents[2] / "docs" / "formats.md"
 EPOCH = 1700000000000000000
@@ -21,6 +31,12 @@ EVENT = {
     "seq": 42, "ts": TS, "event": "mark", "symbol": "BTCUSDT", "mark_price": "60000.5",
     "index_price": None, "feed_seq": 1, "cause": 42,
 }
+CANCEL = {"cmd": "cancel", "account": 1, "symbol": "BTCUSDT", "order_id": 5}
+OUTCOMES = [["accepted", 42, TS, None, None],
+            ["rejected", 43, TS, "unknown_order", "no such order"]]
+ANSWER = {"seq": 42, "ts": TS, "reply": "state_hash", "state_hash": "ae22"}
+JOURNAL = 0x0123456789ABCDEF
+RECORD = make_record(TS, "desk-1", 7, pack_command({"cmd": "time"}))
 
 
 def vectors() -> dict[str, bytes]:
@@ -38,6 +54,16 @@ def test_documented_vectors_are_what_we_write():
         "hb.": wire.encode_heartbeat(EPOCH, {b"marks.": 7}),
         "end.": wire.encode_end(EPOCH, {b"marks.": 7}, 200, 600),
         "events.": wire.encode_events(EPOCH, 42, TS, [EVENT]),
+        "commands.": wire.encode_commands("desk-1", 7, [CANCEL]),
+        "outcomes.": wire.encode_outcomes(EPOCH, "desk-1", 7, OUTCOMES),
+        "query.": wire.encode_query(3, {"query": "state_hash"}),
+        "answer.": wire.encode_answer(EPOCH, 3, ANSWER),
+        "hello. of a client": wire.encode_hello("desk-1"),
+        "hello. of the server": wire.encode_welcome(EPOCH, "desk-1", 7, 42, TS),
+        "refused.": wire.encode_refused(EPOCH, "not a client's name: ''"),
+        "segment header": make_segment_header(SegmentHeader(JOURNAL, 1, EPOCH)),
+        "record": RECORD,
+        "batch": make_batch(Kind.COMMANDS, JOURNAL, 42, EPOCH, 1, RECORD),
     }
     assert vectors() == written
 
@@ -48,6 +74,17 @@ def test_documented_vectors_are_what_we_read():
     assert wire.decode_heartbeat(payloads["hb."]) == (EPOCH, {"marks.": 7})
     assert wire.decode_end(payloads["end."]) == (EPOCH, {"marks.": 7}, 200, 600)
     assert wire.decode_events(payloads["events."]) == (EPOCH, 42, TS, [EVENT])
+    assert wire.decode_commands(payloads["commands."]) == ("desk-1", 7, [CANCEL])
+    assert wire.decode_outcomes(payloads["outcomes."]) == (EPOCH, "desk-1", 7, OUTCOMES)
+    assert wire.decode_query(payloads["query."]) == (3, {"query": "state_hash"})
+    assert wire.decode_answer(payloads["answer."]) == (EPOCH, 3, ANSWER)
+    assert wire.decode_hello(payloads["hello. of a client"]) == "desk-1"
+    assert wire.decode_welcome(payloads["hello. of the server"]) == (EPOCH, "desk-1", 7, 42, TS)
+    assert wire.decode_refused(payloads["refused."]) == (EPOCH, "not a client's name: ''")
+    assert read_segment_header(payloads["segment header"], "x") == (JOURNAL, 1, EPOCH)
+    header = read_batch_header(payloads["batch"], 0)
+    batch = Batch(header, payloads["batch"][48:], "x", 0)
+    assert list(batch.entries()) == [(42, TS, "desk-1", 7, {"cmd": "time"})]
 
 
 def test_appended_elements_are_ignored():
