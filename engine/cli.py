@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -128,6 +129,19 @@ def serve(
         int,
         typer.Option(min=1, metavar="N", help="State hash into the journal each N commands."),
     ] = 100_000,
+    snapshot: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="N", help="A snapshot each N commands too, not only at the end."),
+    ] = 0,
+    retain: Annotated[
+        str,
+        typer.Option(
+            metavar="all|snapshots",
+            help="Keep all of the journal, or what the latest two snapshots need: a snapshot "
+            "fits only the build that wrote it.",
+        ),
+    ] = "all",
     segment_size: Annotated[
         int, typer.Option(metavar="MIB", help="Size of a journal file, 1 to 1024.")
     ] = 64,
@@ -157,8 +171,8 @@ def serve(
 
     settings = Settings(
         journal, scenario, commands, marks or (None if commands else _ENDPOINT), events, fsync,
-        clock, segment_size << 20, checkpoint, timeout, allow_remote)
-    rows, is_whole = serve_journaled(settings, make_exchange(core), _say)
+        clock, segment_size << 20, checkpoint, snapshot, retain, timeout, allow_remote)
+    rows, is_whole = serve_journaled(settings, partial(make_exchange, core), _say)
     _print_rows(rows)
     if not is_whole:
         raise RunError("the feed did not arrive whole; the figures are of what did")
@@ -195,14 +209,14 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
     core: Core = "compiled",
 ) -> None:
-    """Re-execute a journal from its start and compare the state hashes in it.
+    """Re-execute a journal, from its start and from its newest snapshot; compare state hashes.
 
     Exit code 1: the first that differs is named with its seq and place. Exit code 2: the
     journal is damaged, of another version, or not there. Changes nothing.
     """
     from engine.serving import command
 
-    rows, difference = command.verify(folder, make_exchange(core))
+    rows, difference = command.verify(folder, partial(make_exchange, core), _say)
     if as_json:
         print(command.verify_json(rows, difference))
     else:

@@ -112,6 +112,12 @@ class Batch(NamedTuple):
         """File and offset, for messages."""
         return f"{self.path}: offset {self.offset}"
 
+    @property
+    def last_seq(self) -> int:
+        """Of the last command in it or, without any, before it."""
+        header = self.header
+        return header.seq + max(0, header.command_count - 1)
+
     def entries(self) -> Iterator[Entry]:
         """Yield the commands of the batch.
 

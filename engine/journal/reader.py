@@ -35,6 +35,28 @@ def segment_name(first_seq: int) -> str:
     return f"{first_seq:020d}.journal"
 
 
+def first_seq_of(name: str) -> int:
+    """Return the `seq` in the file name of a segment."""
+    return int(name[:20])
+
+
+def journal_identity(storage: Storage, folder: str) -> int | None:
+    """Return the id of a journal by the header of its newest segment, None where there is none.
+
+    Raises
+    ------
+    JournalError
+    """
+    try:
+        names = segment_names(storage, folder)
+        if not names:
+            return None
+        path = os.path.join(folder, names[-1])
+        return read_segment_header(storage.read(path)[:SEGMENT_HEADER_SIZE], path).journal_id
+    except OSError as error:
+        raise JournalError(f"{folder}: cannot read: {(error.strerror or '').lower()}") from None
+
+
 def segment_names(storage: Storage, folder: str) -> list[str]:
     """Return the names of a journal's segments in order."""
     return sorted(name for name in storage.names(folder) if _SEGMENT_NAME.fullmatch(name))
@@ -47,11 +69,13 @@ class JournalReader:
     ----------
     folder : str
     storage : Storage
+    after : int
+        A `seq` up to which nothing is needed: segments that hold nothing later are not read.
 
     Attributes
     ----------
     first_seq : int
-        Of the first command there is, or could be; after the first batch or at the end.
+        Of the first command there is, or could be, in what is read.
     last_seq : int
         Of the last command read.
     journal_id : int or None
@@ -70,9 +94,10 @@ class JournalReader:
     Changes nothing. While another process appends, it sees what was whole at that moment.
     """
 
-    def __init__(self, folder: str, storage: Storage) -> None:
+    def __init__(self, folder: str, storage: Storage, after: int = 0) -> None:
         self._folder = folder
         self._storage = storage
+        self._after = after
         self.first_seq = 1
         self.last_seq = 0
         self.journal_id: int | None = None
@@ -91,6 +116,9 @@ class JournalReader:
         """
         try:
             names = segment_names(self._storage, self._folder)
+            while len(names) > 1 and first_seq_of(names[1]) <= self._after + 1:
+                self.segments.append((names[0], first_seq_of(names[0])))
+                del names[0]
             for name in names:
                 path = os.path.join(self._folder, name)
                 yield from self._segment(name, path, is_last=name == names[-1])

@@ -22,7 +22,12 @@ from engine.journal.layout import (
     make_batch,
     make_segment_header,
 )
-from engine.journal.reader import UNFINISHED_SUFFIX, JournalReader, segment_name
+from engine.journal.reader import (
+    UNFINISHED_SUFFIX,
+    JournalReader,
+    journal_identity,
+    segment_name,
+)
 from engine.journal.storage import Storage
 
 #: Size of a segment file. Its zeros are written when it is begun, which took 20 to 50 ms.
@@ -106,19 +111,26 @@ class Journal:
         self.close()
 
     @property
-    def first_seq(self) -> int:
-        """Of the first command that is still there."""
-        return self._reader.first_seq
+    def journal_id(self) -> int | None:
+        """Random number of this journal; None while it has no segment."""
+        return self._journal_id or journal_identity(self._storage, self.folder)
 
-    def batches(self) -> Iterator[Batch]:
-        """Yield what is in the journal, from its first batch to its end.
+    def batches(self, after: int = 0) -> Iterator[Batch]:
+        """Yield what is in the journal, to its end.
+
+        Parameters
+        ----------
+        after : int
+            Of a snapshot: segments that hold nothing after this `seq` are not read.
 
         Raises
         ------
         JournalError
             As `JournalReader.batches`.
         """
+        self._reader = JournalReader(self.folder, self._storage, after)
         yield from self._reader.batches()
+        self.last_seq = self._reader.last_seq
 
     def begin(self) -> str | None:
         """Make ready for appending, once `batches` has been read to the end.
@@ -133,7 +145,6 @@ class Journal:
         JournalWriteError
         """
         reader, storage = self._reader, self._storage
-        self.last_seq = reader.last_seq
         self._segments = reader.segments
         try:
             for name in storage.names(self.folder):
@@ -251,6 +262,20 @@ class Journal:
         if size > self._capacity:
             self._storage.allocate(self._handle, self._capacity, size)
             self._capacity = size
+
+    def flush(self) -> None:
+        """Make durable what was only written, whatever the durability is.
+
+        Raises
+        ------
+        JournalWriteError
+        """
+        if self._handle is None or self._failure is not None:
+            raise JournalWriteError(self._failure or f"{self.folder}: not open for writing")
+        try:
+            self._storage.sync(self._handle)
+        except OSError as error:
+            raise self._fail("cannot flush", error) from None
 
     def drop_segments(self, seq: int) -> list[str]:
         """Remove the segments that hold nothing after a command, oldest first.

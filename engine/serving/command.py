@@ -2,37 +2,42 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
 from engine import __version__
-from engine.errors import RunError
+from engine.errors import InputError, RunError
 from engine.exchange import Exchange
 from engine.journal import Journal, JournalError, JournalReader, Kind, Storage
+from engine.journal.reader import first_seq_of, journal_identity, segment_names
 from engine.progress import ProgressBar
 from engine.server import EventPublisher, drift_text
 from engine.serving.gateway import Gateway
+from engine.serving.keeper import Keeper
 from engine.serving.recovery import Replay, ReplayError, replay
 from engine.serving.sequencer import Sequencer
 from engine.serving.service import Service, StopSignal, load_scenario
 from engine.serving.sessions import Sessions
 from engine.serving.settings import Settings
+from engine.serving.snapshots import Restored, Snapshots
 from engine.subscriber import MarkSubscriber
 
 Rows = list[tuple[str, str]]
 Say = Callable[[str], None]
+Make = Callable[[], Exchange]
 
 
-def serve(settings: Settings, exchange: Exchange, say: Say) -> tuple[Rows, bool]:
+def serve(settings: Settings, make: Make, say: Say) -> tuple[Rows, bool]:
     """Bring a journal back and serve until told to stop.
 
     Parameters
     ----------
     settings : Settings
-    exchange : engine.Exchange
-        Fresh.
+    make : callable
+        Makes a fresh exchange.
     say : callable
         Takes one line at a time about what goes on.
 
@@ -52,15 +57,15 @@ def serve(settings: Settings, exchange: Exchange, say: Say) -> tuple[Rows, bool]
         journal = stack.enter_context(Journal(
             settings.journal, durability=settings.durability,
             segment_size=settings.segment_size))
-        sessions = Sessions()
-        epoch = _recover(journal, exchange, sessions, stop, say)
+        exchange, sessions, epoch, snapshot_seq = _recover(journal, make, stop, say)
         events = None
         if settings.events is not None:
             events = stack.enter_context(EventPublisher(settings.events, epoch))
         has_clock = settings.clock == "wall"
         sequencer = Sequencer(
             exchange, journal, sessions, events=events, has_clock=has_clock,
-            checkpoint_commands=settings.checkpoint_commands)
+            checkpoint_commands=settings.checkpoint_commands,
+            keeper=_keeper(settings, exchange, journal, epoch, snapshot_seq, say))
         if settings.scenario is not None:
             load_scenario(sequencer, settings.scenario, say)
         gateway = feed = None
@@ -94,42 +99,70 @@ def serve(settings: Settings, exchange: Exchange, say: Say) -> tuple[Rows, bool]
     return rows, feed is None or gateway is not None or stop.is_set or feed.health.is_complete
 
 
+def _keeper(
+    settings: Settings, exchange: Exchange, journal: Journal, epoch: int, seq: int, say: Say
+) -> Keeper | None:
+    if exchange.core_name != "compiled" or journal.journal_id is None:
+        return None  # the reference has no snapshots
+    return Keeper(
+        Snapshots(journal.folder, journal.journal_id), epoch, settings.snapshot_commands,
+        drops_segments=settings.retain == "snapshots", seq=seq, report=say)
+
+
 def _recover(
-    journal: Journal, exchange: Exchange, sessions: Sessions, stop: StopSignal, say: Say
-) -> int:
-    """Replay a journal and open it for appending; return the epoch of this start."""
+    journal: Journal, make: Make, stop: StopSignal, say: Say
+) -> tuple[Exchange, Sessions, int, int]:
+    """Bring a journal back and open it for appending.
+
+    Returns
+    -------
+    exchange, sessions, epoch of this start, seq of the snapshot that was used
+    """
 
     def on_progress(count: int) -> None:
         if stop.is_set:
             raise RunError(f"stopped while replaying {journal.folder}; nothing was written")
         bar.update(count)
 
+    exchange, sessions, last_epoch = make(), Sessions(), 0
+    journal_id, restored = journal.journal_id, None
+    if journal_id is not None and exchange.core_name == "compiled":
+        restored = Snapshots(journal.folder, journal_id).newest(say)
+    if restored is not None:
+        exchange, sessions, last_epoch = restored.exchange, restored.sessions, restored.epoch
+    began_at = exchange.seq
     with ProgressBar("replaying", unit="commands") as bar:
-        done = replay(journal.batches(), exchange, sessions, on_progress)
+        done = replay(journal.batches(after=began_at), exchange, sessions, on_progress)
+    if journal.last_seq != exchange.seq:
+        raise JournalError(
+            f"{journal.folder}: the snapshot is of seq {exchange.seq}, the journal ends at "
+            f"{journal.last_seq}")
     torn = journal.begin()
     if torn is not None:
         say(torn)
     # Another one at each start, even if the wall clock was set back.
-    epoch = max(time.time_ns(), done.last_epoch + 1)
+    epoch = max(time.time_ns(), done.last_epoch + 1, last_epoch + 1)
     journal.note(Kind.START, {"epoch": epoch, "engine": __version__})
-    if done.start_count:
+    if done.start_count or restored:
         say(
-            f"{journal.folder}: {done.command_count} commands replayed in "
+            f"{journal.folder}: {done.command_count} commands replayed from seq {began_at} in "
             f"{done.elapsed_s:.3f} s, {done.checkpoint_count} checkpoints agree, "
             f"seq {exchange.seq}, state_hash {exchange.state_hash()}")
     else:
         say(f"{journal.folder}: a new journal")
-    return epoch
+    return exchange, sessions, epoch, began_at
 
 
-def verify(folder: str, exchange: Exchange) -> tuple[Rows, ReplayError | None]:
-    """Re-execute a journal from its start and compare its checkpoints.
+def verify(folder: str, make: Make, say: Say) -> tuple[Rows, ReplayError | None]:
+    """Re-execute a journal, from its start and from its newest snapshot, and compare.
 
     Parameters
     ----------
     folder : str
-    exchange : engine.Exchange
-        Fresh.
+    make : callable
+        Makes a fresh exchange.
+    say : callable
+        Takes a line about each snapshot that is not good.
 
     Returns
     -------
@@ -146,15 +179,23 @@ def verify(folder: str, exchange: Exchange) -> tuple[Rows, ReplayError | None]:
     -----
     Changes nothing, and may run beside a server: it sees what was whole when it got there.
     """
-    reader = JournalReader(folder, Storage())
+    journal_id = journal_identity(Storage(), folder)
+    if journal_id is None:
+        raise JournalError(f"{folder}: no journal")
+    reader, exchange = JournalReader(folder, Storage()), make()
+    snapshots = Snapshots(folder, journal_id) if exchange.core_name == "compiled" else None
+    first = first_seq_of(segment_names(Storage(), folder)[0])
+    if snapshots is not None and first > 1:
+        exchange = _oldest_beginning(snapshots, first, say) or exchange
     done, difference = Replay(), None
     with ProgressBar("verifying", unit="commands") as bar:
         try:
             done = replay(reader.batches(), exchange, on_progress=bar.update)
+            newest = snapshots.newest(say, at_most=exchange.seq) if snapshots else None
+            if newest is not None:
+                _compare_snapshot(newest, exchange, folder)
         except ReplayError as error:
             difference = error
-    if reader.journal_id is None:
-        raise JournalError(f"{folder}: no journal")
     rows = [
         ("journal", folder), ("segments", str(len(reader.segments))),
         ("first_seq", str(reader.first_seq)), ("seq", str(exchange.seq)),
@@ -165,12 +206,35 @@ def verify(folder: str, exchange: Exchange) -> tuple[Rows, ReplayError | None]:
             ("commands", str(done.command_count)), ("rejected", str(done.rejected_count)),
             ("starts", str(done.start_count)), ("written_by", ", ".join(done.written_by)),
             ("checkpoints", str(done.checkpoint_count)),
+            ("snapshot_seq", str(newest.seq) if newest else "none"),
             ("ends_clean", "yes" if done.ends_clean else "no"),
             ("torn_bytes", str(reader.torn_bytes)), ("elapsed_s", f"{done.elapsed_s:.3f}"),
             ("commands_per_second", f"{rate:.0f}"),
         ]
     rows += [("drift", drift_text(exchange)), ("state_hash", exchange.state_hash())]
     return rows, difference
+
+
+def _oldest_beginning(snapshots: Snapshots, first_seq: int, say: Say) -> Exchange | None:
+    """The exchange of the oldest snapshot from which a journal can go on that lost its start."""
+    for seq in snapshots.seqs():
+        if seq >= first_seq - 1:
+            try:
+                return snapshots.read(seq).exchange
+            except InputError as error:
+                say(f"{error}; passed over")
+    return None
+
+
+def _compare_snapshot(newest: Restored, exchange: Exchange, folder: str) -> None:
+    """Go on from a snapshot to the end of the journal, and compare with where that came to."""
+    again = newest.exchange
+    batches = JournalReader(folder, Storage(), after=newest.seq).batches()
+    replay(itertools.takewhile(lambda batch: batch.last_seq <= exchange.seq, batches), again)
+    if (again.seq, again.state_hash()) != (exchange.seq, exchange.state_hash()):
+        raise ReplayError(
+            f"{newest.path}: from this snapshot the journal leads to seq {again.seq}, state hash "
+            f"{again.state_hash()}, from its start to seq {exchange.seq}, {exchange.state_hash()}")
 
 
 def verify_json(rows: Rows, difference: ReplayError | None) -> str:

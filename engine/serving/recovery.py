@@ -1,7 +1,6 @@
 """Bring an exchange to where its journal ends, and check on the way that it gets there.
 
-A replay begins with a fresh exchange, because there are no snapshots yet. What begins from one
-takes the same road: everything after the `seq` that it includes.
+A replay begins with a fresh exchange or with that of a snapshot; what it includes is passed by.
 """
 
 from __future__ import annotations
@@ -34,6 +33,7 @@ class Replay:
     Attributes
     ----------
     command_count : int
+        Applied; what a snapshot includes is not.
     rejected_count : int
     checkpoint_count : int
         State hashes that were compared, and agreed.
@@ -90,6 +90,8 @@ def replay(
     for batch in batches:
         kind = batch.header.kind
         done.ends_clean = False
+        if _is_included(batch, exchange.seq):
+            continue
         if kind == Kind.COMMANDS:
             _apply_batch(batch, exchange, sessions, done, on_progress)
         elif kind == Kind.CHECKPOINT:
@@ -103,14 +105,21 @@ def replay(
     return done
 
 
+def _is_included(batch: Batch, seq: int) -> bool:
+    """Tell whether a batch is part of the snapshot that the exchange came from."""
+    if batch.header.kind == Kind.COMMANDS:
+        return batch.last_seq <= seq
+    return batch.header.kind == Kind.CHECKPOINT and batch.last_seq < seq
+
+
 def _apply_batch(
     batch: Batch, exchange: Exchange, sessions: Sessions | None, done: Replay,
     on_progress: Callable[[int], None],
 ) -> None:
     if batch.header.seq != exchange.seq + 1:
         raise JournalError(
-            f"{batch.place}: begins at seq {batch.header.seq}; without a snapshot of what was "
-            f"before, only a journal from seq {exchange.seq + 1} can be replayed")
+            f"{batch.place}: begins at seq {batch.header.seq}, the replay is at {exchange.seq}: "
+            "what is between needs a good snapshot")
     for entry in batch.entries():
         try:
             outcome, _ = apply_command(exchange, entry.seq, entry.command, with_events=False)

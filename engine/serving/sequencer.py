@@ -16,6 +16,7 @@ from engine.exchange import Exchange
 from engine.journal import Journal, Kind
 from engine.journal.layout import make_record, pack_command
 from engine.server import EventPublisher
+from engine.serving.keeper import Keeper
 from engine.serving.sessions import ACCEPTED, REJECTED, Outcome, Sessions
 
 
@@ -100,6 +101,8 @@ class Sequencer:
         Whether the server gives the time of every command.
     checkpoint_commands : int
         The hash of the state is written into the journal after so many.
+    keeper : Keeper, optional
+        Writes snapshots.
 
     Attributes
     ----------
@@ -110,7 +113,7 @@ class Sequencer:
     def __init__(
         self, exchange: Exchange, journal: Journal, sessions: Sessions, *,
         events: EventPublisher | None = None, has_clock: bool = False,
-        checkpoint_commands: int = 100_000,
+        checkpoint_commands: int = 100_000, keeper: Keeper | None = None,
     ) -> None:
         self.exchange = exchange
         self.sessions = sessions
@@ -120,6 +123,7 @@ class Sequencer:
         self._events = events
         self._checkpoint_commands = checkpoint_commands
         self._next_checkpoint = exchange.seq + checkpoint_commands
+        self._keeper = keeper
 
     def commit(self, batch: Sequence[Pending]) -> None:
         """Make commands durable, then apply them, publish their events and settle them.
@@ -141,6 +145,8 @@ class Sequencer:
         self.command_count += len(batch)
         if self.exchange.seq >= self._next_checkpoint:
             self.checkpoint("interval")
+        if self._keeper is not None and self._keeper.is_due(self.exchange.seq):
+            self._keeper.keep(self.exchange, self.sessions, self._journal)
 
     def _stamp(self) -> int | None:
         # The wall clock may step back; the time of the engine may not.
@@ -165,4 +171,6 @@ class Sequencer:
             "reason": reason,
         })
         self._next_checkpoint = self.exchange.seq + self._checkpoint_commands
+        if reason == "shutdown" and self._keeper is not None:
+            self._keeper.keep(self.exchange, self.sessions, self._journal)
         return state_hash

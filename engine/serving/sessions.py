@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 #: Outcomes remembered for each client.
 WINDOW = 1024
@@ -114,3 +114,28 @@ class Sessions:
         window = self._clients[client].window
         if request in window:
             window[request] = (window[request][0], outcome)
+
+    def dump(self) -> list[list[Any]]:
+        """Return everything that `from_dump` needs, as lists: nothing may be under way."""
+        return [
+            [name, known.last_request,
+             [[request, checksum, outcome] for request, (checksum, outcome)
+              in known.window.items()]]
+            for name, known in self._clients.items()
+        ]
+
+    @classmethod
+    def from_dump(cls, rows: list[list[Any]]) -> Sessions:
+        """Return the sessions of a dump.
+
+        Raises
+        ------
+        TypeError, ValueError
+            It is none.
+        """
+        sessions = cls()
+        for name, last_request, window in rows:
+            sessions._clients[name] = _Client(last_request, OrderedDict(
+                (request, (checksum, Outcome(*outcome)))
+                for request, checksum, outcome in window))
+        return sessions

@@ -9,6 +9,7 @@ from engine.errors import InputError
 from engine.journal.store import SEGMENT_SIZE, Durability
 
 CLOCKS = ("commands", "wall")
+RETAIN = ("all", "snapshots")
 _MEBIBYTE = 1 << 20
 
 
@@ -29,6 +30,10 @@ class Settings:
         Who gives the time.
     segment_size : int, bytes
     checkpoint_commands : int
+    snapshot_commands : int
+        0: only at the end.
+    retain : {"all", "snapshots"}
+        Which segments are kept: all, or those that the snapshots need.
     timeout_s : float
         Longest silence of the feed.
     allow_remote : bool
@@ -47,6 +52,8 @@ class Settings:
     clock: str = "commands"
     segment_size: int = SEGMENT_SIZE
     checkpoint_commands: int = 100_000
+    snapshot_commands: int = 0
+    retain: str = "all"
     timeout_s: float = 30.0
     allow_remote: bool = False
 
@@ -60,6 +67,10 @@ class Settings:
             raise InputError("--segment-size: expected 1 to 1024 MiB")
         if self.checkpoint_commands < 1:
             raise InputError("--checkpoint: expected at least 1 command")
+        if self.snapshot_commands < 0:
+            raise InputError("--snapshot: expected at least 1 command, or 0 for the end only")
+        if self.retain not in RETAIN:
+            raise InputError(f"--retain {self.retain}: expected {' or '.join(RETAIN)}")
         if self.commands is None and self.marks is None:
             raise InputError("nothing to serve: give --commands, --marks or both")
         taken = [one for one in (self.commands, self.marks, self.events) if one is not None]

@@ -76,7 +76,7 @@ class Sender(threading.Thread):
 
 def crash(server: Server, kills: int, seed: int) -> None:
     dice = random.Random(seed)
-    server.start("--checkpoint", "500")
+    server.start("--checkpoint", "500", "--snapshot", "700")
     senders = [Sender(server, f"desk-{n}", seed + n, opening=n == 0) for n in range(2)]
     senders[0].start()
     assert senders[0].has_opened.wait(30)
@@ -91,7 +91,7 @@ def crash(server: Server, kills: int, seed: int) -> None:
             sender.check(entries)
         exchange = server.replayed()
         exchange.check()
-        server.start("--checkpoint", "500")
+        server.start("--checkpoint", "500", "--snapshot", "700")
         assert server.recovered == (len(entries), exchange.state_hash())
         epochs.append(server.epoch)
     for sender in senders:

@@ -352,6 +352,110 @@ def receive(listener: zmq.Socket, topic: bytes, epoch: int) -> bytes:
     raise AssertionError(f"no {topic!r}")
 
 
+# --- snapshots ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def filled(server: Server) -> dict[str, str]:
+    """Two ends in order, so two snapshots; the requests of a client in both."""
+    if server.core != "compiled":
+        pytest.skip("the reference has no snapshots")
+    for turn in range(2):
+        server.start()
+        with server.client() as client:
+            client.send_many([ASSET, ACCOUNT] if turn == 0 else [deposit(1)] * 10)
+        rows = server.stop()
+    return rows
+
+
+def snapshots(server: Server) -> list[Path]:
+    return sorted((server.journal / "snapshots").iterdir())
+
+
+def test_a_start_from_a_snapshot_is_a_start_from_the_journal(server, client, shell, filled):
+    assert [int(path.name[:20]) for path in snapshots(server)] == [2, 12]
+    server.start()
+    assert "0 commands replayed from seq 12" in server.line("replayed")
+    assert server.recovered == (12, filled["state_hash"])
+    client.next_request = 12  # the sessions are in it
+    assert client.send(deposit(1)).seq == 12
+    assert client.send(deposit(5)).seq == 13
+    server.kill()
+    server.start()
+    assert "1 commands replayed from seq 12" in server.line("replayed")
+    assert wallet(client) == "15"
+    done = shell.run("verify", str(server.journal))
+    assert done.code == 0 and done.figures["snapshot_seq"] == "12"
+    server.stop()
+    assert [int(path.name[:20]) for path in snapshots(server)] == [12, 13]
+
+
+def test_a_bad_snapshot_falls_back_to_the_one_before(server, shell, filled):
+    before, newest = snapshots(server)
+    data = bytearray(newest.read_bytes())
+    for at in (0, 9, 20, 40, len(data) // 2, len(data) - 1):
+        data[at] ^= 1
+        newest.write_bytes(data)
+        data[at] ^= 1
+        done = shell.run("verify", str(server.journal))
+        assert done.code == 0 and done.figures["snapshot_seq"] == "2"
+        assert done.err.startswith(f"{newest}: ") and done.err.endswith("; passed over\n")
+    newest.write_bytes(data[:-5])
+    before.write_bytes(b"")
+    server.start()
+    assert [line.split(": ")[0] for line in server.lines[:2]] == [str(newest), str(before)]
+    assert "12 commands replayed from seq 0" in server.line("replayed")
+    assert server.recovered == (12, filled["state_hash"])
+
+
+def test_a_snapshot_that_leads_elsewhere_is_a_difference(server, shell, filled, tmp_path):
+    from engine.journal import Journal
+    from engine.serving.sessions import Sessions
+    from engine.serving.snapshots import Snapshots
+
+    exchange = server.replayed()
+    exchange.apply({**deposit(1000), "asset": "USDT"})
+    with Journal(str(server.journal)) as journal:
+        store = Snapshots(str(server.journal), journal.journal_id)
+        path = Path(store.write(exchange, Sessions(), 1))
+    path.rename(store.path(13))
+    server.start(wait=False)
+    assert server.wait() == 2
+    assert "the snapshot is of seq 13, the journal ends at 12" in server.lines[-1]
+
+
+def test_what_no_snapshot_needs_is_let_go(server, shell):
+    if server.core != "compiled":
+        pytest.skip("the reference has no snapshots")
+    server.start("--snapshot", "5000", "--retain", "snapshots")
+    with server.client() as client:
+        client.send_many([ASSET, ACCOUNT])
+        for _ in range(25):
+            client.send_many([deposit(1)] * 1000)
+        first = segments(server.journal)[0]
+        assert int(first.name[:20]) > 1
+        server.kill()
+        server.start()
+        assert wallet(client) == "25000"
+        rows = server.stop()
+    done = shell.run("verify", str(server.journal))
+    assert done.code == 0, done.err
+    assert int(done.figures["first_seq"]) > 1
+    assert done.figures["state_hash"] == rows["state_hash"]
+
+
+def test_a_snapshot_that_cannot_be_written_costs_nothing(server, client):
+    server.start()
+    (server.journal / "snapshots").write_text("in the way")
+    client.send_many([ASSET, ACCOUNT])
+    rows = server.stop()
+    assert rows["seq"] == "2"
+    if server.core == "compiled":
+        assert "cannot write: file exists" in server.lines[-1]
+    server.start()
+    assert server.recovered[0] == 2
+
+
 # --- what goes wrong with the disk --------------------------------------------------------------
 
 
@@ -450,4 +554,4 @@ def test_verify_without_a_journal_or_its_beginning(tmp_path, shell, server, clie
         journal.drop_segments(20)
     assert len(segments(tmp_path / "j")) == 1
     done = shell.run("verify", str(tmp_path / "j"), "--core", shell.core)
-    assert done.code == 2 and "without a snapshot" in done.only_error
+    assert done.code == 2 and "needs a good snapshot" in done.only_error
