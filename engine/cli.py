@@ -48,6 +48,76 @@ Scenario = Annotated[
     str | None, typer.Option(metavar="FILE", help="Scenario that is applied before the feed.")
 ]
 
+# Options of `engine serve`: None where a file or the default decides.
+Marks = Annotated[
+    str | None,
+    typer.Option(metavar="ENDPOINT", help=f"Where the marks are published, {_ENDPOINT}."),
+]
+Events = Annotated[
+    str | None, typer.Option(metavar="ENDPOINT", help="Publish every event here.")
+]
+JournalFolder = Annotated[
+    str | None,
+    typer.Option(metavar="DIR", help="Keep a journal here; go on from the one there is."),
+]
+Commands = Annotated[
+    str | None,
+    typer.Option(metavar="ENDPOINT", help="Take commands and queries here. Needs a journal."),
+]
+Fsync = Annotated[
+    str | None,
+    typer.Option(
+        metavar="always|batch|off",
+        help="Flush each command, or (default) what has been waiting at once; off survives "
+        "the end of the process, not of the machine.",
+    ),
+]
+Clock = Annotated[
+    str | None,
+    typer.Option(
+        metavar="commands|wall",
+        help="Who gives the time: what arrives (default), or this machine's clock.",
+    ),
+]
+Checkpoint = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="State hash into the journal each N commands; 100000."),
+]
+Snapshot = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="A snapshot each N commands too, not only at the end."),
+]
+Retain = Annotated[
+    str | None,
+    typer.Option(
+        metavar="all|snapshots",
+        help="Keep all of the journal (default), or what the latest two snapshots need: a "
+        "snapshot fits only the build that wrote it.",
+    ),
+]
+SegmentSize = Annotated[
+    int | None, typer.Option(metavar="MIB", help="Size of a journal file, 1 to 1024; 64.")
+]
+Timeout = Annotated[
+    float | None, typer.Option(metavar="S", help="Longest silence of the feed; 30 seconds.")
+]
+ServerCore = Annotated[
+    str | None, typer.Option(help="Implementation: compiled (default), or reference.")
+]
+ServerRemote = Annotated[
+    bool | None,
+    typer.Option(
+        "--allow-remote",
+        help="Accept endpoints beyond this machine; the wire is not authenticated.",
+    ),
+]
+Config = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE", help="TOML with options by their long names; the command line wins."
+    ),
+]
+
 
 def _show_version(wanted: bool) -> None:
     if wanted:
@@ -92,64 +162,21 @@ def run(
 
 @app.command()
 def serve(
-    scenario: Annotated[
-        str | None, typer.Option(metavar="FILE", help="What everything begins with.")
-    ] = None,
-    marks: Annotated[
-        str | None,
-        typer.Option(metavar="ENDPOINT", help=f"Where the marks are published, {_ENDPOINT}."),
-    ] = None,
-    events: Annotated[
-        str | None, typer.Option(metavar="ENDPOINT", help="Publish every event here.")
-    ] = None,
-    journal: Annotated[
-        str | None,
-        typer.Option(metavar="DIR", help="Keep a journal here; go on from the one there is."),
-    ] = None,
-    commands: Annotated[
-        str | None,
-        typer.Option(metavar="ENDPOINT", help="Take commands and queries here. Needs a journal."),
-    ] = None,
-    fsync: Annotated[
-        str,
-        typer.Option(
-            metavar="always|batch|off",
-            help="Flush each command, or what has been waiting at once; off survives the end of "
-            "the process, not of the machine.",
-        ),
-    ] = "batch",
-    clock: Annotated[
-        str,
-        typer.Option(
-            metavar="commands|wall",
-            help="Who gives the time: what arrives, or this machine's clock.",
-        ),
-    ] = "commands",
-    checkpoint: Annotated[
-        int,
-        typer.Option(min=1, metavar="N", help="State hash into the journal each N commands."),
-    ] = 100_000,
-    snapshot: Annotated[
-        int,
-        typer.Option(
-            min=0, metavar="N", help="A snapshot each N commands too, not only at the end."),
-    ] = 0,
-    retain: Annotated[
-        str,
-        typer.Option(
-            metavar="all|snapshots",
-            help="Keep all of the journal, or what the latest two snapshots need: a snapshot "
-            "fits only the build that wrote it.",
-        ),
-    ] = "all",
-    segment_size: Annotated[
-        int, typer.Option(metavar="MIB", help="Size of a journal file, 1 to 1024.")
-    ] = 64,
-    timeout: Annotated[
-        float, typer.Option(metavar="S", help="Longest silence of the feed, in seconds.")
-    ] = 30.0,
-    core: Core = "compiled",
-    allow_remote: AllowRemote = False,
+    scenario: Scenario = None,
+    marks: Marks = None,
+    events: Events = None,
+    journal: JournalFolder = None,
+    commands: Commands = None,
+    fsync: Fsync = None,
+    clock: Clock = None,
+    checkpoint: Checkpoint = None,
+    snapshot: Snapshot = None,
+    retain: Retain = None,
+    segment_size: SegmentSize = None,
+    timeout: Timeout = None,
+    core: ServerCore = None,
+    allow_remote: ServerRemote = None,
+    config: Config = None,
 ) -> None:
     """Hold an exchange: take commands over ZeroMQ, follow a mark feed, publish events.
 
@@ -158,21 +185,31 @@ def serve(
     ends with its feed; the exit code is 1 when the feed did not arrive whole. Without a
     journal it follows the feed only, and needs a scenario.
     """
-    _check_timeout(timeout)
-    if journal is None:
-        if commands is not None:
+    from engine.serving.settings import Settings, merge_options
+
+    options = merge_options(config, {
+        "scenario": scenario, "marks": marks, "events": events, "journal": journal,
+        "commands": commands, "fsync": fsync, "clock": clock, "checkpoint": checkpoint,
+        "snapshot": snapshot, "retain": retain, "segment_size": segment_size,
+        "timeout": timeout, "core": core, "allow_remote": allow_remote})
+    _check_timeout(options["timeout"])
+    if options["journal"] is None:
+        if options["commands"] is not None:
             raise InputError("--commands needs --journal: what is acknowledged has to be durable")
-        if scenario is None:
+        if options["scenario"] is None:
             raise InputError("Missing option '--scenario' (or --journal)")
-        _serve_feed(scenario, marks or _ENDPOINT, events, timeout, core, allow_remote)
+        _serve_feed(
+            options["scenario"], options["marks"] or _ENDPOINT, options["events"],
+            options["timeout"], options["core"], options["allow_remote"])
         return
     from engine.serving.command import serve as serve_journaled
-    from engine.serving.settings import Settings
 
+    feed = options["marks"] or (None if options["commands"] else _ENDPOINT)
     settings = Settings(
-        journal, scenario, commands, marks or (None if commands else _ENDPOINT), events, fsync,
-        clock, segment_size << 20, checkpoint, snapshot, retain, timeout, allow_remote)
-    rows, is_whole = serve_journaled(settings, partial(make_exchange, core), _say)
+        options["journal"], options["scenario"], options["commands"], feed, options["events"],
+        options["fsync"], options["clock"], options["segment_size"] << 20, options["checkpoint"],
+        options["snapshot"], options["retain"], options["timeout"], options["allow_remote"])
+    rows, is_whole = serve_journaled(settings, partial(make_exchange, options["core"]), _say)
     _print_rows(rows)
     if not is_whole:
         raise RunError("the feed did not arrive whole; the figures are of what did")

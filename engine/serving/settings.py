@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from engine.endpoints import check_endpoint
 from engine.errors import InputError
@@ -11,6 +14,71 @@ from engine.journal.store import SEGMENT_SIZE, Durability
 CLOCKS = ("commands", "wall")
 RETAIN = ("all", "snapshots")
 _MEBIBYTE = 1 << 20
+
+#: Every option of `engine serve` that a file may set, its type, and what it is by default.
+OPTIONS: dict[str, tuple[type, Any]] = {
+    "scenario": (str, None),
+    "marks": (str, None),
+    "events": (str, None),
+    "journal": (str, None),
+    "commands": (str, None),
+    "fsync": (str, "batch"),
+    "clock": (str, "commands"),
+    "checkpoint": (int, 100_000),
+    "snapshot": (int, 0),
+    "retain": (str, "all"),
+    "segment_size": (int, SEGMENT_SIZE // _MEBIBYTE),
+    "timeout": (float, 30.0),
+    "core": (str, "compiled"),
+    "allow_remote": (bool, False),
+}
+_TYPE_NAMES = {str: "a text", int: "an integer", float: "a number", bool: "true or false"}
+
+
+def read_options(path: str) -> dict[str, Any]:
+    """Read options from a TOML file, every one checked.
+
+    Raises
+    ------
+    InputError
+        Missing file, not TOML, an unknown option, one of a wrong type.
+    """
+    try:
+        with open(path, "rb") as file:
+            found = tomllib.load(file)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise InputError(f"{path}: cannot open: {reason}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not TOML: {error}") from None
+    for name, value in found.items():
+        if name not in OPTIONS:
+            raise InputError(f"{path}: unknown option {name!r:.60}")
+        wanted = OPTIONS[name][0]
+        is_whole = wanted is float and type(value) is int
+        if type(value) is not wanted and not is_whole:
+            raise InputError(f"{path}: {name} must be {_TYPE_NAMES[wanted]}, not {value!r:.60}")
+    return found
+
+
+def merge_options(path: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all options: those given, else those of the file, else the defaults.
+
+    Parameters
+    ----------
+    path : str or None
+        Of a TOML file.
+    given : mapping
+        From the command line; None is not given.
+
+    Raises
+    ------
+    InputError
+    """
+    options = {name: default for name, (_, default) in OPTIONS.items()}
+    if path is not None:
+        options |= read_options(path)
+    return options | {name: value for name, value in given.items() if value is not None}
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ import zmq
 from support.journals import Unflushed, batch_offsets, open_journal, segments
 from support.servers import Server
 
-from engine import wire
+from engine import cli, wire
 from engine.client import Client, NoAnswer
 from engine.errors import RunError
-from engine.journal import Kind
+from engine.journal import JournalReader, Kind, Storage
 from engine.journal.layout import make_record, pack_command
 from engine.serving.sessions import WINDOW
 
@@ -240,6 +240,39 @@ def test_settings_are_checked_before_anything_is_touched(shell, tmp_path, option
     done = shell.run("serve", *options)
     assert done.code == 2 and problem in done.only_error
     assert not (tmp_path / "j").exists()
+
+
+def test_options_come_from_a_file_and_the_command_line_wins(server, tmp_path):
+    config = tmp_path / "server.toml"
+    config.write_text('checkpoint = 1\nclock = "wall"\ntimeout = 5\ncore = "nonsense"\n')
+    server.start("--config", str(config), "--clock", "commands")
+    with server.client() as client:
+        assert client.send(ASSET).ts == 0
+    server.kill()
+    kinds = [batch.header.kind for batch in JournalReader(str(server.journal), Storage()).batches()]
+    assert kinds == [Kind.START, Kind.COMMANDS, Kind.CHECKPOINT]
+
+
+@pytest.mark.parametrize("text, problem", [
+    ("journal = ", "not TOML: Invalid value (at end of document)"),
+    ("journall = 'x'", "unknown option 'journall'"),
+    ("snapshot = true", "snapshot must be an integer, not True"),
+    ("checkpoint = 1.5", "checkpoint must be an integer, not 1.5"),
+    ("timeout = '5'", "timeout must be a number, not '5'"),
+    ("allow_remote = 1", "allow_remote must be true or false, not 1"),
+    ("journal = 'j'\nsnapshot = -1", "--snapshot: expected at least 1 command, or 0"),
+    ("journal = 'j'\nretain = 'some'", "--retain some: expected all or snapshots"),
+    ("journal = 'j'\ncheckpoint = 0", "--checkpoint: expected at least 1 command"),
+    ("timeout = nan", "--timeout nan: expected seconds between 0.1 and 86400"),
+])
+def test_a_file_of_options_is_checked(tmp_path, capsys, monkeypatch, text, problem):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "server.toml"
+    path.write_text(text)
+    assert cli.call(cli.app, ["serve", "--config", str(path)]) == 2
+    said = capsys.readouterr()
+    assert problem in said.err and said.err.count("\n") == 1 and said.out == ""
+    assert list(tmp_path.iterdir()) == [path]
 
 
 # --- scenario and feed ----------------------------------------------------------------------
