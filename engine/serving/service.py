@@ -13,6 +13,7 @@ from typing import Any
 
 import zmq
 
+from engine import wire
 from engine.commands import check_shape
 from engine.driver import MarkDriver
 from engine.errors import CommandError, InputError, InvariantViolation
@@ -117,6 +118,8 @@ def load_scenario(sequencer: Sequencer, path: str, report: Callable[[str], None]
             pendings.append(Pending.of("", number, command))
         except ValueError as error:
             raise InputError(f"{path}:{number}: cannot be journaled: {error}") from None
+        if len(pendings[-1].packed) > wire.MESSAGE_SIZE_MAX:
+            raise InputError(f"{path}:{number}: a command of more than 16 MiB")
         digest.update(pendings[-1].packed)
     client = f"scenario/{digest.hexdigest()}"
     done = sequencer.sessions.last_request(client)

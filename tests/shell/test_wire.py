@@ -119,9 +119,16 @@ def test_malformed_marks(payload):
         wire.decode_marks(payload)
 
 
+DECODERS = (
+    wire.decode_marks, wire.decode_heartbeat, wire.decode_end, wire.decode_events,
+    wire.decode_commands, wire.decode_outcomes, wire.decode_query, wire.decode_answer,
+    wire.decode_hello, wire.decode_welcome, wire.decode_refused,
+)
+
+
 @given(st.binary(max_size=200))
 def test_noise_never_gets_through(noise):
-    for decode in (wire.decode_marks, wire.decode_heartbeat, wire.decode_end, wire.decode_events):
+    for decode in DECODERS:
         try:
             decode(noise)
         except wire.WireError:
@@ -136,7 +143,7 @@ def test_any_array_is_read_or_refused_cleanly(fields):
         payload = msgpack.packb([1, *fields])
     except OverflowError:
         return
-    for decode in (wire.decode_marks, wire.decode_heartbeat, wire.decode_end, wire.decode_events):
+    for decode in DECODERS:
         try:
             decode(payload)
         except wire.WireError:
