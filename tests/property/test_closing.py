@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from support.closing_oracle import Books
 from support.lockstep import as_scenario, minimise
-from support.universe import PROFILE_CHOICES, SCHEDULES, tier_rows
+from support.universe import PROFILE_CHOICES, SCHEDULES, sensible, tier_rows
 
 from engine import Exchange
 
@@ -29,15 +29,9 @@ FIXED = ("fund_drawdown_limit", "fund_drawdown_window_ns")
 
 def profile(draw: random.Random) -> Command:
     """Some of what a profile may say."""
-    chosen = {name: draw.choice(choices) for name, choices in PROFILE_CHOICES.items()
-              if name not in FIXED and draw.random() < 0.6}
-    if chosen.get("close_policy") == "fraction":
-        chosen |= {"slice_max_share": None, "slice_rate": None}
-    if float(chosen.get("exit_buffer", "0")) >= 0.2:
-        chosen["target_ratio"] = "0.4"
-    if chosen.get("target_ratio") == "0.99" or float(chosen.get("exit_buffer", "0")) > 0:
-        chosen["target_ratio"] = "0.4"
-    return chosen
+    return sensible({
+        name: draw.choice(choices) for name, choices in PROFILE_CHOICES.items()
+        if name not in FIXED and draw.random() < 0.6})
 
 
 def opening(draw: random.Random) -> Iterator[Command]:

@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 from support import oracle
 from support.lockstep import Command, Lockstep, explain_failure
 from support.mirror import Mirror
-from support.universe import MAKERS, PROFILE_CHOICES, SCHEDULES, TRADERS, tier_rows
+from support.universe import MAKERS, PROFILE_CHOICES, SCHEDULES, TRADERS, sensible, tier_rows
 
 traders = st.sampled_from(TRADERS)
 accounts = st.sampled_from(TRADERS + MAKERS)
@@ -48,7 +48,7 @@ attachments = st.none() | st.tuples(
 lives = st.sampled_from((None, None, None, 1, 5, 40))
 signs = st.sampled_from(("", "", "-"))
 profiles = st.none() | st.fixed_dictionaries({}, optional={
-    name: st.sampled_from(choices) for name, choices in PROFILE_CHOICES.items()})
+    name: st.sampled_from(choices) for name, choices in PROFILE_CHOICES.items()}).map(sensible)
 
 
 def line(cmd: str, **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import Any
 
 from support.margin_settings import MarginSettings
@@ -72,6 +73,19 @@ PROFILE_CHOICES: dict[str, tuple[Any, ...]] = {
     "fund_fallback": (True, False),
     "backstop": ("off", "before_fund", "before_fund", "after_fund"),
 }
+
+
+def sensible(profile: Command) -> Command:
+    """Return a profile without what does not go together."""
+    profile = dict(profile)
+    if profile.get("close_policy") == "fraction":
+        for name in ("slice_max_share", "slice_rate"):
+            profile.pop(name, None)
+    target = Fraction(profile.get("target_ratio", "0.8"))
+    if profile.get("close_policy") in ("to_target", "ramp") and (
+            target >= 1 - Fraction(profile.get("exit_buffer", "0"))):
+        del profile["exit_buffer"]
+    return profile
 
 
 def tier_rows(schedule: tuple[tuple[str | None, str, str], ...]) -> list[Command]:
@@ -202,8 +216,7 @@ class Universe(SpecialOrders, MarginSettings):
         share = self.random.choice((0.1, 0.3, 0.7))
         chosen = {name: self.random.choice(choices)
                   for name, choices in PROFILE_CHOICES.items() if self.is_rare(share)}
-        if chosen.get("close_policy") == "fraction":  # these two do not go together
-            chosen |= {"slice_max_share": None, "slice_rate": None}
+        chosen = sensible(chosen)
         if self.is_rare(0.3):  # so that losses are left for the winners
             chosen |= {"adl_price": "mark", "fund_max_notional": "0", "socialize_losses": True}
         return chosen
