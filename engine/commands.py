@@ -192,7 +192,11 @@ def _profile() -> Field:
 
 COMMANDS: dict[str, dict[str, Field]] = {
     "asset": {"asset": _name(), "decimals": _int()},
-    "collateral": {"asset": _name(), "value_asset": _name(), "tiers": _rows()},
+    "collateral": {
+        "asset": _name(), "value_asset": _name(), "tiers": _rows(),
+        "conversion_threshold": _or_null(_decimal(required=False)),
+        "conversion_fee": _decimal(required=False),
+    },
     "asset_price": {"asset": _name(), "price": _decimal()},
     "instrument": {
         "symbol": _name(), "kind": _choice("linear", "inverse"), "base": _name(),
@@ -317,6 +321,7 @@ QUERIES: dict[str, dict[str, Field]] = {
     },
     "insurance": {},
     "backstops": {},
+    "collateral": {"asset": _name()},
     "totals": {},
     "state_hash": {},
 }

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.batches import COMMAND_DTYPE, SPECIAL_DTYPE, Packed, as_rows, empty_specials
+from engine.collateral import collateral_terms
 from engine.commands import check_shape
 from engine.errors import CommandError
 from engine.instruments import (
@@ -543,6 +544,9 @@ class Exchange:
             tiers = parse_tiers(line["tiers"], settle)
             index = len(self.instruments_by_index)
             instrument = build_instrument(index, line, settle)
+            if self.core.collateral_view(settle.index) is not None:
+                raise TermsError(
+                    RejectReason.BAD_INSTRUMENT, f"{settle.name} is a collateral asset")
             profile = core_profile(line.get("profile"), settle)
         except TermsError as error:
             self._reject(Command.INSTRUMENT, error.reason, ts, error.detail)
@@ -828,14 +832,18 @@ class Exchange:
         self.core.advance(ts)
 
     def _do_collateral(self, line: Mapping[str, Any], ts: int) -> None:
-        self._reject(
-            Command.COLLATERAL, RejectReason.UNSUPPORTED, ts,
-            "collateral assets are not built yet")
+        if line["asset"] == line["value_asset"]:
+            self._reject(
+                Command.COLLATERAL, RejectReason.MALFORMED, ts, "an asset is no collateral of itself")
+            return
+        asset, value = (self._assets.get(line[name]) for name in ("asset", "value_asset"))
+        self.core.set_collateral(
+            -1 if asset is None else asset.index, -1 if value is None else value.index,
+            *collateral_terms(line, asset, value), ts)
 
     def _do_asset_price(self, line: Mapping[str, Any], ts: int) -> None:
-        self._reject(
-            Command.ASSET_PRICE, RejectReason.UNSUPPORTED, ts,
-            "collateral assets are not built yet")
+        self.core.set_asset_price(
+            self.asset_index(line["asset"]), RATE.positive_units(line["price"]), ts)
 
 
 def _int_or_none(value: int | None) -> int:

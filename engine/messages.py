@@ -443,6 +443,9 @@ class EventKind(IntEnum):
     SOCIALIZED_LOSS = 45
     BACKSTOP_SET = 46
     BACKSTOP_TAKEOVER = 47
+    COLLATERAL_SET = 48
+    ASSET_PRICE = 49
+    COLLATERAL_CONVERTED = 50
 
 
 class MarketKind(IntEnum):
@@ -478,7 +481,8 @@ MARKET_FIELDS = (
 #: where it is stored. Units say how `engine.render` prints the integer:
 #: `price` ticks of the symbol, `mark` mark ticks of the symbol, `lots` of the
 #: symbol, `money` minor units of the symbol's settle asset, `amount` minor
-#: units of the record's own asset, `rate` 1e-8 units, and enumerations by name.
+#: units of the record's own asset, `value` of its `value_asset`, `rate` 1e-8 units, and
+#: enumerations by name.
 EVENT_LAYOUTS: dict[EventKind, tuple[tuple[str, str], ...]] = {
     EventKind.ORDER_ACCEPTED: (
         ("account", "int"), ("symbol", "symbol"), ("order_id", "int"), ("side", "Side"),
@@ -648,6 +652,16 @@ EVENT_LAYOUTS: dict[EventKind, tuple[tuple[str, str], ...]] = {
         ("quantity", "lots"), ("price", "price"), ("remaining", "money"),
         ("position_side", "PositionSide"),
     ),
+    EventKind.COLLATERAL_SET: (
+        ("asset", "asset"), ("value_asset", "value_asset"), ("conversion_threshold", "value"),
+        ("conversion_fee", "rate"),
+    ),
+    EventKind.ASSET_PRICE: (("asset", "asset"), ("price", "rate")),
+    # `amount` of a collateral asset brought `value`, after the fee.
+    EventKind.COLLATERAL_CONVERTED: (
+        ("account", "int"), ("asset", "asset"), ("amount", "amount"),
+        ("value_asset", "value_asset"), ("value", "value"), ("fee", "value"), ("price", "rate"),
+    ),
 }
 
 #: Integers in a stored record: kind, seq, ts, cause and the widest payload.
@@ -696,6 +710,7 @@ ACCOUNT_FIELDS: tuple[tuple[str, str], ...] = (
     ("account", "i8"), ("wallet", "i8"), ("equity", "i8"), ("unrealized_pnl", "i8"),
     ("initial_margin", "i8"), ("order_margin", "i8"), ("maintenance_margin", "i8"),
     ("available_margin", "i8"), ("margin_ratio", "i8"), ("asset", "i4"), ("status", "i4"),
+    ("collateral", "i8"),
 )
 #: Fields of a row of `positions_array`: one row for each open position, by account, then
 #: symbol. Marks and prices are in mark ticks, 0 where there is none; `position_side` is 0 both,

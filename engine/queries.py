@@ -39,7 +39,7 @@ _PPM = Grid("0.000001")
 _DEFAULT_BUCKET = 10_000
 _POOL_AMOUNTS = (
     "wallet", "equity", "unrealized_pnl", "initial_margin", "order_margin",
-    "maintenance_margin", "available_margin",
+    "maintenance_margin", "available_margin", "collateral",
 )
 
 
@@ -106,6 +106,7 @@ class Queries:
             "auction": self._auction,
             "liquidation_map": self._liquidation_map,
             "insurance": self._insurance, "backstops": self._backstops,
+            "collateral": self._collateral,
             "totals": lambda query: self.totals(),
             "state_hash": lambda query: {"state_hash": exchange.state_hash()},
         }
@@ -155,7 +156,11 @@ class Queries:
             "parent": None if view["parent"] == NONE else view["parent"],
             "sub_accounts": view["sub_accounts"], "balances": balances, "assets": assets,
         }
-        only = next(iter(assets.values())) if len(assets) == 1 else None
+        # A collateral asset settles nothing: beside the only settle asset it does not count.
+        settling = [
+            figures for name, figures in assets.items()
+            if exchange.core.collateral_view(exchange.asset_index(name)) is None]
+        only = settling[0] if len(settling) == 1 else None
         for name in (*_POOL_AMOUNTS, "margin_ratio"):
             body[name] = only[name] if only else None
         body["positions"] = self._positions(account, NONE)
@@ -389,6 +394,23 @@ class Queries:
         }
 
     # --- money ------------------------------------------------------------------------
+
+    def _collateral(self, query: Mapping[str, Any]) -> dict[str, Any]:
+        exchange, index = self._exchange, self._exchange.asset_index(query["asset"])
+        view = exchange.core.collateral_view(index) if index >= 0 else None
+        if view is None:
+            raise LookupError(RejectReason.UNKNOWN_ASSET, "no such collateral asset")
+        amount = exchange.assets_by_index[index].minor
+        value = exchange.assets_by_index[view["value_asset"]]
+        return {
+            "asset": query["asset"], "value_asset": value.name,
+            "price": _optional(RATE, view["price"]),
+            "tiers": [
+                {"max_amount": None if most == MONEY_MAX else amount.text(most),
+                 "weight": RATE.text(weight)} for most, weight in view["tiers"]],
+            "conversion_threshold": _optional(value.minor, view["threshold"]),
+            "conversion_fee": RATE.text(view["fee"]),
+        }
 
     def _insurance(self, query: Mapping[str, Any]) -> dict[str, Any]:
         exchange = self._exchange

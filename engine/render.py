@@ -22,6 +22,9 @@ from engine.units import RATE, decimal_text, fraction_text
 # Events of a pool that certainly has a position open.
 _ALWAYS_OPEN = (EventKind.MARGIN_CALL, EventKind.LIQUIDATION_STARTED)
 
+# Units that speak of the record's `value_asset`, and what they are otherwise.
+_OF_VALUE_ASSET = {"value": "amount", "value_asset": "asset"}
+
 _ENUMS: dict[str, type[IntEnum]] = {
     name: getattr(messages, name)
     for layout in EVENT_LAYOUTS.values()
@@ -72,12 +75,15 @@ def render_event(record: tuple[int, ...], directory: Directory) -> dict[str, Any
         _render_rejection(event, payload, instrument, asset, directory)
     else:
         to_close = _at(directory.instruments_by_index, payload.get("symbol_to_close", NONE))
+        worth_in = _at(directory.assets_by_index, payload.get("value_asset", NONE))
         for name, unit in EVENT_LAYOUTS[kind]:
             named = to_close if name.endswith("_to_close") else instrument
+            owner = worth_in if unit in _OF_VALUE_ASSET else asset
             if unit == "fund":
                 event[name] = fund_name(payload[name], directory)
             else:
-                event[name] = render_value(payload[name], unit, named, asset)
+                event[name] = render_value(
+                    payload[name], _OF_VALUE_ASSET.get(unit, unit), named, owner)
         _add_derived(kind, event, payload, instrument, directory)
     event["cause"] = record[3]
     return event

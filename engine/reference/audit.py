@@ -28,6 +28,7 @@ class Audit(Digest):
         assert not self.filled_entries and not self.tripped
         for asset in range(len(self.assets)):
             assert self.totals_view(asset)["drift"] == 0, self.totals_view(asset)
+            assert self.collateral_fits(asset), asset
         for backstop in self.backstops.values():
             assert 0 <= backstop.used <= backstop.commitment, backstop
         for instrument in self.instruments:
@@ -61,7 +62,15 @@ class Audit(Digest):
         for position in self.positions_in(instrument):
             assert not (position.quantity or position.orders), position
 
+    def check_collateral(self, pool: Pool) -> None:
+        """What counts elsewhere settles nothing and owes nothing; who owes has nothing left."""
+        if self.assets[pool.asset].collateral is not None:
+            assert pool.balance >= 0, pool
+            assert not self.positions_of(pool), pool
+        assert pool.in_queue or not list(self.convertible(pool)), f"missed conversion: {pool}"
+
     def check_pool(self, pool: Pool) -> None:
+        self.check_collateral(pool)
         assert pool.in_queue or not pool.turn, pool
         assert pool.in_queue or pool.cooldown_until == NONE, pool
         assert pool.is_cooling is (pool.cooldown_until > self.ts), pool

@@ -7,10 +7,10 @@ import numpy.typing as npt
 
 from engine.messages import ACCOUNT_FIELDS, NONE, POSITION_FIELDS, RATE_SCALE, RATIO_WORST
 from engine.reference.margin import ceil_div
-from engine.reference.settings import Settings
+from engine.reference.valuation import Valuation
 
 
-class Bulk(Settings):
+class Bulk(Valuation):
     """Everything that `account_view` and `position_views` say, as tables."""
 
     def reserve(self, accounts: int, positions: int) -> None:

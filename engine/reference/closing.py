@@ -13,7 +13,7 @@ from engine.messages import (
     Profile,
     Side,
 )
-from engine.reference.backstop import Backstops
+from engine.reference.conversion import Conversions
 from engine.reference.book import within_limit
 from engine.reference.margin import bound_price, floor_div, inverse_bound_price
 from engine.reference.policy import close_quantity, order_limit, ramp_next, ramp_share
@@ -34,7 +34,7 @@ class Plan(NamedTuple):
     resume: int = NONE  # ns; when the position may go on by itself
 
 
-class Closing(Backstops):
+class Closing(Conversions):
     """The choices of a liquidation, none of which changes anything but its own notes."""
 
     def ruling_profile(self, pool: Pool) -> Profile:

@@ -209,7 +209,8 @@ class Commands(Timers, Audit):
             books = self.assets[asset]
             self.require(
                 amount != TOO_LARGE and books.deposits + amount <= MONEY_MAX
-                and wallet.balance + amount <= MONEY_MAX, RejectReason.OVERFLOW,
+                and wallet.balance + amount <= MONEY_MAX
+                and self.collateral_fits(asset, amount), RejectReason.OVERFLOW,
             )
             books.deposits += amount
             wallet.balance += amount
@@ -222,7 +223,7 @@ class Commands(Timers, Audit):
             self.require(amount > 0 or amount == TOO_LARGE, RejectReason.MALFORMED)
             self.require(0 <= asset < len(self.assets), RejectReason.UNKNOWN_ASSET)
             wallet = self.find_account(account).wallet(asset)
-            self.require(not wallet.in_queue, RejectReason.ACCOUNT_LIQUIDATING)
+            self.require(not self.is_locked(wallet), RejectReason.ACCOUNT_LIQUIDATING)
             available = self.withdrawable(wallet)
             if amount == TOO_LARGE or amount > available:
                 raise Rejected(RejectReason.INSUFFICIENT_BALANCE, amount, available)

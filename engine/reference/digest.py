@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from engine.messages import NONE, PositionSide, Profile, Side
+from engine.reference.collateral import Collateral
 from engine.reference.margin import UNSCALED
 from engine.reference.state import (
     DEFAULT_CALL_LEVELS,
@@ -28,6 +29,7 @@ TAG_AUTO_TOP_UP = -5
 TAG_KIND = -6
 TAG_EXPIRY = -7
 TAG_OVER = -8
+TAG_COLLATERAL = -60
 TAG_FUND_PROFILE = -90
 TAG_WORKOFF = -91
 TAG_NAMED_FUND = -92
@@ -74,6 +76,7 @@ class Digest(Views):
                 if fund.asset == number:
                     out += [TAG_NAMED_FUND, fund.number, fund.balance]
                     self.digest_history(fund, out)
+            self.digest_collateral(asset.collateral, out)
         for instrument in self.instruments:
             self.digest_instrument(instrument, out)
         for account in sorted(self.accounts):
@@ -86,6 +89,15 @@ class Digest(Views):
     def digest_history(self, fund: InsuranceFund, out: list[int]) -> None:
         for peak in self.fund_peaks(fund, self.fund_window(fund)):
             out += [FUND_TAG, *peak]
+
+    @staticmethod
+    def digest_collateral(collateral: Collateral | None, out: list[int]) -> None:
+        if collateral is not None:
+            out += [TAG_COLLATERAL, collateral.value_asset, collateral.exponent,
+                    collateral.threshold, collateral.fee, collateral.price,
+                    len(collateral.tiers)]
+            for tier in collateral.tiers:
+                out += tier
 
     def digest_instrument(self, instrument: Instrument, out: list[int]) -> None:
         out += [

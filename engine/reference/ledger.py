@@ -7,6 +7,7 @@ function of this module. What a command means is decided elsewhere.
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 
 from engine.messages import (
     MONEY_MAX,
@@ -18,6 +19,7 @@ from engine.messages import (
     OrderStatus,
     Side,
 )
+from engine.reference.collateral import COLLATERAL_MAX, Collateral
 from engine.reference.margin import ceil_div, floor_div, split_entry_value, split_value
 from engine.reference.publishing import Publishing
 from engine.reference.state import (
@@ -198,6 +200,21 @@ class Ledger(Publishing):
         self.changed_pools.add(pool)
         self.pending.add(pool)
         self.stop_waiting(pool)
+        self.look_at_debtor(pool)
+
+    def debtor_of(self, wallet: Pool) -> Pool | None:
+        """The cross pool in which a wallet of a collateral asset counts, None of any other."""
+        collateral = self.assets[wallet.asset].collateral
+        if collateral is None or wallet.symbol != NONE:
+            return None
+        return self.accounts[wallet.account].wallet(collateral.value_asset)
+
+    def look_at_debtor(self, wallet: Pool) -> None:
+        """Note that what a wallet counts for in another pool changed."""
+        debtor = self.debtor_of(wallet)
+        if debtor is not None:
+            self.pending.add(debtor)
+            self.stop_waiting(debtor)
 
     def stop_waiting(self, pool: Pool) -> None:
         """Let a queued pool be worked on again."""
@@ -432,8 +449,45 @@ class Ledger(Publishing):
     def measure(self, pool: Pool) -> tuple[int, int]:
         """Equity and maintenance margin of a pool at the current marks."""
         positions = self.positions_of(pool)
-        equity = pool.balance + sum(self.unrealized_pnl(position) for position in positions)
+        equity = pool.balance + self.collateral_value(pool)
+        equity += sum(self.unrealized_pnl(position) for position in positions)
         return equity, sum(self.maintenance_margin(position) for position in positions)
+
+    def collateral_wallets(self, pool: Pool) -> list[tuple[Collateral, Pool]]:
+        """The wallets that count in a cross pool besides its own, by asset as declared."""
+        wallets = self.accounts[pool.account].wallets
+        return [
+            (asset.collateral, wallets[number]) for number, asset in enumerate(self.assets)
+            if asset.collateral is not None and asset.collateral.value_asset == pool.asset
+            and pool.symbol == NONE and number in wallets
+        ]
+
+    def collateral_value(self, pool: Pool) -> int:
+        """What other assets count for in a pool: nothing in an isolated one."""
+        return sum(
+            collateral.value(wallet.balance)
+            for collateral, wallet in self.collateral_wallets(pool))
+
+    def collateral_fits(self, asset: int, added: int = 0, price: int = NONE) -> bool:
+        """Whether all collateral of a value asset stays in range at full price.
+
+        With so much more of an asset, or at another price of it.
+        """
+        changed = self.assets[asset].collateral
+        if changed is None:
+            return True
+        total = 0
+        for books in self.assets:
+            terms = books.collateral
+            if terms is None or terms.value_asset != changed.value_asset:
+                continue
+            # All wallets together: nothing else holds an asset that settles no instrument.
+            held = books.deposits - books.withdrawals - books.pooled.balance - books.external
+            if terms is changed:
+                held += added
+                terms = replace(terms, price=terms.price if price == NONE else price)
+            total += terms.gross(held)
+        return total <= COLLATERAL_MAX
 
     def order_margin(self, position: Position, extra: Order | None = None,
                      extra_terms: tuple[int, int] | None = None,
@@ -542,4 +596,15 @@ class Ledger(Publishing):
         return free
 
     def withdrawable(self, wallet: Pool) -> int:
-        return max(0, min(wallet.balance, self.free_margin(wallet)))
+        """What may leave a wallet: of a collateral asset what its debtor can spare, at weight."""
+        available = max(0, min(wallet.balance, self.free_margin(wallet)))
+        debtor, collateral = self.debtor_of(wallet), self.assets[wallet.asset].collateral
+        if debtor is None or collateral is None:
+            return available
+        free = max(0, self.free_margin(debtor))
+        return min(available, collateral.spare(wallet.balance, free))
+
+    def is_locked(self, wallet: Pool) -> bool:
+        """Whether nothing may leave a wallet: it, or the pool it counts in, is in liquidation."""
+        debtor = self.debtor_of(wallet)
+        return wallet.in_queue or (debtor is not None and debtor.in_queue)

@@ -102,6 +102,8 @@ class Liquidation(Closing):
             pools.sort(key=self.urgency_of)
             measured = [(pool, *self.measure(pool)) for pool in pools]
             for pool, equity, maintenance in measured:
+                if self.convert(pool):
+                    continue  # it is looked at anew
                 if self.positions_of(pool):
                     self.evaluate(pool, equity, maintenance)
                 else:
@@ -190,6 +192,8 @@ class Liquidation(Closing):
             equity, maintenance = self.measure(pool)
             positions = self.positions_of(pool)
             if not positions:
+                if self.convert(pool):
+                    equity, maintenance = self.measure(pool)
                 outcome = LiquidationOutcome.CLOSED
                 if pool.balance < 0:
                     outcome = LiquidationOutcome.BANKRUPT

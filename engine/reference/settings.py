@@ -72,7 +72,7 @@ class Settings(Commands):
             giver, taker = self.find_account(account), self.find_account(to)
             self.require(self.head_of(giver) == self.head_of(taker), RejectReason.NOT_RELATED)
             source, target = giver.wallet(asset), taker.wallet(asset)
-            self.require(not source.in_queue, RejectReason.ACCOUNT_LIQUIDATING)
+            self.require(not self.is_locked(source), RejectReason.ACCOUNT_LIQUIDATING)
             available = self.withdrawable(source)
             if amount == TOO_LARGE or amount > available:
                 raise Rejected(RejectReason.INSUFFICIENT_BALANCE, amount, available)

@@ -22,6 +22,7 @@ from engine.messages import (
     TriggerBy,
 )
 from engine.reference.book import Book
+from engine.reference.collateral import Collateral
 from engine.reference.margin import Multipliers, Schedule, ceil_div, floor_div
 from engine.reference.reserve import Reserve
 from engine.reference.trigger_file import TriggerFile
@@ -85,6 +86,7 @@ class Asset:
     fees: int = 0
     rounding: int = 0
     external: int = 0
+    collateral: Collateral | None = None  # where it counts in another asset's pools
 
 
 @dataclass

@@ -52,12 +52,14 @@ class Views(Auction):
             wallet = owner.wallets[asset]
             reserve = self.orders_reserve(wallet)
             positions = self.positions_of(wallet)
-            if not (wallet.balance or positions or reserve or self.has_orders(owner, asset)):
+            pledged = any(other.balance for _, other in self.collateral_wallets(wallet))
+            if not (wallet.balance or positions or pledged or self.has_orders(owner, asset)):
                 continue
             equity, maintenance = self.measure(wallet)
             pools.append({
                 "asset": asset,
                 "wallet": wallet.balance,
+                "collateral": self.collateral_value(wallet),
                 "equity": equity,
                 "unrealized_pnl": sum(self.unrealized_pnl(each) for each in positions),
                 "initial_margin": sum(self.initial_margin(each) for each in positions),

@@ -153,9 +153,30 @@ def verify(exchange: Exchange, account: int) -> int:
                 pool[name] += Fraction(position[name])
     for asset, figures in reply["assets"].items():
         verify_pool(figures, sums.get(asset, {}))
+        counted = collateral_of(exchange, reply["balances"], asset)
+        assert Fraction(figures["collateral"]) == counted, (asset, counted, figures)
     for position in reply["positions"]:
         verify_prices(exchange, position, reply, ruling(exchange, reply, position))
     return len(reply["positions"])
+
+
+def collateral_of(exchange: Exchange, balances: dict[str, str], asset: str) -> Fraction:
+    """Return what other wallets count for in a pool: each down to the minor unit."""
+    minor = Fraction(1, 10 ** next(
+        each.decimals for each in exchange.assets_by_index if each.name == asset))
+    total = Fraction(0)
+    for name, balance in balances.items():
+        terms = exchange.query({"query": "collateral", "asset": name})
+        if "reply" not in terms or terms["value_asset"] != asset or terms["price"] is None:
+            continue
+        low = worth = Fraction(0)
+        for tier in terms["tiers"]:
+            most = Fraction(balance) if tier["max_amount"] is None else Fraction(tier["max_amount"])
+            high = min(Fraction(balance), most)
+            worth += max(Fraction(0), high - low) * Fraction(tier["weight"])
+            low = most
+        total += worth * Fraction(terms["price"]) // minor * minor
+    return total
 
 
 def ruling(
@@ -177,7 +198,8 @@ def verify_pool(figures: dict[str, Any], sums: dict[str, Fraction]) -> None:
     have = {name: Fraction(value) for name, value in figures.items() if value is not None}
     for name in ("unrealized_pnl", "initial_margin", "maintenance_margin"):
         assert have[name] == sums.get(name, 0), (name, figures)
-    assert have["equity"] == have["wallet"] + have["unrealized_pnl"], figures
+    assert have["equity"] == (
+        have["wallet"] + have["collateral"] + have["unrealized_pnl"]), figures
     free = have["equity"] - have["initial_margin"] - have["order_margin"]
     assert have["available_margin"] == max(0, free), figures
     assert have["order_margin"] >= 0, figures

@@ -12,6 +12,7 @@ from fractions import Fraction
 from typing import Any
 
 from support.margin_settings import MarginSettings
+from support.pledges import CollateralAssets
 from support.special_orders import SpecialOrders
 
 Command = dict[str, Any]
@@ -98,7 +99,7 @@ def tier_rows(schedule: tuple[tuple[str | None, str, str], ...]) -> list[Command
     return rows
 
 
-class Universe(SpecialOrders, MarginSettings):
+class Universe(SpecialOrders, MarginSettings, CollateralAssets):
     """One market's terms, and a source of commands that fit it (more or less).
 
     Parameters
@@ -116,6 +117,7 @@ class Universe(SpecialOrders, MarginSettings):
         self.mark_steps = {symbol: self.random.choice((1, 1, 2)) for symbol in self.symbols}
         self.lots = {symbol: self.random.choice(("1", "1", "0.1")) for symbol in self.symbols}
         self.assets = ["USD"] + ["ALT"] * (self.random.random() < 0.3)
+        self.choose_coins(seed)
         self.live: list[tuple[int, str, int]] = []
         self.held: dict[Leg, str] = {}
         #: Accounts whose symbols have two legs, as far as the events have told.
@@ -131,6 +133,7 @@ class Universe(SpecialOrders, MarginSettings):
                 "stop": 8, "special": 6, "auction": 0.5, "protection": 0.7,
                 "cancel_all_after": 0.5, "margin_multiplier": 0.7, "auto_top_up": 2,
                 "sub_account": 0.3, "margin_call_levels": 1, "settle": 0.1,
+                "asset_price": 6, "pledge": 3, "collateral": 0.7,
                 "position_mode": 0.7 if self.hedge_chance else 0.05}
         swarm = (0, 0.3, 1, 1, 3)
         self.weights = {
@@ -158,13 +161,16 @@ class Universe(SpecialOrders, MarginSettings):
                 opening["position_mode"] = "hedge"
             yield opening | self.account_settings(account)
             for asset in self.assets:
-                amount = wealth if account in TRADERS else pick((2000, 100000))
+                amount = pick((2000, 100000))
+                if account in TRADERS:
+                    amount = round(wealth * self.money_share)
                 yield {"cmd": "deposit", "account": account, "asset": asset,
                        "amount": str(amount + self.random.randint(0, 99) / 100)}
             for symbol in self.symbols:
                 if self.random.random() < 0.7:
                     yield {"cmd": "leverage", "account": account, "symbol": symbol,
                            "leverage": pick(("1", "2", "5", "10", "20", "50"))}
+        yield from self.coin_opening(wealth, TRADERS + MAKERS)
         if self.random.random() < 0.6:
             yield {"cmd": "insurance", "asset": "USD", "amount": pick(("3", "50", "1000"))}
         for symbol in self.symbols:
@@ -557,16 +563,18 @@ class Universe(SpecialOrders, MarginSettings):
 class Giant(Universe):
     """The same markets at the edge of the range of integers: amounts around 2**62 units."""
 
+    coin_decimals = (8, 8)
+
     def __init__(self, seed: int) -> None:
         super().__init__(seed)
         self.lots = dict.fromkeys(self.symbols, "1")
-        self.scale = self.random.choice((10**6, 10**7, 3 * 10**7, 10**8))
+        self.scale = self.coin_scale = self.random.choice((10**6, 10**7, 3 * 10**7, 10**8))
 
     def opening(self) -> Iterator[Command]:
         for command in super().opening():
             if command["cmd"] == "asset":
                 command["decimals"] = 8
-            if command["cmd"] in ("deposit", "insurance"):
+            if command["cmd"] in ("deposit", "insurance") and command["asset"] in self.assets:
                 whole = int(command["amount"].split(".")[0])
                 command["amount"] = str(min(whole * self.scale, 40 * 10**9))
             yield command
@@ -607,6 +615,8 @@ class Giant(Universe):
 class Coarse(Universe):
     """The same markets in whole units of money, mostly inverse: every rounding is felt."""
 
+    coin_decimals = (0, 0)
+
     def opening(self) -> Iterator[Command]:
         for command in super().opening():
             if command["cmd"] == "asset":
@@ -640,3 +650,22 @@ class Coarse(Universe):
     def make_tiers(self) -> Command:
         command = super().make_tiers()
         return command | {"tiers": self.whole(command["tiers"])}
+
+
+class Pledged(Universe):
+    """The same markets where traders have hardly any money: what they own is collateral."""
+
+    coin_decimals = (5, 5, 8, 18)
+    coin_chance = 0.95
+    coin_shares = (0.1, 0.2, 0.4)
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self.weights |= {
+            "asset_price": 20, "pledge": 4, "fill": 8, "deposit": 0.3, "withdraw": 1}
+        self.money_share = self.coins.choice((0, 0.01, 0.1))
+
+    def choose_coins(self, seed: int) -> None:
+        super().choose_coins(seed)
+        if not self.coin_prices:
+            self.choose_coins(seed + 10**6)

@@ -6,6 +6,7 @@ from engine.errors import InvariantViolation
 from engine.messages import Profile
 
 from engine.core.book cimport ORDER_PENDING, ORDER_UNARMED, order_t, ticket_t
+from engine.core.collateral cimport collateral_t
 from engine.core.conditional cimport REFERENCES
 from engine.core.fixed cimport i128, sign_of
 from engine.core.ledger cimport (
@@ -37,6 +38,7 @@ cdef enum:
     TAG_KIND = -6
     TAG_EXPIRY = -7
     TAG_OVER = -8
+    TAG_COLLATERAL = -60
     TAG_CLOSING = -80
     TAG_PAUSE = -81
     TAG_RAMP = -82
@@ -119,6 +121,8 @@ cdef class Audit(Views):
             words.put(books.external)
             digest_history(self, books.pooled, words)
             digest_named_funds(self, i, words)
+            if books.collateral >= 0:
+                digest_collateral(&self.collaterals[books.collateral], words)
         for i in range(self.instrument_count):
             digest_instrument(self, i, words)
         for _, i in sorted([(self.accounts[i].id, i) for i in range(self.account_count)]):
@@ -147,6 +151,7 @@ cdef class Audit(Views):
             self.require_row(0 <= used <= commitment, "promise of account row", key[0])
         for i in range(self.asset_count):
             self.require_row(self.totals_view(i)["drift"] == 0, "drift of asset", i)
+            self.require_row(self.collateral_fits(i, 0, NONE), "worth of collateral asset", i)
         for i in range(self.instrument_count):
             self.require_row(sum(self.position_totals(i)) == 0, "positions of symbol", i)
             self.check_book(i)
@@ -159,6 +164,7 @@ cdef class Audit(Views):
         self.require(filed == self.count_waiting(), "filed orders are those that wait")
         for i in range(2 * self.instrument_count):
             trigger_check(&self.trigger_sides[i], self.positions)
+        self.check_pledges()
         for i in range(self.account_count):
             self.require_row(
                 self.accounts[i].dead_man == NONE or self.accounts[i].dead_man > self.ts,
@@ -167,6 +173,32 @@ cdef class Audit(Views):
         self.require(
             not (self.pending_count or self.queue_count or self.turn_count or self.noted_count
                  or self.tripped_count), "work left undone")
+
+    # What counts elsewhere settles nothing and owes nothing; its price is short of its triggers.
+    # What a pool owes has been paid from it, as far as it goes.
+    cdef int check_pledges(self) except -1:
+        cdef int32_t row, wallet, pool
+        cdef int64_t price
+        for row in range(self.pledge_count):
+            wallet, pool = self.pledges[row].isolated, self.pledges[row].wallet
+            price = self.collaterals[self.pledges[row].symbol].price
+            self.require_row(
+                self.pools[wallet].balance >= 0 and self.pools[wallet].first_open < 0
+                and self.pools[wallet].account == self.pools[pool].account
+                and self.pledge_of[wallet] == row, "wallet of pledge", row)
+            self.require_row(
+                price == NONE or (
+                    self.pledges[row].trigger[0] < price < self.pledges[row].trigger[1]),
+                "trigger passed unseen: pledge", row)
+            self.require_row(
+                self.pools[pool].in_queue or not self.is_convertible(pool, row),
+                "missed conversion: pledge", row)
+        for wallet in range(self.pool_count):
+            self.require_row(
+                self.assets[self.pools[wallet].asset].collateral < 0
+                or self.pools[wallet].balance == 0 or wallet in self.pledge_of,
+                "pledge of wallet", wallet)
+        return 0
 
     # What has expired is over, and nothing of what is over is left.
     cdef int check_expiry(self, int32_t symbol) except -1:
@@ -629,6 +661,21 @@ cdef int digest_history(Audit core, int32_t fund, Words words) except -1:
             words.put(FUND_TAG)
             words.put(until)
             words.put(balance)
+    return 0
+
+
+cdef int digest_collateral(const collateral_t *row, Words words) except -1:
+    cdef int i
+    words.put(TAG_COLLATERAL)
+    words.put(row.value_asset)
+    words.put(row.exponent)
+    words.put(row.threshold)
+    words.put(row.fee)
+    words.put(row.price)
+    words.put(row.count)
+    for i in range(row.count):
+        words.put(row.most[i])
+        words.put(row.weight[i])
     return 0
 
 

@@ -3,7 +3,7 @@
 
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t
 
-from engine.core.settings cimport Settings
+from engine.core.valuation cimport Valuation
 
 # A row of `accounts_array`; the layout is `engine.messages.ACCOUNT_FIELDS`.
 cdef struct account_row_t:
@@ -18,6 +18,7 @@ cdef struct account_row_t:
     int64_t margin_ratio
     int32_t asset
     int32_t status
+    int64_t collateral
 
 # A row of `positions_array`; the layout is `engine.messages.POSITION_FIELDS`.
 cdef struct position_row_t:
@@ -51,7 +52,7 @@ cdef struct places_t:
     uint8_t *is_used             # by pool row: belongs into the table
     uint8_t *status              # by account row: AccountStatus
 
-cdef class Bulk(Settings):
+cdef class Bulk(Valuation):
     cdef int by_id(self, named_t *order) except -1
     cdef int place_wallets(self, const named_t *order, places_t *places) except -1
     cdef int add_positions(self, places_t *places) except -1

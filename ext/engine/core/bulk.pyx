@@ -60,7 +60,7 @@ cdef inline int64_t ratio_of(int64_t equity, int64_t maintenance, bint is_open) 
     return low_half(ratio) if fits_int64(ratio) else RATIO_WORST
 
 
-cdef class Bulk(Settings):
+cdef class Bulk(Valuation):
     """Everything that `account_view` and `position_views` say, as tables."""
 
     def reserve(self, int64_t accounts, int64_t positions):
@@ -221,7 +221,12 @@ cdef class Bulk(Settings):
                 continue
             out = &places.rows[at]
             places.is_used[at] |= places.is_open[at] or out.wallet != 0
+            out.collateral = 0
             out.equity = add_checked(out.wallet, out.unrealized_pnl)
+            if self.pools[pool].first_pledge >= 0:
+                places.is_used[at] |= self.has_pledged(pool)
+                out.collateral = self.collateral_of(pool)
+                out.equity = add_checked(out.equity, out.collateral)
             free_margin = sub(wide(out.equity), wide(out.initial_margin))
             free_margin = sub(free_margin, wide(out.order_margin))
             out.available_margin = 0

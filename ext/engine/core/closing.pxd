@@ -4,7 +4,7 @@
 
 from libc.stdint cimport int32_t, int64_t
 
-from engine.core.backstops cimport Backstops
+from engine.core.conversion cimport Conversion
 from engine.core.fixed cimport i128
 
 # A pool with its measure; ordered worst first.
@@ -23,7 +23,7 @@ cdef struct plan_t:
     int64_t resume               # ns; when the position may go on by itself
     bint is_sliced               # it is less than the policy asks for, to spare the book
 
-cdef class Closing(Backstops):
+cdef class Closing(Conversion):
     cdef dict cooling            # queued pools whose latest fraction has a cooldown -> its end
     cdef dict pausing            # queued pools that slices or ramps let alone -> until when
     cdef dict ramp_since         # queued pools -> when a ramp first closed lots

@@ -29,7 +29,7 @@ cdef enum:
 cdef dict NOTHING = {}
 
 
-cdef class Closing(Backstops):
+cdef class Closing(Conversion):
     """The ways in which a pool gives up what it holds."""
 
     def __cinit__(self):

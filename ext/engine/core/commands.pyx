@@ -54,6 +54,7 @@ cdef class Commands(External):
             self.assets = assets
             memset(&assets[self.asset_count], 0, sizeof(asset_t))
             assets[self.asset_count].pooled = self.new_fund(self.asset_count, NONE)
+            assets[self.asset_count].collateral = NIL
             out = self.emit(EVENT_ASSET_ADDED)
             out[0] = self.asset_count
             self.asset_count += 1
@@ -269,11 +270,13 @@ cdef class Commands(External):
         if amount == TOO_LARGE:
             return REJECT_OVERFLOW
         if (add(wide(self.assets[asset].deposits), wide(amount)) > wide(MONEY_MAX)
-                or add(wide(self.pools[wallet].balance), wide(amount)) > wide(MONEY_MAX)):
+                or add(wide(self.pools[wallet].balance), wide(amount)) > wide(MONEY_MAX)
+                or not self.collateral_fits(<int32_t>asset, amount, NONE)):
             return REJECT_OVERFLOW
         self.assets[asset].deposits += amount
         self.pools[wallet].balance += amount
         self.touch(wallet)
+        self.look_at_debtor(wallet)
         return ACCEPTED
 
     def withdraw(self, int64_t account, int64_t asset, int64_t amount, int64_t ts=NONE):
@@ -294,7 +297,7 @@ cdef class Commands(External):
         if owner < 0:
             return REJECT_UNKNOWN_ACCOUNT
         wallet = self.wallet_of(owner, <int32_t>asset)
-        if self.pools[wallet].in_queue:
+        if self.is_locked(wallet):
             return REJECT_ACCOUNT_LIQUIDATING
         available = self.withdrawable(wallet)
         if amount == TOO_LARGE or amount > available:
@@ -304,6 +307,7 @@ cdef class Commands(External):
         self.assets[asset].withdrawals += amount
         self.pools[wallet].balance -= amount
         self.touch(wallet)
+        self.look_at_debtor(wallet)
         return ACCEPTED
 
     def fund_insurance(

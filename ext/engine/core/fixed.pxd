@@ -74,6 +74,37 @@ cdef extern from *:
         if (high) return 128 - __builtin_clzll(high);
         return (uint64_t)a ? 64 - __builtin_clzll((uint64_t)a) : 0;
     }
+    /* a * b / d, floor (up: ceil), at most 2^62; a, b >= 0, d > 0, a and d under 2^126. Where
+       the product is too wide it is multiplied and divided bit by bit. */
+    static inline int64_t engine_scaled(engine_i128 a, int64_t b, engine_i128 d, int up) {
+        const unsigned __int128 most = (unsigned __int128)1 << 62;
+        unsigned __int128 whole, part = (unsigned __int128)a % d, quotient = 0, rest = 0;
+        int bit;
+        if (engine_bits(a) + engine_bits(b) < 128) {
+            quotient = (unsigned __int128)a * b / d;
+            rest = (unsigned __int128)a * b % d;
+        } else {
+            whole = (unsigned __int128)a / d;
+            if (whole && engine_bits(whole) + engine_bits(b) > 64) return (int64_t)most;
+            for (bit = 62; bit >= 0; bit--) {
+                rest = 2 * rest + (b >> bit & 1 ? part : 0);  /* under 3 d */
+                quotient *= 2;
+                while (rest >= (unsigned __int128)d) {
+                    rest -= d;
+                    quotient++;
+                }
+            }
+            quotient += whole * b;
+        }
+        quotient += up && rest;
+        return (int64_t)(quotient < most ? quotient : most);
+    }
+    static inline int64_t engine_scaled_down(engine_i128 a, int64_t b, engine_i128 d) {
+        return engine_scaled(a, b, d, 0);
+    }
+    static inline int64_t engine_scaled_up(engine_i128 a, int64_t b, engine_i128 d) {
+        return engine_scaled(a, b, d, 1);
+    }
     #endif
     """
     ctypedef long long i128 "engine_i128"
@@ -89,6 +120,9 @@ cdef extern from *:
     int compare "engine_cmp"(i128 a, i128 b) noexcept nogil               # -1, 0, 1
     int sign_of "engine_sign"(i128 a) noexcept nogil                      # -1, 0, 1
     int bit_length "engine_bits"(i128 a) noexcept nogil                   # of |a|
+    # a * b / c, at most 2**62; the product may be wider than 128 bits.
+    int64_t scaled_down "engine_scaled_down"(i128 a, int64_t b, i128 c) noexcept nogil
+    int64_t scaled_up "engine_scaled_up"(i128 a, int64_t b, i128 c) noexcept nogil
     int fits_int64 "engine_fits"(i128 a) noexcept nogil
     bint overflows "engine_product"(int64_t a, int64_t b, int64_t c, int64_t *out) noexcept nogil
     bint too_wide "engine_scale_up"(

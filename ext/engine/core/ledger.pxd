@@ -34,6 +34,7 @@ cdef struct asset_t:
     int64_t rounding
     int64_t external             # cash of the external account
     int32_t pooled               # row of its pooled insurance fund
+    int32_t collateral           # its row, where it counts in another asset's pools; or NIL
 
 # An insurance fund: it backs the symbols of one settle asset, or some of them.
 cdef struct fund_t:
@@ -111,6 +112,7 @@ cdef struct pool_t:
     int32_t steps                # liquidation steps since it entered the queue
     int32_t heap_index           # place in the liquidation queue, NIL: not in it
     int32_t version              # counts changes, for the deleveraging ranking
+    int32_t first_pledge         # of the wallets that count in it besides its own, by asset
     uint8_t call_level           # margin-call levels reached
     uint8_t in_queue
     uint8_t is_waiting           # in the queue, but nothing more can be done for now
@@ -260,6 +262,7 @@ cdef class Ledger(Desk):
 
     # measuring
     cdef int measure(self, int32_t pool, int64_t *equity, int64_t *maintenance) except -1
+    cdef int64_t collateral_of(self, int32_t pool) except? -1
     cdef int64_t equity_of(self, int32_t pool) except? -1
     cdef int unfile(self, int32_t position) except -1
 

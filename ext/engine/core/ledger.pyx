@@ -135,7 +135,7 @@ cdef class Ledger(Desk):
         pool.account = account
         pool.asset = asset
         pool.symbol = symbol
-        pool.first_open = pool.next_in_account = pool.heap_index = NIL
+        pool.first_open = pool.next_in_account = pool.heap_index = pool.first_pledge = NIL
         self.pool_count += 1
         return row
 
@@ -604,6 +604,10 @@ cdef class Ledger(Desk):
 
     # --- measuring --------------------------------------------------------------------
 
+    # What other wallets count for in a pool; pledges know.
+    cdef int64_t collateral_of(self, int32_t pool) except? -1:
+        return 0
+
     # Equity and maintenance margin of a pool at the current marks. O(open positions).
     cdef int measure(self, int32_t pool, int64_t *equity, int64_t *maintenance) except -1:
         cdef int32_t row = self.pools[pool].first_open
@@ -612,6 +616,8 @@ cdef class Ledger(Desk):
         cdef int64_t worth
         equity[0] = self.pools[pool].balance
         maintenance[0] = 0
+        if self.pools[pool].first_pledge >= 0:
+            equity[0] = add_checked(equity[0], self.collateral_of(pool))
         while row >= 0:
             position = &self.positions[row]
             instrument = &self.instruments[position.symbol]
@@ -627,6 +633,8 @@ cdef class Ledger(Desk):
     cdef int64_t equity_of(self, int32_t pool) except? -1:
         cdef int64_t equity = self.pools[pool].balance
         cdef int32_t row = self.pools[pool].first_open
+        if self.pools[pool].first_pledge >= 0:
+            equity = add_checked(equity, self.collateral_of(pool))
         while row >= 0:
             equity = add_checked(equity, self.unrealized(row))
             row = self.positions[row].next_open

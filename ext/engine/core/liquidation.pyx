@@ -221,6 +221,8 @@ cdef class Liquidation(Closing):
             qsort(self.round_rows, rows, sizeof(measured_t), compare_rows)
         for i in range(rows):
             row = &self.round_rows[i]
+            if self.convert(row.pool):
+                continue  # it is looked at anew
             if self.pools[row.pool].first_open >= 0:
                 self.evaluate(row)
                 continue
@@ -256,6 +258,8 @@ cdef class Liquidation(Closing):
     @cython.final
     cdef bint is_quiet(self, const measured_t *row) noexcept:
         cdef pool_t *pool = &self.pools[row.pool]
+        if pool.first_pledge >= 0 and pool.balance < 0:
+            return False
         if pool.first_open < 0:
             return (pool.balance >= 0 and pool.symbol < 0 and not pool.call_level
                     and not pool.is_bankrupt)
@@ -266,8 +270,10 @@ cdef class Liquidation(Closing):
     # else the next mark is early enough, however often the pool is touched until then.
     @cython.final
     cdef int refile(self, const measured_t *row) except -1:
-        if self.pools[row.pool].first_open < 0 or self.pools[row.pool].in_queue:
+        if self.pools[row.pool].in_queue:
             return 0
+        if self.pools[row.pool].first_open < 0:
+            return self.unfile_pool(row.pool)
         if self.marked_count:
             return self.file_pool(row.pool, row.equity, row.maintenance)
         return 0 if self.pools[row.pool].is_unfiled else self.note_unfiled(row.pool)
@@ -549,6 +555,8 @@ cdef class Liquidation(Closing):
         while True:
             self.measure_row(pool, &row)
             if self.pools[pool].first_open < 0:
+                if self.convert(pool):
+                    self.measure_row(pool, &row)
                 return self.finish(
                     pool, OUTCOME_BANKRUPT if self.pools[pool].balance < 0 else OUTCOME_CLOSED,
                     &row, symbol, side)

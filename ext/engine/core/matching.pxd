@@ -7,7 +7,8 @@ from engine.core.contracts cimport contract_t, notional_at, notional_fits, value
 from engine.core.fixed cimport (
     add, i128, max64, min64, mul, mul_wide, narrow, overflows, sub, sub_checked, wide,
 )
-from engine.core.ledger cimport Ledger, instrument_t, position_t
+from engine.core.ledger cimport instrument_t, position_t
+from engine.core.pledges cimport Pledges
 from engine.core.types cimport (
     KIND_INVERSE, MODE_CROSS, MODE_ISOLATED, MONEY_MAX, NIL, SIDE_BUY,
 )
@@ -36,7 +37,7 @@ cdef struct trial_t:
 cdef enum:
     STP_OWN_POSITION = 100       # rehearsals only: step over orders of the same position
 
-cdef class Matching(Ledger):
+cdef class Matching(Pledges):
     cdef int64_t traded_value    # of the sweep under way, minor units
     cdef bint is_uncrossing      # both sides of a trade rest
     # Of the rehearsal under way: lots by position row (makers with reduce-only orders) and by

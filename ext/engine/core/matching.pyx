@@ -3,6 +3,7 @@
 cimport cython
 
 from engine.core.book cimport ORDER_LIVE, order_t, ticket_t, within_limit
+from engine.core.collateral cimport spare_amount
 from engine.core.contracts cimport notional_of_value, value_side, value_sign
 from engine.core.fixed cimport (
     abs64, add, add_checked, ceil_div, fits_int64, floor_div, i128, low_half, max64, min64, mul,
@@ -38,7 +39,7 @@ cdef inline int64_t within_range(int64_t a, int64_t b) noexcept nogil:
     return MONEY_MAX if a > MONEY_MAX - b else a + b
 
 
-cdef class Matching(Ledger):
+cdef class Matching(Pledges):
     """The ledger with the matching rule's consequences."""
 
     def __cinit__(self):
@@ -657,6 +658,8 @@ cdef class Matching(Ledger):
         cdef i128 spare = sub(
             wide(self.pools[wallet].balance),
             wide(self.orders_reserve(wallet, False, known, reserved)))
+        if self.pools[wallet].first_pledge >= 0:
+            spare = add(spare, wide(self.collateral_of(wallet)))
         while row >= 0:
             position = &self.positions[row]
             instrument = &self.instruments[position.symbol]
@@ -671,5 +674,13 @@ cdef class Matching(Ledger):
             return -MONEY_MAX
         return narrow(spare) if spare < wide(MONEY_MAX) else MONEY_MAX
 
+    # What may leave a wallet: of a collateral asset what its debtor can spare, at weight.
     cdef int64_t withdrawable(self, int32_t wallet) except? -1:
-        return max64(0, min64(self.pools[wallet].balance, self.free_margin(wallet, NIL, 0)))
+        cdef int64_t available = max64(
+            0, min64(self.pools[wallet].balance, self.free_margin(wallet, NIL, 0)))
+        cdef int32_t collateral = self.assets[self.pools[wallet].asset].collateral
+        if collateral < 0:
+            return available
+        return min64(available, spare_amount(
+            &self.collaterals[collateral], self.pools[wallet].balance,
+            max64(0, self.free_margin(self.debtor_of(wallet), NIL, 0))))

@@ -60,6 +60,8 @@ cdef enum:
 cdef class Risk(Protection):
     cdef trigger_side_t *trigger_sides       # two a symbol: falling, rising
     cdef int32_t trigger_symbols
+    cdef trigger_side_t *pledge_sides        # the same of collateral assets' prices
+    cdef int32_t pledge_symbols
     cdef int32_t *crossed
     cdef int32_t crossed_count, crossed_capacity
     cdef int32_t unfiled[UNFILED_MAX]        # pools whose triggers are out of date
@@ -69,7 +71,9 @@ cdef class Risk(Protection):
     cdef dict call_set_rows                  # (hysteresis, levels ...) -> row
 
     cdef int add_triggers(self) except -1
+    cdef int add_pledge_triggers(self) except -1
     cdef int collect_crossed(self, int32_t symbol) except -1
+    cdef int collect_priced(self, int32_t collateral) except -1
     cdef int note_unfiled(self, int32_t pool) except -1
     cdef int file_touched(self) except -1
     cdef int file_pool(self, int32_t pool, int64_t equity, int64_t maintenance) except -1
@@ -88,6 +92,11 @@ cdef class Risk(Protection):
     cdef int unfile_pool(self, int32_t pool) except -1
     cdef int file_spent(self, int32_t pool, int64_t equity) except -1
     cdef int64_t losing_mark(self, int32_t row, int64_t share) except? -1
+    cdef int file_pledges(
+        self, int32_t pool, i128 fall, i128 rise, int64_t parts, int shift) except -1
+    cdef int file_pledge(
+        self, int32_t row, int64_t value, i128 fall, i128 rise) except -1
+    cdef int move_pledge(self, int32_t row, int rising, int64_t price) except -1
     cdef int safe_range(
         self, position_t *position, const bound_t *bound, int64_t *low, int64_t *high
     ) except -1

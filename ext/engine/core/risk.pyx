@@ -8,6 +8,7 @@ from engine.core.fixed cimport (
     abs64, add, bit_length, ceil_div, floor_div, low_half, max64, min64, mul, mul3_wide, mul_wide,
     narrow, neg, shift_right, sign_of, sub, wide,
 )
+from engine.core.collateral cimport collateral_t, price_for, weighted
 from engine.core.contracts cimport notional_of_value
 from engine.core.ledger cimport instrument_t
 from engine.core.memory cimport prefetch
@@ -56,6 +57,9 @@ cdef class Risk(Protection):
         for i in range(2 * self.trigger_symbols):
             trigger_free(&self.trigger_sides[i])
         free(self.trigger_sides)
+        for i in range(2 * self.pledge_symbols):
+            trigger_free(&self.pledge_sides[i])
+        free(self.pledge_sides)
         free(self.crossed)
 
     # Two empty sides for the newest symbol.
@@ -69,6 +73,33 @@ cdef class Risk(Protection):
         trigger_init(&sides[2 * n], 0)
         trigger_init(&sides[2 * n + 1], 1)
         self.trigger_symbols += 1
+        return 0
+
+    # The same for the newest collateral asset.
+    cdef int add_pledge_triggers(self) except -1:
+        cdef int32_t n = self.pledge_symbols
+        cdef trigger_side_t *sides = <trigger_side_t *>realloc(
+            self.pledge_sides, 2 * (n + 1) * sizeof(trigger_side_t))
+        if sides == NULL:
+            raise MemoryError("trigger index")
+        self.pledge_sides = sides
+        trigger_init(&sides[2 * n], 0)
+        trigger_init(&sides[2 * n + 1], 1)
+        self.pledge_symbols += 1
+        return 0
+
+    # Mark as pending the pools whose trigger the new price of a collateral asset has reached.
+    cdef int collect_priced(self, int32_t collateral) except -1:
+        cdef int32_t i
+        cdef int side
+        self.crossed_count = 0
+        for side in range(2):
+            trigger_crossed(
+                &self.pledge_sides[2 * collateral + side], self.pledges,
+                self.collaterals[collateral].price, &self.crossed, &self.crossed_count,
+                &self.crossed_capacity)
+        for i in range(self.crossed_count):
+            self.note_pending(self.pledges[self.crossed[i]].wallet)
         return 0
 
     # Mark as pending the pools whose trigger the symbol's new mark has reached.
@@ -264,8 +295,9 @@ cdef class Risk(Protection):
         up.sense, up.is_whole = -1, False
         # Less than none is left where equity equals maintenance margin and the profile waits
         # for less: then the pool is looked at with every tick.
-        is_even = not may_clear and sign_of(slack) >= 0 and self.survey(pool, &down, &found)
-        is_alone = self.positions[row].next_open < 0
+        is_even = (owner.first_pledge < 0 and not may_clear and sign_of(slack) >= 0
+                   and self.survey(pool, &down, &found))
+        is_alone = self.positions[row].next_open < 0 and owner.first_pledge < 0
         if is_even and is_alone:
             return self.file_share(row, slack, &down)
         if is_even and self.patch(&down, slack, &found):
@@ -299,6 +331,12 @@ cdef class Risk(Protection):
             self.file_trigger(row, 0, low)
             self.file_trigger(row, 1, high)
             row = position.next_open
+        if owner.first_pledge >= 0:
+            # By how much all that is pledged may fall, and rise, together, in money.
+            if not down.is_whole:
+                slack = floor_div(slack, wide(down.weight))
+            clear_slack = floor_div(clear_slack, wide(up.weight)) if may_clear else wide(MONEY_MAX)
+            self.file_pledges(pool, slack, clear_slack, parts, shift)
         return 0
 
     # The slack of a pool, and how its positions are weighed against it.
@@ -442,6 +480,10 @@ cdef class Risk(Protection):
         while row >= 0:
             total = add(total, wide(self.notional(row)))
             row = self.positions[row].next_open
+        row = self.pools[pool].first_pledge
+        while row >= 0:
+            total = add(total, wide(self.pledge_value(row)))
+            row = self.pledges[row].next_open
         shift[0] = max64(0, bit_length(total) - 31)
         return max64(1, narrow(shift_right(total, shift[0])))
 
@@ -478,6 +520,10 @@ cdef class Risk(Protection):
             self.file_trigger(row, 0, low)
             self.file_trigger(row, 1, high)
             row = self.positions[row].next_open
+        if self.pools[pool].first_pledge >= 0:
+            if buffer:
+                gap = floor_div(gap, wide(bound.weight))
+            self.file_pledges(pool, wide(MONEY_MAX), gap, parts, shift)
         return 0
 
     cdef int64_t least_exit_buffer(self, int32_t pool) noexcept:
@@ -556,6 +602,59 @@ cdef class Risk(Protection):
         while row >= 0:
             self.unfile(row)
             row = self.positions[row].next_open
+        row = self.pools[pool].first_pledge
+        while row >= 0:
+            self.move_pledge(row, 0, 0)
+            self.move_pledge(row, 1, MONEY_MAX)
+            row = self.pledges[row].next_open
+        return 0
+
+    # --- pledges ----------------------------------------------------------------------
+
+    # File triggers for what is pledged to a pool: each gets its part of what all of it may
+    # fall and rise together (money, rounded down; MONEY_MAX: as much as it likes).
+    cdef int file_pledges(
+        self, int32_t pool, i128 fall, i128 rise, int64_t parts, int shift
+    ) except -1:
+        cdef int32_t row = self.pools[pool].first_pledge
+        cdef int64_t value
+        cdef i128 down, up
+        while row >= 0:
+            value = self.pledge_value(row)
+            down, up = fall, rise
+            if wide(0) <= fall < wide(MONEY_MAX):
+                down = floor_div(mul_wide(fall, value >> shift), wide(parts))
+            if wide(0) <= rise < wide(MONEY_MAX):
+                up = floor_div(mul_wide(rise, value >> shift), wide(parts))
+            self.file_pledge(row, value, down, up)
+            row = self.pledges[row].next_open
+        return 0
+
+    # A pledge's value never falls with the price, so each bound has one price at which it is
+    # reached first. Less than none is left where the pool is to be looked at with every tick.
+    cdef int file_pledge(self, int32_t row, int64_t value, i128 fall, i128 rise) except -1:
+        cdef const collateral_t *terms = &self.collaterals[self.pledges[row].symbol]
+        cdef i128 amount = weighted(terms, self.pools[self.pledges[row].isolated].balance)
+        cdef int64_t low = 0, high = MONEY_MAX
+        if terms.price != NONE and amount > wide(0):
+            if fall < wide(0) or rise < wide(0):
+                low, high = terms.price - 1, terms.price + 1
+            else:
+                if fall < wide(value):
+                    low = price_for(terms, amount, value - narrow(fall)) - 1
+                if add(rise, wide(value)) < wide(MONEY_MAX):
+                    high = price_for(terms, amount, value + narrow(rise) + 1)
+        self.move_pledge(row, 0, low)
+        return self.move_pledge(row, 1, high)
+
+    # Move one trigger of a pledge to a price (0 or MONEY_MAX: no trigger).
+    cdef int move_pledge(self, int32_t row, int rising, int64_t price) except -1:
+        cdef trigger_side_t *side = &self.pledge_sides[2 * self.pledges[row].symbol + rising]
+        if self.pledges[row].trigger[rising] == price:
+            return 0
+        trigger_remove(side, self.pledges, row)
+        if price != (MONEY_MAX if rising else 0):
+            trigger_insert(side, self.pledges, row, price)
         return 0
 
     # --- solving ----------------------------------------------------------------------

@@ -125,7 +125,7 @@ cdef class Settings(Commands):
             return REJECT_NOT_RELATED
         source = self.wallet_of(giver, <int32_t>asset)
         target = self.wallet_of(taker, <int32_t>asset)
-        if self.pools[source].in_queue:
+        if self.is_locked(source):
             return REJECT_ACCOUNT_LIQUIDATING
         available = self.withdrawable(source)
         if amount == TOO_LARGE or amount > available:
@@ -136,6 +136,8 @@ cdef class Settings(Commands):
         self.pools[target].balance += amount
         self.touch(source)
         self.touch(target)
+        self.look_at_debtor(source)
+        self.look_at_debtor(target)
         out = self.emit(EVENT_TRANSFER)
         out[0] = account
         out[1] = to

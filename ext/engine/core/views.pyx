@@ -81,7 +81,8 @@ cdef class Views(Auctions):
                 if self.positions[row].wallet == wallet and self.orders_of(row).count:
                     has_orders = True
                 row = self.positions[row].next_in_account
-            if (self.pools[wallet].balance or self.pools[wallet].first_open >= 0 or has_orders):
+            if (self.pools[wallet].balance or self.pools[wallet].first_open >= 0 or has_orders
+                    or self.has_pledged(wallet)):
                 self.measure(wallet, &equity, &maintenance)
                 initial = profit = 0
                 row = self.pools[wallet].first_open
@@ -92,6 +93,7 @@ cdef class Views(Auctions):
                 pools.append({
                     "asset": self.pools[wallet].asset,
                     "wallet": self.pools[wallet].balance,
+                    "collateral": self.collateral_of(wallet),
                     "equity": equity,
                     "unrealized_pnl": profit,
                     "initial_margin": initial,
