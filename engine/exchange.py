@@ -834,7 +834,8 @@ class Exchange:
     def _do_collateral(self, line: Mapping[str, Any], ts: int) -> None:
         if line["asset"] == line["value_asset"]:
             self._reject(
-                Command.COLLATERAL, RejectReason.MALFORMED, ts, "an asset is no collateral of itself")
+                Command.COLLATERAL, RejectReason.MALFORMED, ts,
+                "an asset is no collateral of itself")
             return
         asset, value = (self._assets.get(line[name]) for name in ("asset", "value_asset"))
         self.core.set_collateral(

@@ -13,8 +13,8 @@ from engine.messages import (
     Profile,
     Side,
 )
-from engine.reference.conversion import Conversions
 from engine.reference.book import within_limit
+from engine.reference.conversion import Conversions
 from engine.reference.margin import bound_price, floor_div, inverse_bound_price
 from engine.reference.policy import close_quantity, order_limit, ramp_next, ramp_share
 from engine.reference.sides import opposite

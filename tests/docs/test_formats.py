@@ -119,7 +119,10 @@ def test_answers_have_the_fields_that_are_listed(query: str) -> None:
     desk = Desk(Exchange(core="reference"))
     desk.symbol()
     desk.account(1)
-    fields = {"account": 1, "symbol": "BTC"}
+    desk.must("asset", asset="COIN", decimals=3)
+    desk.must("collateral", asset="COIN", value_asset="USDT", tiers=[
+        {"max_amount": None, "weight": "0.9"}])
+    fields = {"account": 1, "symbol": "BTC", "asset": "COIN"}
     reply = desk.ask(query, **{name: fields[name] for name in QUERIES[query] if name in fields})
     listed = next(cell for name, *_, cell in tables("Queries")[0] if names(name)[0] == query)
     assert set(names(listed)) - {"drift"} <= set(reply), query

@@ -198,7 +198,7 @@ def test_an_integer_of_thousands_of_digits_is_refused_like_any_other() -> None:
 
 @pytest.mark.parametrize("name", QUERIES)
 def test_queries_name_what_is_wrong(name: str) -> None:
-    fields = {"account": 1, "symbol": "BTC"}
+    fields = {"account": 1, "symbol": "BTC", "asset": "BTC"}
     line = {"query": name, **{field: fields[field] for field in QUERIES[name] if field in fields}}
     assert check_shape(line) == "query"
     assert refusal({**line, "colour": 1}) == f"query '{name}': unknown field 'colour'"

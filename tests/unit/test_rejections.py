@@ -18,6 +18,8 @@ TERMS = {"symbol": "X", "kind": "linear", "base": "X", "quote": "USDT", "settle"
 TIER = {"min_notional": "0", "max_notional": None, "maintenance_margin_rate": "0.01",
         "max_leverage": "10"}
 CALL = {"account": 1, "symbol": "CALL", "order_id": 6}
+PLEDGED = {"asset": "COIN", "value_asset": "USDT",
+           "tiers": [{"max_amount": None, "weight": "0.9"}]}
 BACK = {"ts": 4}  # the market below is at 5
 
 #: command -> refusals as (reason, fields).
@@ -25,13 +27,29 @@ REFUSALS: dict[str, list[tuple[str, dict[str, Any]]]] = {
     "asset": [("malformed", {"asset": "E", "decimals": -1}),
               ("already_exists", {"asset": "USDT", "decimals": 2}),
               ("malformed", {"asset": "E", "decimals": 2} | BACK)],
-    "collateral": [("unsupported", {"asset": "USDT", "value_asset": "USDT", "tiers": []})],
-    "asset_price": [("unsupported", {"asset": "USDT", "price": "1"})],
+    "collateral": [("malformed", PLEDGED | {"value_asset": "COIN"}),
+                   ("malformed", PLEDGED | {"conversion_fee": "1"}),
+                   ("malformed", PLEDGED | {"conversion_threshold": "0.0000000001"}),
+                   ("already_exists", PLEDGED | {"value_asset": "GBP", "tiers": []}),
+                   ("unknown_asset", PLEDGED | {"asset": "XAU"}),
+                   ("unknown_asset", PLEDGED | {"value_asset": "XAU"}),
+                   ("bad_tiers", PLEDGED | {"tiers": []}),
+                   ("bad_tiers", PLEDGED | {"conversion_fee": "0.2"}),
+                   ("bad_instrument", PLEDGED | {"asset": "USDT", "value_asset": "GBP"}),
+                   ("malformed", PLEDGED | BACK)],
+    "asset_price": [("malformed", {"asset": "COIN", "price": "0"}),
+                    ("unknown_asset", {"asset": "XAU", "price": "1"}),
+                    ("unknown_asset", {"asset": "USDT", "price": "1"}),
+                    ("off_tick", {"asset": "COIN", "price": "0.000000001"}),
+                    ("overflow", {"asset": "COIN", "price": "9" * 30}),
+                    ("overflow", {"asset": "COIN", "price": "46116860000"}),
+                    ("malformed", {"asset": "COIN", "price": "1"} | BACK)],
     "instrument": [("malformed", TERMS | {"tiers": [TIER], "tick_size": "0"}),
                    ("already_exists", TERMS | {"tiers": [TIER], "symbol": "BTC"}),
                    ("unknown_asset", TERMS | {"tiers": [TIER], "settle": "EUR"}),
                    ("bad_tiers", TERMS | {"tiers": []}),
                    ("bad_profile", TERMS | {"tiers": [TIER], "profile": "nobody"}),
+                   ("bad_instrument", TERMS | {"tiers": [TIER], "settle": "COIN"}),
                    ("bad_instrument", TERMS | {"tiers": [TIER], "tick_size": "0.001"}),
                    ("malformed", TERMS | {"tiers": [TIER]} | BACK)],
     "tiers": [("unknown_symbol", {"symbol": "Z", "tiers": [TIER]}),
@@ -48,6 +66,7 @@ REFUSALS: dict[str, list[tuple[str, dict[str, Any]]]] = {
                  ("unknown_asset", {"account": 1, "asset": "E", "amount": "1"}),
                  ("unknown_account", {"account": 8, "asset": "USDT", "amount": "1"}),
                  ("account_liquidating", {"account": 3, "asset": "USDT", "amount": "1"}),
+                 ("account_liquidating", {"account": 3, "asset": "COIN", "amount": "1"}),
                  ("insufficient_balance", {"account": 1, "asset": "USDT", "amount": "9" * 9})],
     "leverage": [("malformed", BTC | {"leverage": "0"}),
                  ("unknown_symbol", BTC | {"symbol": "Z", "leverage": "5"}),
@@ -222,6 +241,10 @@ def busy(desk: Desk) -> Desk:
     desk.account(31, deposit="1", parent=3)
     desk.must("leverage", account=9, symbol="BTC", leverage="10")
     desk.trade(3, 9, 100, 100)
+    desk.must("asset", asset="GBP", decimals=2)
+    desk.must("asset", asset="COIN", decimals=3)
+    desk.must("collateral", **PLEDGED)
+    desk.must("deposit", account=3, asset="COIN", amount="1000000")
     desk.must("halt", symbol="BTC", mode="no_liquidation")
     desk.mark("95")
     desk.mark("100")
@@ -252,6 +275,8 @@ def test_every_command_is_here() -> None:
 
 def test_every_reason_is_here() -> None:
     shown = {reason for refusals in REFUSALS.values() for reason, _ in refusals}
+    # Only of commands that do not come packed, or of codes of none, which no line can name.
+    shown.add("unsupported")
     assert shown == {reason.name.lower() for reason in RejectReason}
 
 

@@ -6,9 +6,9 @@ from engine.errors import InvariantViolation
 from engine.messages import Profile
 
 from engine.core.book cimport ORDER_PENDING, ORDER_UNARMED, order_t, ticket_t
-from engine.core.collateral cimport collateral_t
+from engine.core.collateral cimport collateral_t, weighted
 from engine.core.conditional cimport REFERENCES
-from engine.core.fixed cimport i128, sign_of
+from engine.core.fixed cimport add, i128, mul, scaled_down, sign_of, wide
 from engine.core.ledger cimport (
     asset_t, closes_leg, instrument_t, leg_key, open_orders_t, pool_t, position_t,
 )
@@ -164,6 +164,8 @@ cdef class Audit(Views):
         self.require(filed == self.count_waiting(), "filed orders are those that wait")
         for i in range(2 * self.instrument_count):
             trigger_check(&self.trigger_sides[i], self.positions)
+        for i in range(2 * self.pledge_symbols):
+            trigger_check(&self.pledge_sides[i], self.pledges)
         self.check_pledges()
         for i in range(self.account_count):
             self.require_row(
@@ -540,7 +542,25 @@ cdef int check_slack(Audit core, int32_t pool, int64_t equity, int64_t maintenan
     if (core.pools[pool].is_unfiled or sign_of(slack) < 0
             or not core.survey(pool, &down, &found)):
         return 0
-    return core.require_row(found.used <= slack, "triggers beyond the slack: pool row", pool)
+    return core.require_row(
+        add(found.used, pledges_used(core, pool, &down)) <= slack,
+        "triggers beyond the slack: pool row", pool)
+
+
+# What the pledges of a pool may fall by, unseen.
+cdef i128 pledges_used(Audit core, int32_t pool, const bound_t *down) except? -1:
+    cdef int32_t row = core.pools[pool].first_pledge
+    cdef const collateral_t *terms
+    cdef i128 amount
+    cdef int64_t fall = 0
+    while row >= 0:
+        terms = &core.collaterals[core.pledges[row].symbol]
+        amount = weighted(terms, core.pools[core.pledges[row].isolated].balance)
+        if terms.price != NONE:
+            fall += core.pledge_value(row) - scaled_down(
+                amount, core.pledges[row].trigger[0] + 1, terms.divisor)
+        row = core.pledges[row].next_open
+    return wide(fall) if down.is_whole else mul(down.weight, fall)
 
 
 cdef int digest_instrument(Audit core, int32_t symbol, Words words) except -1:

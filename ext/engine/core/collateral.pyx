@@ -6,12 +6,12 @@ from engine.core.fixed cimport max64
 # Fill the schedule of a row from (amount up to which, weight) rows.
 cdef int collateral_load(collateral_t *row, int32_t exponent, list tiers) except -1:
     cdef int32_t power = exponent + 8  # weights are in 1e-8
-    cdef int i
+    cdef int i, _
     row.exponent = exponent
     row.divisor, row.factor = wide(1), 1
-    for i in range(max64(0, power)):
+    for _ in range(max64(0, power)):
         row.divisor = mul_wide(row.divisor, 10)
-    for i in range(max64(0, -power)):
+    for _ in range(max64(0, -power)):
         row.factor *= 10
     row.count = <int32_t>len(tiers)
     for i in range(row.count):

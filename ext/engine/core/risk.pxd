@@ -96,6 +96,7 @@ cdef class Risk(Protection):
         self, int32_t pool, i128 fall, i128 rise, int64_t parts, int shift) except -1
     cdef int file_pledge(
         self, int32_t row, int64_t value, i128 fall, i128 rise) except -1
+    cdef int64_t falling_price(self, int32_t row, int64_t value) noexcept
     cdef int move_pledge(self, int32_t row, int rising, int64_t price) except -1
     cdef int safe_range(
         self, position_t *position, const bound_t *bound, int64_t *low, int64_t *high

@@ -553,6 +553,14 @@ cdef class Risk(Protection):
                 edge = max64(edge, self.positions[row].trigger[0])
             self.file_trigger(row, rising, edge)
             row = self.positions[row].next_open
+        row = self.pools[pool].first_pledge
+        while row >= 0:
+            edge = self.pledge_value(row)
+            share = narrow(floor_div(mul(equity - 1, edge >> shift), wide(parts)))
+            if share < edge:
+                edge = self.falling_price(row, edge - share)
+                self.move_pledge(row, 0, max64(edge, self.pledges[row].trigger[0]))
+            row = self.pledges[row].next_open
         return 0
 
     # First mark at which a position has lost more than so much since the current one; 0 or
@@ -641,11 +649,17 @@ cdef class Risk(Protection):
                 low, high = terms.price - 1, terms.price + 1
             else:
                 if fall < wide(value):
-                    low = price_for(terms, amount, value - narrow(fall)) - 1
+                    low = self.falling_price(row, value - narrow(fall))
                 if add(rise, wide(value)) < wide(MONEY_MAX):
                     high = price_for(terms, amount, value + narrow(rise) + 1)
         self.move_pledge(row, 0, low)
         return self.move_pledge(row, 1, high)
+
+    # The highest price at which a pledge counts for less than a value that it has.
+    cdef int64_t falling_price(self, int32_t row, int64_t value) noexcept:
+        cdef const collateral_t *terms = &self.collaterals[self.pledges[row].symbol]
+        return price_for(
+            terms, weighted(terms, self.pools[self.pledges[row].isolated].balance), value) - 1
 
     # Move one trigger of a pledge to a price (0 or MONEY_MAX: no trigger).
     cdef int move_pledge(self, int32_t row, int rising, int64_t price) except -1:

@@ -6,6 +6,7 @@ from engine.errors import InvariantViolation
 
 from libc.stdint cimport int32_t, int64_t
 
+from engine.core.collateral cimport collateral_t
 from engine.core.conditional cimport REFERENCES, trail_t
 from engine.core.ledger cimport (
     account_t, asset_t, fund_t, instrument_t, open_orders_t, pool_t, position_t,
@@ -108,6 +109,7 @@ cdef class Snapshots(Bulk):
         self.carry_terms(image)
         self.carry_accounts(image)
         self.carry_instruments(image)
+        self.carry_pledges(image)
         self.carry_triggers(image)
         return self.carry_liquidation(image)
 
@@ -179,6 +181,18 @@ cdef class Snapshots(Bulk):
         if image.is_loading:
             self.fund_history = {fund: deque(balances) for fund, balances in history.items()}
         self.backstops = image.value(self.backstops)
+        return 0
+
+    cdef int carry_pledges(self, Image image) except -1:
+        cdef int32_t i
+        image.rows(<void **>&self.collaterals, &self.collateral_count, NULL, sizeof(collateral_t))
+        image.rows(<void **>&self.pledges, &self.pledge_count, &self.pledge_capacity,
+                   sizeof(position_t))
+        self.pledge_of = image.value(self.pledge_of)
+        while self.pledge_symbols < self.collateral_count:
+            self.add_pledge_triggers()
+        for i in range(2 * self.pledge_symbols):
+            trigger_carry(image, &self.pledge_sides[i])
         return 0
 
     cdef int carry_triggers(self, Image image) except -1:

@@ -55,7 +55,7 @@ cdef class Valuation(Settings):
     ) except -2:
         cdef bint is_known = 0 <= asset < self.asset_count
         cdef int32_t i
-        cdef int64_t most, weight
+        cdef int64_t weight
         if (asset == value_asset and asset >= 0) or not 0 <= fee < RATE_SCALE or not (
                 threshold == NONE or 0 <= threshold <= MONEY_MAX):
             return REJECT_MALFORMED
@@ -67,7 +67,7 @@ cdef class Valuation(Settings):
         if tiers is None or not 0 < len(tiers) <= COLLATERAL_TIERS_MAX:
             return REJECT_BAD_TIERS
         # A conversion brings at least what its asset counted for.
-        for most, weight in tiers:
+        for _, weight in tiers:
             if weight > RATE_SCALE - fee:
                 return REJECT_BAD_TIERS
         for i in range(self.instrument_count):
