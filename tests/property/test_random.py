@@ -102,7 +102,7 @@ def check_figures(exchange: Exchange, seed: int, count: int) -> int:
 
 def test_figures_and_prices_are_those_of_the_rules(core_name: str) -> None:
     seeds = range(20, 32)
-    looked_at = sum(check_figures(Exchange(core=core_name), seed, 120) for seed in seeds)
+    looked_at = sum(check_figures(Exchange(core=core_name), seed, 130) for seed in seeds)
     assert looked_at > 500
 
 
@@ -149,7 +149,9 @@ def test_random_markets_reach_everything() -> None:
                         seen[f"{event['event']} {event[name]}"] += 1
         audit(exchange)
     wanted = [kind.name.lower() for kind in EventKind]
-    wanted += [f"rejected {reason.name.lower()}" for reason in RejectReason]
+    # What is unsupported comes packed: no line can name it.
+    wanted += [f"rejected {reason.name.lower()}" for reason in RejectReason
+               if reason is not RejectReason.UNSUPPORTED]
     # A pool that enters the queue loses its waiting orders, so none is left to fail for it.
     wanted += [f"order_canceled {reason.name.lower()}" for reason in CancelReason
                if reason is not CancelReason.ACCOUNT_LIQUIDATING]
