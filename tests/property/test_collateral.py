@@ -200,3 +200,51 @@ def amount_text(units: int, unit: Fraction) -> str:
     digits = len(str(unit.denominator)) - 1
     whole = str(units).rjust(digits + 1, "0")
     return f"{whole[:-digits]}.{whole[-digits:]}" if digits else whole
+
+
+def decimal(draw: random.Random, decimals: int, bits: int) -> str:
+    """A number of so many decimals and of any size up to so many bits."""
+    return amount_text(
+        draw.getrandbits(draw.randint(1, bits)) + 1, Fraction(1, 10**decimals))
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_cores_agree_on_every_grid(seed: int) -> None:
+    """Any decimals, any price and amount in range: products of more than 128 bits as well."""
+    draw = random.Random(seed)
+    own, value = draw.randint(0, 18), draw.randint(0, 18)
+    lockstep = Lockstep()
+    size = min(own, draw.choice((0, 9, 18)))
+    tiers = [{"max_amount": decimal(draw, own, 60), "weight": decimal(draw, 8, 26)},
+             {"max_amount": None, "weight": "0.9"}]
+    plain = [{"min_notional": "0", "max_notional": None, "maintenance_margin_rate": "0.1",
+              "max_leverage": "5"}]
+    commands: list[Command] = [
+        {"cmd": "asset", "asset": "COIN", "decimals": own},
+        {"cmd": "asset", "asset": "USD", "decimals": value},
+        {"cmd": "instrument", "symbol": "X", "kind": "linear", "base": "X", "quote": "USD",
+         "settle": "USD", "tick_size": "1", "lot_size": "1", "tiers": plain},
+        {"cmd": "collateral", "asset": "COIN", "value_asset": "USD", "tiers": tiers,
+         "conversion_threshold": draw.choice((None, "0", "3")),
+         "conversion_fee": draw.choice(("0", "0.01", "0.1"))},
+        {"cmd": "account", "account": 1},
+        {"cmd": "mark", "symbol": "X", "mark_price": "1"},
+        {"cmd": "deposit", "account": 1, "asset": "COIN", "amount": decimal(draw, own, 61)}]
+    for _ in range(12):
+        quantity = str(draw.randint(1, 10 ** min(9, 18 - value)))
+        commands += draw.sample([
+            {"cmd": "asset_price", "asset": "COIN", "price": decimal(draw, 8, 62)},
+            {"cmd": "asset_price", "asset": "COIN", "price": decimal(draw, 8, 40)},
+            {"cmd": "deposit", "account": 1, "asset": "COIN", "amount": decimal(draw, size, 40)},
+            {"cmd": "withdraw", "account": 1, "asset": "COIN", "amount": decimal(draw, own, 60)},
+            {"cmd": "fill", "account": 1, "symbol": "X", "quantity": quantity, "price": "1",
+             "side": draw.choice(("buy", "sell")), "fee": decimal(draw, value, 50)},
+            {"cmd": "mark", "symbol": "X", "mark_price": str(draw.randint(1, 3))}], 4)
+    try:
+        for command in commands:
+            lockstep.apply(command)
+            lockstep.check()
+        lockstep.compare_queries()
+        oracle.verify(lockstep.first, 1)
+    except Difference as difference:
+        pytest.fail(explain_failure(lockstep.log, difference), pytrace=False)
