@@ -24,7 +24,9 @@ TRADERS = (1, 2, 3, 4, 5)
 MAKERS = (8, 9)
 SYMBOLS = ("A", "B", "C")
 #: Left at their defaults: what the tests' books do not follow.
-FIXED = ("fund_drawdown_limit", "fund_drawdown_window_ns")
+FIXED = ("fund_drawdown_limit", "fund_drawdown_window_ns",
+    "fund_workoff", "fund_workoff_fraction", "fund_workoff_interval_ns", "adl", "fund_fallback",
+    "backstop",)
 
 
 def profile(draw: random.Random) -> Command:

@@ -628,6 +628,12 @@ cdef int digest_instrument(Audit core, int32_t symbol, Words words) except -1:
         words.put(TAG_SLICES)
         words.put(instrument.slices_since)
         words.put(instrument.slices_taken)
+    return digest_fund_terms(core, symbol, row, words)
+
+
+# How the fund of a symbol works, behind tags of its own.
+cdef int digest_fund_terms(Audit core, int32_t symbol, tuple row, Words words) except -1:
+    cdef const instrument_t *instrument = &core.instruments[symbol]
     if row[FUND_FIELDS:] != DEFAULT_PROFILE[FUND_FIELDS:]:
         words.put(TAG_FUND_PROFILE)
         for value in row[FUND_FIELDS:]:
