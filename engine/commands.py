@@ -181,6 +181,8 @@ PROFILE: dict[str, Field] = {
     "adl": Field(lambda value: isinstance(value, bool), "true or false", False),
     "fund_fallback": Field(lambda value: isinstance(value, bool), "true or false", False),
     "backstop": _members(BackstopUse, required=False),
+    "closing_fee_reserve": Field(lambda value: isinstance(value, bool), "true or false", False),
+    "maker_check": Field(lambda value: isinstance(value, bool), "true or false", False),
 }
 
 
@@ -214,6 +216,8 @@ COMMANDS: dict[str, dict[str, Field]] = {
         "expiry_ts": _or_null(_int(required=False)),
         "profile": _profile(),
         "fund": _or_null(_name(required=False)),
+        "mark_max_age_ns": _or_null(_int(required=False)),
+        "mark_band": _or_null(_decimal(required=False)),
     },
     "tiers": {"symbol": _name(), "tiers": _rows()},
     "account": {
@@ -302,6 +306,7 @@ COMMANDS: dict[str, dict[str, Field]] = {
         "symbol": _or_null(_name(required=False)), "commitment": _decimal(),
         "discount": _or_null(_decimal(required=False)),
     },
+    "account_multiplier": {"account": _int(), "multiplier": _decimal()},
 }
 
 QUERIES: dict[str, dict[str, Field]] = {

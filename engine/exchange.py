@@ -25,6 +25,7 @@ from engine.instruments import (
     build_instrument,
     check_form,
     core_limits,
+    core_mark_rules,
     core_terms,
     make_asset,
     parse_tiers,
@@ -46,7 +47,7 @@ from engine.messages import (
     TimeInForce,
     TriggerBy,
 )
-from engine.profiles import core_profile
+from engine.profiles import check_closing_fee, core_profile
 from engine.queries import Queries
 from engine.render import render_event
 from engine.snapshot import fork, load, to_bytes
@@ -548,6 +549,7 @@ class Exchange:
                 raise TermsError(
                     RejectReason.BAD_INSTRUMENT, f"{settle.name} is a collateral asset")
             profile = core_profile(line.get("profile"), settle)
+            check_closing_fee(profile, line, tiers)
         except TermsError as error:
             self._reject(Command.INSTRUMENT, error.reason, ts, error.detail)
             return
@@ -556,7 +558,8 @@ class Exchange:
         known = len(self.funds_by_index)
         fund = self._fund_number(settle, line.get("fund"))
         self.core.add_instrument(
-            *core_terms(instrument, tiers), ts, *core_limits(instrument), tuple(profile), fund)
+            *core_terms(instrument, tiers), ts, *core_limits(instrument), tuple(profile), fund,
+            *core_mark_rules(instrument))
         if not self._was_accepted:
             del self._instruments[instrument.symbol], self.instruments_by_index[index]
             if len(self.funds_by_index) > known:
@@ -619,6 +622,9 @@ class Exchange:
         self.core.set_margin_multiplier(
             self.symbol_index(line["symbol"]), RATE.units(line["maintenance"]),
             RATE.units(line["initial"]), _int_or_none(line.get("effective_ts")), ts)
+
+    def _do_account_multiplier(self, line: Mapping[str, Any], ts: int) -> None:
+        self.core.set_account_multiplier(line["account"], RATE.units(line["multiplier"]), ts)
 
     def _do_transfer(self, line: Mapping[str, Any], ts: int) -> None:
         amount = -1 if sign_of(line["amount"]) < 0 else self._amount(

@@ -253,6 +253,14 @@ def check_form(terms: Mapping[str, Any], now: int = 0) -> None:
         band = RATE.units(terms["price_band"])
         if not 0 < band < RATE_SCALE:
             raise TermsError(RejectReason.MALFORMED, "price_band must lie between 0 and 1")
+    if terms.get("mark_band") is not None:
+        band = RATE.units(terms["mark_band"])
+        if not 0 < band < RATE_SCALE:
+            raise TermsError(RejectReason.MALFORMED, "mark_band must lie between 0 and 1")
+    if terms.get("mark_max_age_ns") is not None and not (
+            0 < terms["mark_max_age_ns"] <= MONEY_MAX):
+        raise TermsError(
+            RejectReason.MALFORMED, "mark_max_age_ns must be positive, and at most 2^62")
     if terms.get("max_open_orders") is not None and terms["max_open_orders"] <= 0:
         raise TermsError(RejectReason.MALFORMED, "max_open_orders must be positive")
     if terms.get("expiry_ts") is not None and not now < terms["expiry_ts"] <= MONEY_MAX:
@@ -329,6 +337,12 @@ def core_limits(instrument: Instrument) -> tuple[int, int, int, int, int]:
         _money_of(instrument, "min_order_notional"), _money_of(instrument, "max_order_notional"),
         int(instrument.kind), NONE if expiry is None else expiry,
     )
+
+
+def core_mark_rules(instrument: Instrument) -> tuple[int, int]:
+    """Return the largest age of a mark (ns) and its band around the index, NONE: no such rule."""
+    age, band = instrument.terms.get("mark_max_age_ns"), instrument.terms.get("mark_band")
+    return NONE if age is None else age, NONE if band is None else RATE.units(band)
 
 
 def _lots_of(instrument: Instrument, name: str) -> int:

@@ -264,6 +264,8 @@ class Profile(NamedTuple):
     adl: int = 1
     fund_fallback: int = 0  # to the pooled fund, where the symbol's own does not do
     backstop: int = BackstopUse.AFTER_FUND
+    closing_fee_reserve: int = 0  # whether the taker fee of a close is part of all margins
+    maker_check: int = 0  # whether makers must still have their margin when they are matched
 
 
 class Command(IntEnum):
@@ -302,6 +304,7 @@ class Command(IntEnum):
     POSITION_MODE = 30
     PROFILE = 31
     BACKSTOP = 32
+    ACCOUNT_MULTIPLIER = 33
 
 
 class RejectReason(IntEnum):
@@ -367,6 +370,15 @@ class CancelReason(IntEnum):
     OVERFLOW = 17
     EXPIRED = 18  # with its symbol
     ADL = 19  # of one who is deleveraged
+    UNDERCOLLATERALIZED = 20  # of a maker that could not bear its fill
+
+
+class PauseReason(IntEnum):
+    """Why a symbol's liquidations wait for another mark."""
+
+    NONE = 0
+    STALE = 1
+    OUT_OF_BAND = 2
 
 
 class InsuranceReason(IntEnum):
@@ -446,6 +458,9 @@ class EventKind(IntEnum):
     COLLATERAL_SET = 48
     ASSET_PRICE = 49
     COLLATERAL_CONVERTED = 50
+    ACCOUNT_MULTIPLIER_CHANGED = 51
+    LIQUIDATIONS_PAUSED = 52
+    LIQUIDATIONS_RESUMED = 53
 
 
 class MarketKind(IntEnum):
@@ -662,6 +677,9 @@ EVENT_LAYOUTS: dict[EventKind, tuple[tuple[str, str], ...]] = {
         ("account", "int"), ("asset", "asset"), ("amount", "amount"),
         ("value_asset", "value_asset"), ("value", "value"), ("fee", "value"), ("price", "rate"),
     ),
+    EventKind.ACCOUNT_MULTIPLIER_CHANGED: (("account", "int"), ("multiplier", "rate")),
+    EventKind.LIQUIDATIONS_PAUSED: (("symbol", "symbol"), ("reason", "PauseReason")),
+    EventKind.LIQUIDATIONS_RESUMED: (("symbol", "symbol"),),
 }
 
 #: Integers in a stored record: kind, seq, ts, cause and the widest payload.

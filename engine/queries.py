@@ -18,6 +18,7 @@ from engine.messages import (
     MarginMode,
     OrderStatus,
     OrderType,
+    PauseReason,
     PositionSide,
     Profile,
     RejectReason,
@@ -74,7 +75,7 @@ def _special_terms(instrument: Instrument, view: Mapping[str, int]) -> dict[str,
 
 
 def _multipliers(view: Mapping[str, int]) -> dict[str, Any]:
-    """What a symbol's requirements are scaled by, and what was announced."""
+    """What a symbol's requirements are scaled by, what was announced, and what comes on top."""
     announced = None
     if view["announced_ts"] != NONE:
         announced = {
@@ -86,6 +87,7 @@ def _multipliers(view: Mapping[str, int]) -> dict[str, Any]:
         "maintenance_multiplier": RATE.text(view["maintenance_multiplier"]),
         "initial_multiplier": RATE.text(view["initial_multiplier"]),
         "announced_multiplier": announced,
+        "closing_fee_rate": RATE.text(view["closing_fee"]),
     }
 
 
@@ -154,7 +156,9 @@ class Queries:
         body: dict[str, Any] = {
             "account": account, "status": AccountStatus(view["status"]).name.lower(),
             "parent": None if view["parent"] == NONE else view["parent"],
-            "sub_accounts": view["sub_accounts"], "balances": balances, "assets": assets,
+            "sub_accounts": view["sub_accounts"],
+            "margin_multiplier": RATE.text(view["multiplier"]),
+            "balances": balances, "assets": assets,
         }
         # A collateral asset settles nothing: beside the only settle asset it does not count.
         settling = [
@@ -334,6 +338,10 @@ class Queries:
             "expiry_ts": terms.get("expiry_ts"), "is_settled": bool(view["is_over"]),
             "profile": show_profile(self._profile(instrument), instrument.settle),
             "fund": fund_name(view["fund"], self._exchange),
+            "mark_max_age_ns": terms.get("mark_max_age_ns"),
+            "mark_band": _plain(terms.get("mark_band")),
+            "liquidations_paused": None if view["pause"] == PauseReason.NONE
+            else PauseReason(view["pause"]).name.lower(),
         }
 
     def _profile(self, instrument: Instrument) -> Profile:

@@ -9,7 +9,7 @@ handed on as an object, so that a command says all there is to know.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from functools import cache
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 from engine import messages
 from engine.commands import PROFILE, check_object
 from engine.errors import CommandError
-from engine.instruments import Asset, TermsError
+from engine.instruments import Asset, TermsError, TierRow
 from engine.messages import (
     MONEY_MAX,
     NONE,
@@ -53,7 +53,9 @@ _RATES = (
 )
 _MONEY = (
     "fraction_above_notional", "min_remainder_notional", "fund_max_notional", "slice_rate")
-_FLAGS = ("adl_cancels_orders", "socialize_losses", "adl", "fund_fallback")
+_FLAGS = (
+    "adl_cancels_orders", "socialize_losses", "adl", "fund_fallback", "closing_fee_reserve",
+    "maker_check")
 
 
 class ProfileError(ValueError):
@@ -154,6 +156,23 @@ def core_profile(given: str | Mapping[str, Any] | None, settle: Asset) -> Profil
     except ProfileError as error:
         raise TermsError(RejectReason.BAD_PROFILE, str(error)) from None
     return row
+
+
+def check_closing_fee(
+    profile: Profile, terms: Mapping[str, Any], tiers: Sequence[TierRow]
+) -> None:
+    """Refuse a profile that reserves a fee which brings a tier's rate above 1.
+
+    Raises
+    ------
+    TermsError
+        `bad_profile`.
+    """
+    if profile.closing_fee_reserve:
+        fee = RATE.units(terms.get("taker_fee", 0))
+        if max(rate for _, _, rate, _ in tiers) + fee > RATE_SCALE:
+            raise TermsError(
+                RejectReason.BAD_PROFILE, "with the closing fee a margin rate is above 1")
 
 
 def _units(name: str, value: Any, settle: Asset | None) -> int:

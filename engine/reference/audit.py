@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from engine.messages import NONE, RATE_SCALE, MarginMode, PositionSide, Side, TriggerBy
 from engine.reference.digest import Digest
+from engine.reference.margin import Schedule
+from engine.reference.policy import closing_fee
 from engine.reference.reserve import Reserve
 from engine.reference.sides import closes
 from engine.reference.state import (
@@ -33,8 +35,10 @@ class Audit(Digest):
             assert 0 <= backstop.used <= backstop.commitment, backstop
         for instrument in self.instruments:
             assert instrument.announced is None or instrument.announced.effective_ts > self.ts
-            for tier in instrument.schedule.tiers:
-                assert tier.maintenance_rate * tier.max_leverage <= RATE_SCALE**2, tier
+            self.check_schedule(instrument, instrument.schedule)
+            for account in self.accounts.values():
+                self.check_schedule(
+                    instrument, instrument.schedule.for_account(account.multiplier))
             assert sum(self.position_totals(instrument.index)) == 0
             assert instrument.reserved_lots == sum(
                 order.leaves for side in Side for order in instrument.book.orders(side)
@@ -51,6 +55,14 @@ class Audit(Digest):
                 self.check_position(account, position)
             assert self.reserved_ids(account) == account.reserved
             assert account.parent == NONE or self.accounts[account.parent].parent == NONE
+
+    @staticmethod
+    def check_schedule(instrument: Instrument, schedule: Schedule) -> None:
+        assert schedule.closing_fee == closing_fee(instrument.profile, instrument.taker_fee)
+        for tier in schedule.tiers:
+            rate = tier.maintenance_rate - schedule.closing_fee
+            assert rate * tier.max_leverage <= RATE_SCALE**2, tier
+            assert 0 <= rate <= tier.maintenance_rate <= RATE_SCALE, tier
 
     def check_expiry(self, instrument: Instrument) -> None:
         """What has expired is over, and nothing of what is over is left."""

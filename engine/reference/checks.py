@@ -292,7 +292,7 @@ class OrderChecks(Auction):
             return
         equity, maintenance = self.measure(self.pool_of(position))
         equity -= loss + max(0, ceil_div(value * instrument.taker_fee, RATE_SCALE))
-        needed = maintenance + instrument.schedule.maintenance_margin(
+        needed = maintenance + self.schedule_of(position).maintenance_margin(
             instrument.notional(abs(after), instrument.mark))
         if position.quantity:
             needed -= self.maintenance_margin(position)
@@ -313,7 +313,7 @@ class OrderChecks(Auction):
         equity = 0 if is_flip else self.measure(position.isolated)[0]
         equity += self.isolated_share(position, value * opened // lots, held + opened)
         equity -= ceil_div(loss * opened, lots)
-        needed = instrument.schedule.maintenance_margin(
+        needed = self.schedule_of(position).maintenance_margin(
             instrument.notional(held + opened, instrument.mark))
         if equity <= needed:
             raise Rejected(RejectReason.INSUFFICIENT_MARGIN, needed, max(0, equity))
@@ -366,7 +366,7 @@ class OrderChecks(Auction):
             trial = trials[leg]
             equity = trial.margin + instrument.value(trial.quantity, instrument.mark)
             equity -= trial.entry_value
-            needed = instrument.schedule.maintenance_margin(
+            needed = self.schedule_of(position).maintenance_margin(
                 instrument.notional(abs(trial.quantity), instrument.mark))
             if trial.quantity and equity <= needed:
                 raise Rejected(RejectReason.INSUFFICIENT_MARGIN, needed, max(0, equity))
@@ -395,13 +395,13 @@ class OrderChecks(Auction):
         for lots in lots_of.values():
             equity += instrument.value(lots, instrument.mark)
             if lots:
-                needed += instrument.schedule.maintenance_margin(
+                needed += self.schedule_of(position).maintenance_margin(
                     instrument.notional(abs(lots), instrument.mark))
         if equity <= needed:
             raise Rejected(RejectReason.INSUFFICIENT_MARGIN, needed, max(0, equity))
 
     def check_tier(self, instrument: Instrument, position: Position, exposure: int) -> None:
-        schedule = instrument.schedule
+        schedule = self.schedule_of(position)
         tier = schedule.tiers[schedule.tier_index(exposure)]
         leverage = self.leverage_of(position)
         if leverage > tier.max_leverage:

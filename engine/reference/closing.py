@@ -70,7 +70,7 @@ class Closing(Conversions):
         profile = instrument.profile
         since = self.ts if pool.ramp_since == NONE else pool.ramp_since
         lots = close_quantity(
-            instrument, abs(position.quantity), equity,
+            instrument, self.schedule_of(position), abs(position.quantity), equity,
             maintenance - self.maintenance_margin(position), self.ruling_profile(pool),
             is_cooled=pool.cooldown_until != NONE,
             # Where the equity is spent there is no use in waiting.
@@ -96,7 +96,8 @@ class Closing(Conversions):
         instrument = self.instruments[position.symbol]
         side = Side.SELL if position.quantity > 0 else Side.BUY
         held = abs(position.quantity)
-        after = instrument.schedule.maintenance_margin(
+        schedule = self.schedule_of(position)
+        after = schedule.maintenance_margin(
             instrument.notional(held - lots, instrument.mark)) if held > lots else 0
         share = equity
         if maintenance > 0:
@@ -107,7 +108,8 @@ class Closing(Conversions):
         bound = solve(
             side, lots, instrument.mark, share, instrument.unit_value,
             instrument.marks_per_tick)
-        return bound, order_limit(instrument, side, held, equity, maintenance, bound)
+        return bound, order_limit(
+            instrument, schedule, side, held, equity, maintenance, bound)
 
     # --- slices, ramps and their pauses -----------------------------------------------
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine.messages import NONE, EventKind
-from engine.reference.collateral import Collateral
 from engine.reference.backstop import Backstops
+from engine.reference.collateral import Collateral
 from engine.reference.state import Pool
 
 

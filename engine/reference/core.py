@@ -29,6 +29,7 @@ from engine.messages import (
 from engine.reference.audit import Audit
 from engine.reference.forms import check_leg, is_positive
 from engine.reference.margin import Schedule, ceil_div, floor_div
+from engine.reference.policy import closing_fee
 from engine.reference.sides import closes, signed
 from engine.reference.state import (
     ASLEEP,
@@ -108,9 +109,12 @@ class Commands(Timers, Audit):
         min_order_quantity: int = NONE, min_order_notional: int = NONE,
         max_order_notional: int = NONE, kind: int = ContractKind.LINEAR,
         expiry_ts: int = NONE, profile: tuple[int, ...] = (), fund: int = NONE,
+        mark_max_age: int = NONE, mark_band: int = NONE,
     ) -> None:
         def run() -> None:
-            schedule = Schedule.build(TierRule(tier_rule), tiers)
+            policy = Profile(*profile)
+            schedule = Schedule.build(
+                TierRule(tier_rule), tiers, closing_fee=closing_fee(policy, taker_fee))
             if fund == len(self.funds):  # its first mention
                 self.funds.append(InsuranceFund(settle, fund))
             insurer = self.assets[settle].pooled if fund == NONE else self.funds[fund]
@@ -119,7 +123,8 @@ class Commands(Timers, Audit):
                 len(self.instruments), settle, marks_per_tick, unit_value, maker_fee, taker_fee,
                 liquidation_fee, price_band, max_order_quantity, max_open_orders,
                 min_order_quantity, min_order_notional, max_order_notional, schedule,
-                Profile(*profile), insurer, ContractKind(kind), expiry_ts=expiry_ts,
+                policy, insurer, ContractKind(kind), expiry_ts=expiry_ts,
+                mark_max_age=mark_max_age, mark_band=mark_band,
             ))
             self.emit(EventKind.INSTRUMENT_ADDED, len(self.instruments) - 1, settle)
 
@@ -130,13 +135,10 @@ class Commands(Timers, Audit):
     ) -> None:
         def run() -> None:
             instrument = self.find_instrument(symbol)
-            in_force = instrument.schedule.multipliers
-            self.require(
-                in_force.fit(tiers) and (
-                    instrument.announced is None or instrument.announced.multipliers.fit(tiers)),
-                RejectReason.BAD_TIERS)
+            schedule = instrument.schedule.rebuild(rows=tiers)
+            self.require(self.is_bearable(instrument, schedule), RejectReason.BAD_TIERS)
             self.require_trading(instrument)
-            instrument.schedule = Schedule.build(instrument.schedule.rule, tiers, in_force)
+            instrument.schedule = schedule
             self.emit(EventKind.TIERS_CHANGED, symbol)
             self.retry_all()
 
@@ -147,15 +149,27 @@ class Commands(Timers, Audit):
 
         def run() -> None:
             instrument = self.find_instrument(symbol)
+            policy = Profile(*profile)
+            schedule = instrument.schedule.rebuild(
+                closing_fee=closing_fee(policy, instrument.taker_fee))
+            self.require(self.is_bearable(instrument, schedule), RejectReason.BAD_PROFILE)
             self.require_trading(instrument)
             self.prune_history(instrument.insurer)
-            instrument.profile = Profile(*profile)
+            instrument.profile, instrument.schedule = policy, schedule
             instrument.workoff = Workoff()
             self.prune_history(instrument.insurer)
             self.emit(EventKind.PROFILE_CHANGED, symbol)
             self.retry_all()
 
         self.execute(Command.PROFILE, ts, run, symbol=symbol)
+
+    @staticmethod
+    def is_bearable(instrument: Instrument, schedule: Schedule) -> bool:
+        """Whether no rate of a schedule exceeds 1, nor will under announced multipliers."""
+        to_come = [] if instrument.announced is None else [instrument.announced.multipliers]
+        return all(
+            multipliers.fit(schedule.base, schedule.closing_fee)
+            for multipliers in [schedule.multipliers, *to_come])
 
     def open_account(
         self, account: int, margin_mode: int, ts: int = NONE, stp_group: int = NONE,
@@ -277,7 +291,8 @@ class Commands(Timers, Audit):
                 not any(self.pool_of(leg).in_queue for leg in legs),
                 RejectReason.ACCOUNT_LIQUIDATING)
             exposure = max(self.worst_exposure(leg) for leg in legs)
-            tier = instrument.schedule.tiers[instrument.schedule.tier_index(exposure)]
+            schedule = self.schedule_of(legs[0])
+            tier = schedule.tiers[schedule.tier_index(exposure)]
             if leverage == TOO_LARGE or not RATE_SCALE <= leverage <= tier.max_leverage:
                 raise Rejected(RejectReason.LEVERAGE, leverage, tier.max_leverage)
             self.require_margin_at(legs, leverage)
@@ -440,7 +455,7 @@ class Commands(Timers, Audit):
                 self.cause = cause
             for symbol, mark, index_price, feed_seq in sorted(marks):
                 instrument = self.instruments[symbol]
-                instrument.mark = mark
+                instrument.mark, instrument.mark_ts = mark, self.ts
                 self.marked.append(instrument)
                 if index_price != NONE:
                     instrument.index_price = index_price

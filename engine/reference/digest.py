@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from engine.messages import NONE, PositionSide, Profile, Side
+from engine.messages import NONE, RATE_SCALE, PositionSide, Profile, Side
 from engine.reference.collateral import Collateral
 from engine.reference.margin import UNSCALED
 from engine.reference.state import (
@@ -30,13 +30,21 @@ TAG_KIND = -6
 TAG_EXPIRY = -7
 TAG_OVER = -8
 TAG_COLLATERAL = -60
+TAG_CLOSING_FEE = -70
+TAG_MAKER_CHECK = -71
+TAG_ACCOUNT_MULTIPLIER = -72
+TAG_MARK_AGE = -73
+TAG_MARK_BAND = -74
+TAG_MARK_PAUSE = -75
 TAG_FUND_PROFILE = -90
 TAG_WORKOFF = -91
 TAG_NAMED_FUND = -92
 TAG_INSURER = -93
 TAG_BACKSTOP = -94
-#: Fields of a profile that come behind their own tag: all from this one on.
+#: Fields of a profile that come behind their own tag: those of the fund, from this one on.
 FUND_FIELDS = Profile._fields.index("fund_workoff")
+#: The first that comes behind a tag of its own, as do those after it.
+SINGLE_FIELDS = Profile._fields.index("closing_fee_reserve")
 #: Bits by which what is written beside a smaller number is shifted. One-way accounts have
 #: nothing there.
 UPPER = 32
@@ -139,13 +147,23 @@ class Digest(Views):
             out.append(TAG_OVER)
         if self.slices_taken(instrument):
             out += [TAG_SLICES, instrument.slices_since, instrument.slices_taken]
-        if profile[FUND_FIELDS:] != default[FUND_FIELDS:]:
-            out += [TAG_FUND_PROFILE, *profile[FUND_FIELDS:]]
+        if profile[FUND_FIELDS:SINGLE_FIELDS] != default[FUND_FIELDS:SINGLE_FIELDS]:
+            out += [TAG_FUND_PROFILE, *profile[FUND_FIELDS:SINGLE_FIELDS]]
         if instrument.insurer.number != NONE:
             out += [TAG_INSURER, instrument.insurer.number]
         workoff = instrument.workoff
         if workoff != Workoff():
             out += [TAG_WORKOFF, workoff.lots, workoff.interval, workoff.done]
+        if instrument.profile.closing_fee_reserve:
+            out.append(TAG_CLOSING_FEE)
+        if instrument.profile.maker_check:
+            out.append(TAG_MAKER_CHECK)
+        if instrument.mark_max_age != NONE:
+            out += [TAG_MARK_AGE, instrument.mark_max_age, instrument.mark_ts]
+        if instrument.mark_band != NONE:
+            out += [TAG_MARK_BAND, instrument.mark_band]
+        if instrument.pause:
+            out += [TAG_MARK_PAUSE, instrument.pause]
 
     def digest_account(self, account: Account, out: list[int]) -> None:
         modes = account.margin_mode + (account.position_mode << UPPER)
@@ -159,6 +177,8 @@ class Digest(Views):
             if scope[0] == account.id:
                 each = self.backstops[scope]
                 out += [TAG_BACKSTOP, *scope[1:], each.commitment, each.discount, each.used]
+        if account.multiplier != RATE_SCALE:
+            out += [TAG_ACCOUNT_MULTIPLIER, account.multiplier]
         for asset in sorted(account.wallets):
             pool = account.wallets[asset]
             if pool.balance or pool.call_level or pool.in_queue:

@@ -20,7 +20,13 @@ from engine.messages import (
     Side,
 )
 from engine.reference.collateral import COLLATERAL_MAX, Collateral
-from engine.reference.margin import ceil_div, floor_div, split_entry_value, split_value
+from engine.reference.margin import (
+    Schedule,
+    ceil_div,
+    floor_div,
+    split_entry_value,
+    split_value,
+)
 from engine.reference.publishing import Publishing
 from engine.reference.state import (
     DEFAULT_LEVERAGE,
@@ -317,10 +323,15 @@ class Ledger(Publishing):
             wallet.balance -= from_wallet
             self.touch(wallet)
 
+    def schedule_of(self, position: Position) -> Schedule:
+        """What a position must have: its symbol's schedule, by the multiplier of its owner."""
+        schedule = self.instruments[position.symbol].schedule
+        return schedule.for_account(self.accounts[position.account].multiplier)
+
     def leverage_of(self, position: Position) -> int:
         if position.leverage:
             return position.leverage
-        schedule = self.instruments[position.symbol].schedule
+        schedule = self.schedule_of(position)
         return min(DEFAULT_LEVERAGE, schedule.tiers[0].max_leverage)
 
     def isolated_share(self, position: Position, value: int, lots: int) -> int:
@@ -329,7 +340,8 @@ class Ledger(Publishing):
         Value / leverage x initial multiplier; the tier of the position caps the leverage.
         """
         instrument = self.instruments[position.symbol]
-        return instrument.schedule.scaled_margin(value, instrument.schedule.allowed_leverage(
+        schedule = self.schedule_of(position)
+        return schedule.scaled_margin(value, schedule.allowed_leverage(
             instrument.notional(lots, instrument.mark), self.leverage_of(position)))
 
     # --- the house: fund and external account -----------------------------------------
@@ -437,14 +449,13 @@ class Ledger(Publishing):
     def maintenance_margin(self, position: Position) -> int:
         if position.quantity == 0:
             return 0
-        schedule = self.instruments[position.symbol].schedule
-        return schedule.maintenance_margin(self.notional(position))
+        return self.schedule_of(position).maintenance_margin(self.notional(position))
 
     def initial_margin(self, position: Position) -> int:
         if position.quantity == 0:
             return 0
-        schedule = self.instruments[position.symbol].schedule
-        return schedule.initial_margin(self.notional(position), self.leverage_of(position))
+        return self.schedule_of(position).initial_margin(
+            self.notional(position), self.leverage_of(position))
 
     def measure(self, pool: Pool) -> tuple[int, int]:
         """Equity and maintenance margin of a pool at the current marks."""
@@ -505,7 +516,7 @@ class Ledger(Publishing):
         instrument = self.instruments[position.symbol]
         if instrument.mark == NONE:
             return 0
-        leverage = self.leverage_of(position)
+        schedule, leverage = self.schedule_of(position), self.leverage_of(position)
         held = self.exposure(position)
         own = self.initial_margin(position)
         worst = 0
@@ -515,7 +526,7 @@ class Ledger(Publishing):
                 value, loss = value + extra_terms[0], loss + extra_terms[1]
             fee = max(0, ceil_div(value * instrument.taker_fee, RATE_SCALE))
             exposure = held + sign * value
-            margin = instrument.schedule.initial_margin(abs(exposure), leverage) + loss + fee
+            margin = schedule.initial_margin(abs(exposure), leverage) + loss + fee
             if position.margin_mode is MarginMode.ISOLATED and exposure * held < 0:
                 margin += max(0, own - max(0, self.measure(position.isolated)[0]))
             worst = max(worst, min(MONEY_MAX, margin))

@@ -278,7 +278,12 @@ class Liquidation(Closing):
         return True
 
     def may_liquidate(self, position: Position) -> bool:
-        return self.instruments[position.symbol].halt not in NO_LIQUIDATION
+        return self.liquidates(self.instruments[position.symbol])
+
+    @staticmethod
+    def liquidates(instrument: Instrument) -> bool:
+        """Whether positions in a symbol are liquidated now."""
+        return instrument.halt not in NO_LIQUIDATION and not instrument.pause
 
     def finish(
         self, pool: Pool, outcome: LiquidationOutcome, equity: int, maintenance: int,
@@ -303,21 +308,22 @@ class Liquidation(Closing):
         instrument = self.instruments[position.symbol]
         side = Side.SELL if position.quantity > 0 else Side.BUY
         held = abs(position.quantity)
+        schedule = self.schedule_of(position)
         quantity, bound, limit = plan.lots, plan.bound, plan.limit
         pool.steps += 1
-        silent = len(self.records)
-        tier_from = instrument.schedule.tier_index(self.notional(position)) + 1
+        tier_from = schedule.tier_index(self.notional(position)) + 1
         order = Order(
             pool.account, position.symbol, 0, side, OrderType.LIMIT, limit, quantity, quantity,
             TimeInForce.IOC, False, True, StpMode.NONE, position_side=position.leg,
         )
         filled, value = self.sweep(order, limit, liquidation=True)
+        silent = len(self.records)
         saved = self.saved(instrument, side, filled, value, bound)
         # The fee on the filled value (up), at most what the fills saved.
         fee = min(ceil_div(value * instrument.liquidation_fee, RATE_SCALE), saved)
         self.emit(
             EventKind.LIQUIDATION_STEP, pool.account, pool.steps, position.symbol, side, quantity,
-            limit, tier_from, instrument.schedule.tier_index(self.notional(position)) + 1,
+            limit, tier_from, schedule.tier_index(self.notional(position)) + 1,
             filled, value, fee, position.leg,
         )
         self.pay_to_fund(pool, instrument, fee, InsuranceReason.LIQUIDATION_FEE)

@@ -7,7 +7,7 @@ says which way it rounds: requirements up, credits down.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from engine.messages import MONEY_MAX, NONE, RATE_SCALE, Side, TierRule
@@ -29,7 +29,7 @@ class Tier:
 
     min_notional: int  # minor units, exclusive lower bound
     max_notional: int  # minor units, inclusive upper bound; MONEY_MAX: no cap
-    maintenance_rate: int  # 1e-8 units
+    maintenance_rate: int  # 1e-8 units, with the closing fee where that is reserved
     max_leverage: int  # 1e-8 units
     deduction: int  # minor units x 1e-8 units, exact
 
@@ -45,9 +45,9 @@ class Multipliers:
         """Maintenance rate in force, rounded up."""
         return ceil_div(base * self.maintenance, RATE_SCALE)
 
-    def fit(self, rows: Sequence[tuple[int, int, int, int]]) -> bool:
-        """Whether no rate would exceed 1."""
-        return all(self.rate(rate) <= RATE_SCALE for _, _, rate, _ in rows)
+    def fit(self, rows: Sequence[tuple[int, int, int, int]], closing_fee: int) -> bool:
+        """Whether no rate would exceed 1, what a close costs included."""
+        return all(self.rate(rate) + closing_fee <= RATE_SCALE for _, _, rate, _ in rows)
 
 
 #: Where nobody has set any.
@@ -62,27 +62,48 @@ class Schedule:
     tiers: tuple[Tier, ...]  # as they are in force
     base: tuple[tuple[int, int, int, int], ...]  # (min, max, rate, leverage) as declared
     multipliers: Multipliers
+    closing_fee: int  # 1e-8 units, of notional, on top of every margin; 0: not reserved
+    initial_multiplier: int  # 1e-8 units, in force
 
     @classmethod
     def build(
         cls, rule: TierRule, rows: Sequence[tuple[int, int, int, int]],
-        multipliers: Multipliers = UNSCALED,
+        multipliers: Multipliers = UNSCALED, closing_fee: int = 0,
     ) -> Schedule:
         """Scale the rates, and derive the deductions A_k that make the marginal rule continuous.
 
-        No tier allows more leverage than its rate does, 1 / rate rounded down.
+        No tier allows more leverage than its rate does, 1 / rate rounded down. The closing fee
+        comes on top: it changes neither leverages nor deductions.
         """
-        tiers: list[Tier] = []
-        for low, high, base_rate, base_leverage in rows:
-            rate, leverage = multipliers.rate(base_rate), base_leverage
-            if rate:
-                leverage = min(leverage, floor_div(RATE_SCALE**2, rate))
-            deduction = 0
-            if tiers and rule is TierRule.MARGINAL:
-                previous = tiers[-1]
-                deduction = previous.deduction + low * (rate - previous.maintenance_rate)
-            tiers.append(Tier(low, high, rate, leverage, deduction))
-        return cls(rule, tuple(tiers), tuple(rows), multipliers)
+        rates = [multipliers.rate(rate) for _, _, rate, _ in rows]
+        tiers = make_tiers(rule, rows, rates, closing_fee)
+        return cls(rule, tiers, tuple(rows), multipliers, closing_fee, multipliers.initial)
+
+    def for_account(self, multiplier: int) -> Schedule:
+        """The schedule of an account whose requirements are multiplied once more.
+
+        Rounded up; no rate exceeds 1 with the closing fee.
+        """
+        if multiplier == RATE_SCALE:
+            return self
+        most = RATE_SCALE - self.closing_fee
+        rates = [
+            min(most, ceil_div(
+                (tier.maintenance_rate - self.closing_fee) * multiplier, RATE_SCALE))
+            for tier in self.tiers]
+        return replace(
+            self, tiers=make_tiers(self.rule, self.base, rates, self.closing_fee),
+            initial_multiplier=ceil_div(self.multipliers.initial * multiplier, RATE_SCALE))
+
+    def rebuild(
+        self, *, rows: Sequence[tuple[int, int, int, int]] | None = None,
+        multipliers: Multipliers | None = None, closing_fee: int | None = None,
+    ) -> Schedule:
+        """The same schedule with some of what it is made of replaced."""
+        return Schedule.build(
+            self.rule, self.base if rows is None else rows,
+            self.multipliers if multipliers is None else multipliers,
+            self.closing_fee if closing_fee is None else closing_fee)
 
     def tier_index(self, notional: int) -> int:
         """Index of the tier with min < notional <= max; the last one beyond its cap."""
@@ -101,16 +122,34 @@ class Schedule:
         return min(leverage, self.tiers[self.tier_index(notional)].max_leverage)
 
     def initial_margin(self, notional: int, leverage: int) -> int:
-        """Notional / leverage x multiplier, up; the notional's tier caps the leverage."""
+        """Notional / leverage x multiplier, plus the closing fee; its tier caps the leverage."""
         return self.scaled_margin(notional, self.allowed_leverage(notional, leverage))
 
     def scaled_margin(self, value: int, leverage: int) -> int:
-        """Value / leverage x initial multiplier, rounded up; within the money range."""
-        return min(MONEY_MAX, ceil_div(value * self.multipliers.initial, leverage))
+        """Value / leverage x initial multiplier, plus its closing fee; each up, in range."""
+        margin = ceil_div(value * self.initial_multiplier, leverage)
+        return min(MONEY_MAX, margin + ceil_div(value * self.closing_fee, RATE_SCALE))
 
     @property
     def is_capped(self) -> bool:
         return self.tiers[-1].max_notional < MONEY_MAX
+
+
+def make_tiers(
+    rule: TierRule, rows: Sequence[tuple[int, int, int, int]], rates: Sequence[int],
+    closing_fee: int,
+) -> tuple[Tier, ...]:
+    """Tiers with these rates: what leverage they allow, and what is deducted."""
+    tiers: list[Tier] = []
+    for (low, high, _, leverage), rate in zip(rows, rates, strict=True):
+        allowed = min(leverage, floor_div(RATE_SCALE**2, rate)) if rate else leverage
+        deduction = 0
+        if tiers and rule is TierRule.MARGINAL:
+            previous = tiers[-1]
+            step = rate + closing_fee - previous.maintenance_rate
+            deduction = previous.deduction + low * step
+        tiers.append(Tier(low, high, rate + closing_fee, allowed, deduction))
+    return tuple(tiers)
 
 
 def trade_fee(value: int, rate: int) -> int:

@@ -97,7 +97,7 @@ class MarginCalls(Rehearsals):
         if lots == 0:
             return 0
         instrument = self.instruments[position.symbol]
-        return instrument.schedule.maintenance_margin(
+        return self.schedule_of(position).maintenance_margin(
             instrument.notional(lots, instrument.mark))
 
     def replace_call_levels(self, account: int, levels: CallLevels) -> None:

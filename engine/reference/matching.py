@@ -13,13 +13,13 @@ from engine.messages import (
     TriggerBy,
 )
 from engine.reference.book import within_limit
+from engine.reference.maker_check import MakerChecks
 from engine.reference.margin import trade_fee
-from engine.reference.protection import Protected
 from engine.reference.sides import opposite, reducible, signed
 from engine.reference.state import Instrument, Order
 
 
-class Matching(Protected):
+class Matching(MakerChecks):
     """The ledger with a matching rule on top."""
 
     def sweep(self, taker: Order, limit: int, *, liquidation: bool = False) -> tuple[int, int]:
@@ -55,6 +55,10 @@ class Matching(Protected):
                 lots = min(lots, self.reducible_by(taker))
             if maker.reduce_only:
                 lots = min(lots, self.reducible_by(maker))
+            if instrument.profile.maker_check and not self.can_carry(
+                    self.holdings_of(self.position_of(maker)), maker, lots):
+                self.cancel_order(maker, CancelReason.UNDERCOLLATERALIZED)
+                continue
             value_traded += self.trade(
                 instrument, taker, maker, lots, maker.price, liquidation=liquidation)
             lots_traded += lots

@@ -18,7 +18,13 @@ from engine.messages import (
     RampOf,
     Side,
 )
-from engine.reference.margin import bound_price, ceil_div, floor_div, inverse_bound_price
+from engine.reference.margin import (
+    Schedule,
+    bound_price,
+    ceil_div,
+    floor_div,
+    inverse_bound_price,
+)
 from engine.reference.state import Instrument
 
 
@@ -34,29 +40,34 @@ def is_healthy(equity: int, maintenance: int, profile: Profile) -> bool:
     return maintenance * RATE_SCALE < (RATE_SCALE - profile.exit_buffer) * equity
 
 
+def closing_fee(profile: Profile, taker_fee: int) -> int:
+    """What every margin reserves of the notional for its close, in 1e-8 units."""
+    return max(0, taker_fee) if profile.closing_fee_reserve else 0
+
+
 def close_quantity(
-    instrument: Instrument, held: int, equity: int, others: int, ruling: Profile, *,
-    is_cooled: bool, due: int = RATE_SCALE, closed: int = 0,
+    instrument: Instrument, schedule: Schedule, held: int, equity: int, others: int,
+    ruling: Profile, *, is_cooled: bool, due: int = RATE_SCALE, closed: int = 0,
 ) -> int:
     """Lots that the next step closes of a position of `held` lots; a ramp may ask for none yet.
 
-    `others` is the maintenance margin of the pool's other positions, `ruling` the profile
-    that decides when the pool may leave the queue. Of a ramp so much is `due`, and so many
-    lots were closed before.
+    `schedule` is that of the position's owner, `others` the maintenance margin of the pool's
+    other positions, `ruling` the profile that decides when the pool may leave the queue. Of
+    a ramp so much is `due`, and so many lots were closed before.
     """
     profile = instrument.profile
     if profile.close_policy == ClosePolicy.RAMP:
         wanted = held
         if profile.ramp_of == RampOf.TARGET:
-            wanted -= target_keep(instrument, held, equity, others, ruling)
+            wanted -= target_keep(instrument, schedule, held, equity, others, ruling)
         lots = ramp_lots(wanted, due, closed)
         keep = held - lots
         if lots == 0:
             return 0
     elif profile.close_policy == ClosePolicy.TIER_STEP:
-        keep = tier_keep(instrument, held)
+        keep = tier_keep(instrument, schedule, held)
     elif profile.close_policy == ClosePolicy.TO_TARGET:
-        keep = target_keep(instrument, held, equity, others, ruling)
+        keep = target_keep(instrument, schedule, held, equity, others, ruling)
     elif profile.close_policy == ClosePolicy.FRACTION:
         keep = fraction_keep(instrument, held, is_cooled=is_cooled)
     else:
@@ -66,10 +77,10 @@ def close_quantity(
     return held - keep
 
 
-def tier_keep(instrument: Instrument, held: int) -> int:
+def tier_keep(instrument: Instrument, schedule: Schedule, held: int) -> int:
     """Lots that fit under the cap of the tier so many tiers lower; none below the lowest."""
-    tiers = instrument.schedule.tiers
-    lowest = instrument.schedule.tier_index(instrument.notional(held, instrument.mark))
+    tiers = schedule.tiers
+    lowest = schedule.tier_index(instrument.notional(held, instrument.mark))
     lowest -= instrument.profile.tiers_per_step - 1
     if lowest <= 0:
         return 0
@@ -82,7 +93,8 @@ def tier_keep(instrument: Instrument, held: int) -> int:
 
 
 def target_keep(
-    instrument: Instrument, held: int, equity: int, others: int, ruling: Profile
+    instrument: Instrument, schedule: Schedule, held: int, equity: int, others: int,
+    ruling: Profile,
 ) -> int:
     """Most lots below `held` with which the margin ratio is at its target and the pool healthy.
 
@@ -93,7 +105,7 @@ def target_keep(
     def fits(keep: int) -> bool:
         needed = others
         if keep:
-            needed += instrument.schedule.maintenance_margin(
+            needed += schedule.maintenance_margin(
                 instrument.notional(keep, instrument.mark))
         return (needed * RATE_SCALE <= instrument.profile.target_ratio * equity
                 and is_healthy(equity, needed, ruling))
@@ -148,7 +160,8 @@ def ramp_lots(wanted: int, due: int, closed: int) -> int:
 
 
 def order_limit(
-    instrument: Instrument, side: Side, held: int, equity: int, maintenance: int, bound: int
+    instrument: Instrument, schedule: Schedule, side: Side, held: int, equity: int,
+    maintenance: int, bound: int,
 ) -> int:
     """The worst price that a step takes in the book, in ticks; never beyond its bound.
 
@@ -159,7 +172,7 @@ def order_limit(
     if profile.order_bound == OrderBound.BANKRUPTCY or equity <= 0:
         return bound
     if profile.order_bound == OrderBound.FILLABLE:
-        own = instrument.schedule.maintenance_margin(
+        own = schedule.maintenance_margin(
             instrument.notional(held, instrument.mark))
         solve = inverse_bound_price if instrument.is_inverse else bound_price
         price = solve(

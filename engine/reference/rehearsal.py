@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from engine.messages import NONE, HaltMode, Side, StpMode
 from engine.reference.book import within_limit
+from engine.reference.maker_check import Holdings
 from engine.reference.matching import Matching
 from engine.reference.sides import opposite, reducible, signed
 from engine.reference.state import Group, Instrument, Order, Position
@@ -29,6 +30,8 @@ class Course:
     filled: dict[Order | Group, int] = field(default_factory=dict)  # lots that came from each
     gone: set[Order | Group] = field(default_factory=set)
     fills: list[Fill] = field(default_factory=list)
+    #: By account, where makers are checked: what the fills so far would leave of it.
+    holdings: dict[int, Holdings] = field(default_factory=dict)
 
     def left(self, maker: Order) -> int:
         """Open lots of a maker by now: less what it, or its group, has filled."""
@@ -57,7 +60,8 @@ class Rehearsals(Matching):
         any other under `none`, unless `skip_own` has those of the same position stepped
         over, or one of the two is reduce-only. Reduce-only makers count for what their
         positions, as they would be by then, let them trade; members of a group for what its
-        fills have left of them. `fills` gets the trades one by one.
+        fills have left of them; none that the check at match time would cancel. `fills` gets
+        the trades one by one.
         """
         instrument = self.instruments[taker.symbol]
         if instrument.halt is HaltMode.AUCTION:
@@ -96,6 +100,10 @@ class Rehearsals(Matching):
                 fill = min(fill, reducible(held, maker.side))
             if fill == 0:
                 continue
+            if instrument.profile.maker_check and not self.can_carry(
+                    self.rehearsed(course, maker), maker, fill):
+                course.gone.add(maker.group or maker)  # cancelled there
+                continue
             self.rehearse_fill(instrument, taker, course, maker, fill)
             course.take_off(maker, fill, left)
             if fill == shown and left > fill:
@@ -116,11 +124,20 @@ class Rehearsals(Matching):
         self, instrument: Instrument, taker: Order, course: Course, maker: Order, lots: int
     ) -> None:
         course.held[self.position_of(maker)] += signed(maker.side, lots)
+        if instrument.profile.maker_check:
+            for order, rate in ((maker, instrument.maker_fee), (taker, instrument.taker_fee)):
+                self.try_fill(self.rehearsed(course, order), order, lots, maker.price, rate)
         course.fills.append((maker, lots))
         course.lots += lots
         course.value += instrument.worth_at_tick(lots, maker.price)
         course.loss += instrument.loss(taker.side, lots, maker.price)
         course.wanted -= lots
+
+    def rehearsed(self, course: Course, order: Order) -> Holdings:
+        """What the owner of an order would hold by now."""
+        if order.account not in course.holdings:
+            course.holdings[order.account] = self.holdings_of(self.position_of(order))
+        return course.holdings[order.account]
 
     def can_fill_whole(self, taker: Order, limit: int) -> bool:
         """Whether a fill-or-kill order would fill; under `decrement` own orders end the count."""

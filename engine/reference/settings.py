@@ -49,7 +49,9 @@ class Settings(Commands):
                 RejectReason.MALFORMED)
             instrument = self.find_instrument(symbol)
             multipliers = Multipliers(maintenance, initial)
-            self.require(multipliers.fit(instrument.schedule.base), RejectReason.BAD_TIERS)
+            self.require(
+                multipliers.fit(instrument.schedule.base, instrument.schedule.closing_fee),
+                RejectReason.BAD_TIERS)
             self.require_trading(instrument)
             if effective_ts > self.ts:
                 instrument.announced = Announced(effective_ts, multipliers)
@@ -59,6 +61,18 @@ class Settings(Commands):
                 self.change_multipliers(instrument, multipliers)
 
         self.execute(Command.MARGIN_MULTIPLIER, ts, run, symbol=symbol)
+
+    def set_account_multiplier(self, account: int, multiplier: int, ts: int = NONE) -> None:
+        """Multiply what an account must have for its positions, beside its symbols' multipliers."""
+
+        def run() -> None:
+            self.require(
+                RATE_SCALE <= multiplier <= MULTIPLIER_MAX, RejectReason.MALFORMED)
+            self.find_account(account).multiplier = multiplier
+            self.emit(EventKind.ACCOUNT_MULTIPLIER_CHANGED, account, multiplier)
+            self.retry_all()
+
+        self.execute(Command.ACCOUNT_MULTIPLIER, ts, run, account)
 
     def transfer(
         self, account: int, to: int, asset: int, amount: int, ts: int = NONE

@@ -8,10 +8,12 @@ from typing import NamedTuple
 
 from engine.messages import (
     NONE,
+    RATE_SCALE,
     ContractKind,
     HaltMode,
     MarginMode,
     OrderType,
+    PauseReason,
     PositionMode,
     PositionSide,
     Profile,
@@ -154,6 +156,10 @@ class Instrument:
         default_factory=lambda: {by: TriggerFile() for by in TriggerBy})
     fund: HousePosition = field(default_factory=HousePosition)
     external: HousePosition = field(default_factory=HousePosition)
+    mark_max_age: int = NONE  # ns after which a mark is stale, NONE: never
+    mark_band: int = NONE  # 1e-8 of the index price that a mark may be away from it
+    mark_ts: int = NONE  # when the latest mark came
+    pause: PauseReason = PauseReason.NONE  # why nothing is liquidated for now
     steps_taken: int = 0  # by the command under way, where the profile bounds them
     slices_since: int = 0  # start of the latest interval in which slices were closed
     slices_taken: int = 0  # notional closed in it
@@ -414,6 +420,7 @@ class Account:
     dead_man_due: int = NONE  # when all its orders are cancelled
     call_levels: CallLevels = DEFAULT_CALL_LEVELS
     parent: int = NONE  # id of the account that it is a sub-account of
+    multiplier: int = RATE_SCALE  # of what it must have for its positions; 1 at least
     wallets: dict[int, Pool] = field(default_factory=dict)  # by asset
     #: By symbol and leg; settings of the symbol are the same in both legs.
     positions: dict[tuple[int, PositionSide], Position] = field(default_factory=dict)

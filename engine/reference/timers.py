@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engine.messages import MONEY_MAX, NONE, CancelReason, Command, EventKind, RejectReason
 from engine.reference.delivery import Delivery
-from engine.reference.margin import Multipliers, Schedule
+from engine.reference.margin import Multipliers
 from engine.reference.state import Account, Instrument, Order
 
 
@@ -84,8 +84,7 @@ class Timers(Delivery):
     def change_multipliers(self, instrument: Instrument, multipliers: Multipliers) -> None:
         """Put multipliers into force; every holder is evaluated anew."""
         instrument.announced = None
-        instrument.schedule = Schedule.build(
-            instrument.schedule.rule, instrument.schedule.base, multipliers)
+        instrument.schedule = instrument.schedule.rebuild(multipliers=multipliers)
         self.emit(
             EventKind.MULTIPLIER_CHANGED, instrument.index, multipliers.maintenance,
             multipliers.initial)

@@ -71,7 +71,7 @@ class Views(Auction):
         subs = [each.id for each in self.accounts.values() if each.parent == account]
         return {
             "status": int(status), "pools": pools, "parent": owner.parent,
-            "sub_accounts": sorted(subs),
+            "sub_accounts": sorted(subs), "multiplier": owner.multiplier,
         }
 
     def has_orders(self, owner: Account, asset: int) -> bool:
@@ -113,7 +113,7 @@ class Views(Auction):
             "isolated_margin": position.isolated.balance,
             "initial_margin": self.initial_margin(position),
             "maintenance_margin": self.maintenance_margin(position),
-            "tier": instrument.schedule.tier_index(self.notional(position)) + 1,
+            "tier": self.schedule_of(position).tier_index(self.notional(position)) + 1,
             "pool_equity": equity,
             "pool_maintenance_margin": maintenance,
             "liquidation_price": self.liquidation_price(position),
@@ -147,8 +147,8 @@ class Views(Auction):
         ruling = self.ruling_profile(self.pool_of(position))
         kept, instrument.mark = instrument.mark, mark
         equity, maintenance = self.measure(self.pool_of(position))
-        tier = instrument.schedule.tiers[
-            instrument.schedule.tier_index(self.notional(position))]
+        schedule = self.schedule_of(position)
+        tier = schedule.tiers[schedule.tier_index(self.notional(position))]
         larger = instrument.worth(-position.quantity, mark) + 1
         maintenance += ceil_div(
             larger * tier.maintenance_rate - tier.deduction, RATE_SCALE
@@ -161,22 +161,22 @@ class Views(Auction):
 
         The last one ends where no answer can lie any more.
         """
-        instrument = self.instruments[position.symbol]
+        instrument, schedule = self.instruments[position.symbol], self.schedule_of(position)
         if instrument.is_inverse:
             return self.inverse_tier_pieces(position)
         per_mark = abs(position.quantity) * instrument.unit_value
         equity, maintenance = self.measure(self.pool_of(position))
         # In the last tier a mark tick is worth at least this much to the pool, if anything.
-        rate = instrument.schedule.tiers[-1].maintenance_rate
+        rate = schedule.tiers[-1].maintenance_rate
         slope = per_mark * (RATE_SCALE + (-rate if position.quantity > 0 else rate))
-        reach = 4 * (instrument.mark + instrument.schedule.tiers[-1].min_notional // per_mark + 1)
+        reach = 4 * (instrument.mark + schedule.tiers[-1].min_notional // per_mark + 1)
         if slope:
             reach += 4 * (abs(equity) + maintenance + 1) * RATE_SCALE // slope
         pieces = []
-        for tier in instrument.schedule.tiers:
+        for tier in schedule.tiers:
             low = tier.min_notional // per_mark + 1
             high = reach
-            if tier is not instrument.schedule.tiers[-1]:
+            if tier is not schedule.tiers[-1]:
                 high = min(reach, tier.max_notional // per_mark)
             if low <= high:
                 pieces.append((low, high))
@@ -184,13 +184,13 @@ class Views(Auction):
 
     def inverse_tier_pieces(self, position: Position) -> list[tuple[int, int]]:
         """The same for an inverse position: a higher mark is a smaller notional."""
-        instrument = self.instruments[position.symbol]
+        instrument, schedule = self.instruments[position.symbol], self.schedule_of(position)
         total = abs(position.quantity) * instrument.unit_value
         least = ceil_div(total, MONEY_MAX)  # at a lower mark it leaves the money range
         pieces = []
-        for tier in reversed(instrument.schedule.tiers):
+        for tier in reversed(schedule.tiers):
             low, high = least, MONEY_MAX - 1
-            if tier is not instrument.schedule.tiers[-1]:
+            if tier is not schedule.tiers[-1]:
                 low = max(least, ceil_div(total, tier.max_notional))
             if tier.min_notional:
                 high = min(high, ceil_div(total, tier.min_notional) - 1)
@@ -243,7 +243,7 @@ class Views(Auction):
         value = sum(instrument.value(leg.quantity, instrument.mark) for leg in legs)
         long, short = (abs(leg.quantity) * instrument.unit_value for leg in legs)
         pair = Pair(
-            instrument.schedule, long, short, equity - others - value, instrument.is_inverse)
+            self.schedule_of(legs[0]), long, short, equity - others - value, instrument.is_inverse)
         if not pair.is_due(instrument.mark):
             return pair.first_mark(instrument.mark, step, wanted=True)
         # Walk toward safety; the last mark that is still due is the answer.
@@ -368,6 +368,7 @@ class Views(Auction):
             "external_entry_value": instrument.external.entry_value,
             **self.multiplier_view(instrument),
             "is_over": int(instrument.is_over),
+            "pause": int(instrument.pause),
         }
 
     @staticmethod
@@ -378,6 +379,7 @@ class Views(Auction):
         return {
             "maintenance_multiplier": in_force.maintenance,
             "initial_multiplier": in_force.initial,
+            "closing_fee": instrument.schedule.closing_fee,
             "announced_ts": NONE if announced is None else announced.effective_ts,
             "announced_maintenance":
                 NONE if announced is None else announced.multipliers.maintenance,
@@ -388,8 +390,8 @@ class Views(Auction):
         """Rows of (min, max, rate, leverage, deduction times 1e8, base rate, base leverage)."""
         schedule = self.instrument_at(symbol).schedule
         return [
-            (t.min_notional, t.max_notional, t.maintenance_rate, t.max_leverage, t.deduction,
-             rate, leverage)
+            (t.min_notional, t.max_notional, t.maintenance_rate - schedule.closing_fee,
+             t.max_leverage, t.deduction, rate, leverage)
             for t, (_, _, rate, leverage) in zip(schedule.tiers, schedule.base, strict=True)
         ]
 

@@ -78,6 +78,13 @@ class MarginSettings(ABC):
             command["effective_ts"] = self.ts + self.random.choice((-1, 0, 1, 2, 5, 1000))
         return command
 
+    def make_account_multiplier(self) -> Command:
+        multiplier = self.random.choice(("1", "1", "1.5", "2", "3.33333333", "20", "1.00000001"))
+        if self.is_rare(0.1):
+            multiplier = self.random.choice(("0.99999999", "0", "-1", "101", "1.000000001"))
+        return {"cmd": "account_multiplier", "account": self.account(),
+                "multiplier": multiplier}
+
     def make_transfer(self) -> Command:
         return {"cmd": "transfer", "account": self.account(), "to": self.account(),
                 "asset": self._asset(), "amount": self.amount(60)}

@@ -7,7 +7,7 @@ found by trying every mark, one by one.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -41,6 +41,7 @@ class Market:
     is_whole: bool
     tiers: tuple[tuple[int, int | None, int, int], ...]  # low, cap, rate, leverage
     initial_multiplier: Fraction
+    closing_fee: int  # rate that every margin reserves for its close
 
     @classmethod
     def of(cls, exchange: Exchange, symbol: str) -> Market:
@@ -57,7 +58,22 @@ class Market:
                    None if row["max_notional"] is None else whole(row["max_notional"], minor),
                    whole(row["maintenance_margin_rate"], rate),
                    whole(row["max_leverage"], rate)) for row in rows),
-            Fraction(terms["initial_multiplier"]))
+            Fraction(terms["initial_multiplier"]),
+            max(0, whole(terms["taker_fee"], rate)) if terms["profile"]["closing_fee_reserve"]
+            else 0)
+
+    def multiplied(self, text: str) -> Market:
+        """The same for an account whose requirements are multiplied once more."""
+        multiplier, most = Fraction(text), SCALE - self.closing_fee
+        tiers = []
+        for low, cap, rate, leverage in self.tiers:
+            scaled = rate * multiplier
+            own = min(most, divide_up(scaled.numerator, scaled.denominator))
+            tiers.append((low, cap, own, min(leverage, SCALE**2 // own) if own else leverage))
+        initial = self.initial_multiplier * multiplier * SCALE
+        return replace(
+            self, tiers=tuple(tiers),
+            initial_multiplier=Fraction(divide_up(initial.numerator, initial.denominator), SCALE))
 
     def worth(self, quantity: Fraction, mark: int) -> Fraction:
         """What so much is worth at a mark, not rounded yet."""
@@ -83,11 +99,14 @@ class Market:
         return len(self.tiers)
 
     def maintenance(self, notional: int, number: int | None = None) -> int:
-        """Whole: the tier's rate on everything. Marginal: each slice at its own tier's rate."""
+        """Whole: the tier's rate on everything. Marginal: each slice at its own tier's rate.
+
+        What a close costs comes on top, for all of it.
+        """
         number = self.tier(notional) if number is None else number
         if self.is_whole:
-            return divide_up(notional * self.tiers[number - 1][2], SCALE)
-        total = 0
+            return divide_up(notional * (self.tiers[number - 1][2] + self.closing_fee), SCALE)
+        total = notional * self.closing_fee
         for each, (low, cap, rate, _) in enumerate(self.tiers[:number], start=1):
             top = notional if each == number else cap
             assert top is not None
@@ -97,8 +116,8 @@ class Market:
     def initial(self, notional: int, leverage: int) -> int:
         allowed = self.tiers[self.tier(notional) - 1][3]
         scaled = notional * self.initial_multiplier * SCALE
-        return min(2**62, divide_up(
-            scaled.numerator, scaled.denominator * min(leverage, allowed)))
+        margin = divide_up(scaled.numerator, scaled.denominator * min(leverage, allowed))
+        return min(2**62, margin + divide_up(notional * self.closing_fee, SCALE))
 
 
 def verify_multipliers(exchange: Exchange) -> None:
@@ -146,7 +165,7 @@ def verify(exchange: Exchange, account: int) -> int:
     sums: dict[str, dict[str, Fraction]] = {}
     for position in reply["positions"]:
         settle = exchange.instrument(position["symbol"]).settle.name
-        own = verify_position(exchange, position)
+        own = verify_position(exchange, position, reply["margin_multiplier"])
         if position["margin_mode"] == "cross":
             pool = sums.setdefault(settle, dict.fromkeys(own, Fraction(0)))
             for name in own:
@@ -211,9 +230,11 @@ def verify_pool(figures: dict[str, Any], sums: dict[str, Fraction]) -> None:
         assert figures["margin_ratio"] is None, figures
 
 
-def verify_position(exchange: Exchange, position: dict[str, Any]) -> dict[str, int]:
+def verify_position(
+    exchange: Exchange, position: dict[str, Any], multiplier: str
+) -> dict[str, int]:
     """Assert a position's figures; return them."""
-    market = Market.of(exchange, position["symbol"])
+    market = Market.of(exchange, position["symbol"]).multiplied(multiplier)
     quantity = Fraction(position["quantity"])
     mark = whole(position["mark_price"], market.mark_tick)
     notional = market.notional(quantity, mark)
@@ -239,7 +260,7 @@ def verify_prices(
 
     A mark moves the other leg of the symbol along, a close at some price does not.
     """
-    market = Market.of(exchange, position["symbol"])
+    market = Market.of(exchange, position["symbol"]).multiplied(account["margin_multiplier"])
     mark = whole(position["mark_price"], market.mark_tick)
     quantity = Fraction(position["quantity"])
     is_long = quantity > 0

@@ -73,6 +73,8 @@ PROFILE_CHOICES: dict[str, tuple[Any, ...]] = {
     "adl": (True, True, False),
     "fund_fallback": (True, False),
     "backstop": ("off", "before_fund", "before_fund", "after_fund"),
+    "closing_fee_reserve": (True, True, False),
+    "maker_check": (True, True, False),
 }
 
 
@@ -132,6 +134,7 @@ class Universe(SpecialOrders, MarginSettings, CollateralAssets):
                 "cancel_all": 0.5, "halt": 0.3, "resume_all": 2, "fill": 2.5,
                 "stop": 8, "special": 6, "auction": 0.5, "protection": 0.7,
                 "cancel_all_after": 0.5, "margin_multiplier": 0.7, "auto_top_up": 2,
+                "account_multiplier": 0.5,
                 "sub_account": 0.3, "margin_call_levels": 1, "settle": 0.1,
                 "asset_price": 6, "pledge": 3, "collateral": 0.7,
                 "position_mode": 0.7 if self.hedge_chance else 0.05}
@@ -206,6 +209,10 @@ class Universe(SpecialOrders, MarginSettings, CollateralAssets):
             command["fund"] = self.kinds.choice(("own", "shared"))
         if self.is_rare(0.6) and (profile := self.profile()) != "unheard_of":
             command["profile"] = profile
+        if self.is_rare(0.2):
+            command["mark_max_age_ns"] = self.random.choice((1, 3, 1000, 2001))
+        if self.is_rare(0.2):
+            command["mark_band"] = self.random.choice(("0.02", "0.1", "0.00000001"))
         return command | self.kind(settle)
 
     def kind(self, settle: str) -> Command:

@@ -25,6 +25,7 @@ WITHIN_A_COMMAND = {  # empty, or without a meaning, between two commands
     "queue", "queue_count", "queue_capacity",
     "rankings", "ranking_count", "is_ranking_live",
     "touch_log", "touch_count", "touch_capacity",
+    "holdings", "holdings_count", "holdings_capacity", "holdings_rows",
     "held", "linked", "traded_value", "is_uncrossing", "needed", "limit", "ts_before", "is_busy",
     "cause", "ahead_owner", "ahead_order", "known_symbol", "known_fund", "known_rest",
 }

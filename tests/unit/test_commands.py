@@ -54,6 +54,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "position_mode": {"account": 1, "mode": "hedge"},
     "profile": {"symbol": "BTC", "profile": {"fraction": "0.5"}},
     "backstop": {"account": 1, "symbol": "BTC", "commitment": "1000"},
+    "account_multiplier": {"account": 1, "multiplier": "2"},
 }
 
 

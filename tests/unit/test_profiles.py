@@ -149,7 +149,8 @@ def test_to_target_is_the_least_that_does(seed: int) -> None:
 
         others = draw.choice((0, 0, draw.randint(0, 10**5)))
         equity = draw.randint(-5, others + margin(held))
-        closed = close_quantity(instrument, held, equity, others, ruling, is_cooled=False)
+        closed = close_quantity(
+            instrument, instrument.schedule, held, equity, others, ruling, is_cooled=False)
         enough = [
             lots for lots in range(1, held + 1)
             if (others + margin(held - lots)) * RATE_SCALE <= profile.target_ratio * equity
@@ -169,7 +170,7 @@ def test_a_step_closes_something_and_no_more_than_there_is(seed: int, policy: in
             after_cooldown=draw.choice(tuple(AfterCooldown)))
         held = draw.randint(1, 60)
         closed = close_quantity(
-            instrument, held, draw.randint(-100, 10**4), 0, Profile(),
+            instrument, instrument.schedule, held, draw.randint(-100, 10**4), 0, Profile(),
             is_cooled=draw.random() < 0.5)
         assert 1 <= closed <= held
         rest = instrument.value(held - closed, instrument.mark)

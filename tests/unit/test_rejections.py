@@ -214,6 +214,9 @@ REFUSALS: dict[str, list[tuple[str, dict[str, Any]]]] = {
                  ("unknown_account", {"account": 77, "symbol": "BTC", "commitment": "1"}),
                  ("overflow", {"account": 1, "symbol": "BTC", "commitment": "9" * 30}),
                  ("malformed", {"account": 1, "symbol": "BTC", "commitment": "1"} | BACK)],
+    "account_multiplier": [("malformed", {"account": 1, "multiplier": "0.5"}),
+                           ("malformed", {"account": 1, "multiplier": "1.000000001"}),
+                           ("unknown_account", {"account": 8, "multiplier": "2"})],
 }
 
 

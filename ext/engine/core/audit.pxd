@@ -1,12 +1,10 @@
-# What vouches for the state: one hash of all that is logical in it, and one method that
-# recomputes everything and compares.
+# One method that recomputes everything and compares.
 
 from libc.stdint cimport int32_t
 
-from engine.core.ledger cimport position_t
-from engine.core.views cimport Views
+from engine.core.digest cimport Digest
 
-cdef class Audit(Views):
+cdef class Audit(Digest):
     cdef int require(self, bint condition, str what) except -1
     cdef int require_row(self, bint condition, str what, int32_t row) except -1
     cdef int check_account(self, int32_t account) except -1
@@ -20,4 +18,3 @@ cdef class Audit(Views):
     cdef int check_bracket(self, int32_t order) except -1
     cdef int32_t check_stops(self, int32_t symbol, int by) except -1
     cdef int32_t count_waiting(self) noexcept
-    cdef bint is_protected(self, const position_t *position) noexcept

@@ -84,12 +84,14 @@ cdef class Desk:
         cdef int32_t level = book.sides[1 - order.side].best
         return level >= 0 and within_limit(order.side, book.levels[level].price, limit)
 
-    # Hooks. `reducible` is asked for reduce-only orders alone; `on_trade` follows the change
+    # Hooks. `reducible` is asked for reduce-only orders alone, `may_match` where a book checks
+    # its makers; `on_trade` follows the change
     # of both orders' leaves; `on_cancel` gets an order that is off the book already;
     # `on_used_up` an iceberg whose displayed part is gone; `is_same_owner` compares accounts.
     # `on_display` and `on_execution` hear what changes in a published book, and how many lots
     # an order displayed before and after; they look and change nothing.
     cdef int64_t reducible(self, int32_t row) except -1
+    cdef bint may_match(self, int32_t maker, int64_t lots) except *
     cdef bint is_same_owner(self, int32_t a, int32_t b) noexcept
     cdef int on_used_up(self, int32_t row) except -1
     cdef int on_trade(self, int32_t taker, int32_t maker, int64_t price, int64_t lots) except -1

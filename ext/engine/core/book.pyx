@@ -8,8 +8,9 @@ from engine.core.levels cimport book_free, book_init, book_t, drop_level, level_
 from engine.core.memory cimport larger
 from engine.core.tables cimport table_free, table_init
 from engine.core.types cimport (
-    CANCEL_REDUCE_ONLY, CANCEL_SELF_TRADE, FLAG_LIQUIDATION, MARKET_ADD, MARKET_CHANGE,
-    MARKET_DELETE, STP_CANCEL_BOTH, STP_CANCEL_MAKER, STP_DECREMENT, STP_NONE,
+    CANCEL_REDUCE_ONLY, CANCEL_SELF_TRADE, CANCEL_UNDERCOLLATERALIZED, FLAG_LIQUIDATION,
+    MARKET_ADD, MARKET_CHANGE, MARKET_DELETE, STP_CANCEL_BOTH, STP_CANCEL_MAKER, STP_DECREMENT,
+    STP_NONE,
 )
 
 
@@ -174,6 +175,10 @@ cdef class Desk:
                 lots = min64(lots, self.reducible(maker))
                 if lots == 0:
                     violated("a resting reduce-only order has nothing to reduce")
+            if self.books[symbol].checks_makers and not self.may_match(maker, lots):
+                self.unrest(maker)
+                self.on_cancel(maker, CANCEL_UNDERCOLLATERALIZED)
+                continue
             is_moved = self.books[symbol].last_price != price
             self.books[symbol].last_price = price
             self.books[symbol].levels[level_row].quantity -= lots
@@ -227,6 +232,9 @@ cdef class Desk:
 
     cdef int64_t reducible(self, int32_t row) except -1:
         return self.orders[row].leaves
+
+    cdef bint may_match(self, int32_t maker, int64_t lots) except *:
+        return True
 
     cdef bint is_same_owner(self, int32_t a, int32_t b) noexcept:
         return a == b

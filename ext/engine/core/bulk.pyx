@@ -14,7 +14,7 @@ from engine.core.fixed cimport (
 from engine.core.ledger cimport account_t, instrument_t, pool_t, position_t
 from engine.core.memory cimport larger, prefetch
 from engine.core.tables cimport table_reserve
-from engine.core.tiers cimport initial_margin, maintenance_margin, tier_index
+from engine.core.tiers cimport initial_margin, maintenance_margin, schedule_t, tier_index
 from engine.core.types cimport MODE_CROSS, MONEY_MAX, NIL, NONE, RATE_SCALE
 from libc.stdlib cimport calloc, free, malloc, qsort
 
@@ -203,10 +203,10 @@ cdef class Bulk(Valuation):
             worth = notional_of_value(
                 &instrument.contract, position.quantity, worth, instrument.mark)
             out.maintenance_margin = add_checked(
-                out.maintenance_margin, maintenance_margin(&instrument.schedule, worth))
+                out.maintenance_margin, maintenance_margin(self.schedule_of(position), worth))
             out.initial_margin = add_checked(
                 out.initial_margin,
-                initial_margin(&instrument.schedule, worth, self.leverage_of(i)))
+                initial_margin(self.schedule_of(position), worth, self.leverage_of(i)))
         return 0
 
     # What follows from the sums.
@@ -327,6 +327,7 @@ cdef class Bulk(Valuation):
     ) except -1:
         cdef const position_t *row = &self.positions[position]
         cdef const instrument_t *instrument = &self.instruments[row.symbol]
+        cdef const schedule_t *schedule = self.schedule_of(row)
         cdef int64_t worth = self.value(row.symbol, row.quantity, instrument.mark)
         out.account = account
         out.quantity = row.quantity
@@ -337,11 +338,11 @@ cdef class Bulk(Valuation):
         out.unrealized_pnl = sub_checked(worth, row.entry_value)
         out.leverage = self.leverage_of(position)
         out.isolated_margin = 0 if row.isolated < 0 else self.pools[row.isolated].balance
-        out.initial_margin = initial_margin(&instrument.schedule, out.notional, out.leverage)
-        out.maintenance_margin = maintenance_margin(&instrument.schedule, out.notional)
+        out.initial_margin = initial_margin(schedule, out.notional, out.leverage)
+        out.maintenance_margin = maintenance_margin(schedule, out.notional)
         out.liquidation_price = out.bankruptcy_price = 0
         out.symbol = row.symbol
-        out.tier = <int16_t>(tier_index(&instrument.schedule, out.notional) + 1)
+        out.tier = <int16_t>(tier_index(schedule, out.notional) + 1)
         out.position_side = <int8_t>row.leg
         out.margin_mode = <int8_t>row.margin_mode
         return 0

@@ -11,7 +11,7 @@ from engine.core.levels cimport book_t
 from engine.core.profiles cimport (
     fraction_keep, profile_t, ramp_lots, ramp_next, ramp_share, spread, target_room, tier_keep,
 )
-from engine.core.tiers cimport maintenance_margin, tier_index
+from engine.core.tiers cimport maintenance_margin, schedule_t, tier_index
 from engine.core.types cimport (
     BACKSTOP_AFTER_FUND, BACKSTOP_BEFORE_FUND, BOUND_BANKRUPTCY, BOUND_FILLABLE,
     CHOICE_LARGEST_LOSS, CHOICE_LARGEST_MAINTENANCE, CLOSE_FRACTION, CLOSE_RAMP, CLOSE_TIER_STEP,
@@ -80,6 +80,8 @@ cdef class Closing(Conversion):
 
     cdef bint may_liquidate(self, int32_t symbol) noexcept:
         cdef int halt = self.instruments[symbol].halt
+        if self.instruments[symbol].pause:
+            return False
         return halt != HALT_NO_LIQUIDATION and halt != HALT_ALL and halt != HALT_AUCTION
 
     # Whether a pool in liquidation may leave it: margin_ratio under 1 by the exit buffer.
@@ -193,7 +195,8 @@ cdef class Closing(Conversion):
         cdef int64_t after = 0, share = row.equity
         if held > plan.lots:
             after = maintenance_margin(
-                &instrument.schedule, self.marked_notional(symbol, held - plan.lots))
+                self.schedule_of(&self.positions[position]),
+                self.marked_notional(symbol, held - plan.lots))
         if row.maintenance > 0:
             # The part's share of the equity; floor: against the trader, also below zero.
             share = narrow(floor_div(
@@ -320,14 +323,16 @@ cdef class Closing(Conversion):
         cdef int side = SIDE_SELL if self.positions[position].quantity > 0 else SIDE_BUY
         cdef int64_t bound = plan.bound
         cdef int64_t filled, worth, fee, saved
-        cdef int tier_from = tier_index(&instrument.schedule, self.notional(position)) + 1
+        cdef const schedule_t *schedule = self.schedule_of(&self.positions[position])
+        cdef int tier_from = tier_index(schedule, self.notional(position)) + 1
         cdef int64_t *out
         cdef int64_t wanted = lots, until
-        cdef Py_ssize_t silent = self.records.count
+        cdef Py_ssize_t silent
         self.pools[pool].steps += 1
         self.sweep_part(
             self.positions[position].account, symbol, position, side, lots, plan.limit,
             &filled, &worth)
+        silent = self.records.count
         # The fee on what was filled (up), at most what the fills saved over the bound. Inverse
         # fills that round one by one may come to less than all at the bound.
         saved = self.worth_at_tick(symbol, filled, bound) - worth
@@ -342,7 +347,7 @@ cdef class Closing(Conversion):
         out[4] = lots
         out[5] = plan.limit
         out[6] = tier_from
-        out[7] = tier_index(&instrument.schedule, self.notional(position)) + 1
+        out[7] = tier_index(schedule, self.notional(position)) + 1
         out[8] = filled
         out[9] = worth
         out[10] = fee
@@ -405,8 +410,8 @@ cdef class Closing(Conversion):
         cdef int64_t keep = 0, wanted, due
         if profile.close_policy == CLOSE_TIER_STEP:
             keep = tier_keep(
-                &instrument.schedule, profile.tiers_per_step, held, &instrument.contract,
-                instrument.mark)
+                self.schedule_of(&self.positions[position]), profile.tiers_per_step, held,
+                &instrument.contract, instrument.mark)
         elif profile.close_policy == CLOSE_TO_TARGET:
             keep = self.target_keep(pool, position, row)
         elif profile.close_policy == CLOSE_FRACTION:

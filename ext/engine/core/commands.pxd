@@ -3,9 +3,13 @@
 from libc.stdint cimport int32_t, int64_t
 
 from engine.core.external cimport External
+from engine.core.ledger cimport instrument_t
+from engine.core.tiers cimport schedule_t
 
 cdef class Commands(External):
     cdef int do_set_tiers(self, int64_t symbol, list tiers) except -2
+    cdef bint is_bearable(
+        self, const instrument_t *instrument, const schedule_t *schedule) noexcept
     cdef int do_set_profile(self, int64_t symbol, tuple profile) except -2
     cdef int do_open_account(
         self, int64_t account, int margin_mode, int64_t stp_group, list levels,

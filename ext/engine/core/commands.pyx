@@ -8,18 +8,19 @@ from engine.core.external cimport leg_named
 from engine.core.fixed cimport abs64, add, max64, min64, wide
 from engine.core.forms cimport has_no_terms, request_t
 from engine.core.ledger cimport asset_t, instrument_t, position_t, workoff_t
-from engine.core.profiles cimport profile_load, profile_t
+from engine.core.profiles cimport closing_fee, profile_load, profile_t
 from engine.core.risk cimport CALL_LEVELS_MAX, call_set_t
 from engine.core.tiers cimport schedule_fits, schedule_load, schedule_scale, schedule_t, tier_index
 from engine.core.timers cimport TIMER_CONTRACT
 from engine.core.types cimport (
-    ACCEPTED, CMD_ACCOUNT, CMD_AMEND, CMD_ASSET, CMD_CANCEL, CMD_CANCEL_ALL, CMD_CANCEL_ALL_AFTER,
-    CMD_DEPOSIT, CMD_INSTRUMENT, CMD_INSURANCE, CMD_ISOLATED_MARGIN, CMD_LEVERAGE, CMD_MARGIN_MODE,
-    CMD_ORDER, CMD_PROFILE, CMD_PROTECTION, CMD_TIERS, CMD_WITHDRAW, EVENT_ACCOUNT_OPENED,
-    EVENT_ASSET_ADDED, EVENT_INSTRUMENT_ADDED, EVENT_LEVERAGE_CHANGED, EVENT_MARGIN_CALL_LEVELS_SET,
-    EVENT_MARGIN_MODE_CHANGED, EVENT_PROFILE_CHANGED, EVENT_TIERS_CHANGED, INSURANCE_COMMAND,
-    KIND_INVERSE, KIND_LINEAR, MODE_ISOLATED, MONEY_MAX, NIL, NONE, OFF_GRID, POSITIONS_HEDGE,
-    POSITIONS_ONE_WAY, RATE_SCALE, REJECT_ACCOUNT_LIQUIDATING, REJECT_ALREADY_EXISTS,
+    ACCEPTED, CMD_ACCOUNT, CMD_AMEND, CMD_ASSET, CMD_CANCEL, CMD_CANCEL_ALL,
+    CMD_CANCEL_ALL_AFTER, CMD_DEPOSIT, CMD_INSTRUMENT, CMD_INSURANCE, CMD_ISOLATED_MARGIN,
+    CMD_LEVERAGE, CMD_MARGIN_MODE, CMD_ORDER, CMD_PROFILE, CMD_PROTECTION, CMD_TIERS,
+    CMD_WITHDRAW, EVENT_ACCOUNT_OPENED, EVENT_ASSET_ADDED, EVENT_INSTRUMENT_ADDED,
+    EVENT_LEVERAGE_CHANGED, EVENT_MARGIN_CALL_LEVELS_SET, EVENT_MARGIN_MODE_CHANGED,
+    EVENT_PROFILE_CHANGED, EVENT_TIERS_CHANGED, INSURANCE_COMMAND, KIND_INVERSE, KIND_LINEAR,
+    MODE_ISOLATED, MONEY_MAX, NIL, NONE, OFF_GRID, POSITIONS_HEDGE, POSITIONS_ONE_WAY,
+    RATE_SCALE, REJECT_ACCOUNT_LIQUIDATING, REJECT_ALREADY_EXISTS, REJECT_BAD_PROFILE,
     REJECT_BAD_TIERS, REJECT_EXPIRED, REJECT_INSUFFICIENT_BALANCE, REJECT_INSUFFICIENT_MARGIN,
     REJECT_LEVERAGE, REJECT_MALFORMED, REJECT_NO_POSITION, REJECT_OVERFLOW, REJECT_POSITION_OPEN,
     REJECT_UNKNOWN_ACCOUNT, REJECT_UNKNOWN_ASSET, REJECT_UNKNOWN_FUND, REJECT_UNKNOWN_SYMBOL,
@@ -68,6 +69,7 @@ cdef class Commands(External):
         int64_t ts=NONE, int64_t min_order_quantity=NONE, int64_t min_order_notional=NONE,
         int64_t max_order_notional=NONE, int kind=KIND_LINEAR,
         int64_t expiry_ts=NONE, tuple profile=(), int64_t fund=NONE,
+        int64_t mark_max_age=NONE, int64_t mark_band=NONE,
     ):
         """Declare the next instrument; terms are checked by `engine.instruments`."""
         cdef schedule_t schedule
@@ -75,8 +77,8 @@ cdef class Commands(External):
         cdef instrument_t *row
         cdef int64_t *out
         cdef int reason = REJECT_MALFORMED
-        schedule_load(&schedule, tier_rule, tiers)
         profile_load(&policy, profile)
+        schedule_load(&schedule, tier_rule, tiers, closing_fee(&policy, taker_fee))
         if not (0 <= settle < self.asset_count and marks_per_tick > 0 and unit_value > 0
                 and KIND_LINEAR <= kind <= KIND_INVERSE):
             raise ValueError("settle, marks_per_tick, unit_value or kind out of range")
@@ -98,6 +100,9 @@ cdef class Commands(External):
             row.liquidation_fee = liquidation_fee
             row.price_band = price_band
             row.expiry_ts = expiry_ts
+            row.mark_max_age, row.mark_band, row.mark_ts = mark_max_age, mark_band, NONE
+            self.has_mark_rules = self.has_mark_rules or (
+                mark_max_age != NONE or mark_band != NONE)
             row.max_order_quantity, row.max_open_orders = max_order_quantity, max_open_orders
             row.min_order_quantity = min_order_quantity
             row.min_order_notional = min_order_notional
@@ -106,6 +111,7 @@ cdef class Commands(External):
             row.profile = policy
             row.mark = row.index_price = row.feed_seq = row.announced_ts = NONE
             self.new_book()
+            self.books[self.instrument_count].checks_makers = policy.maker_check
             self.add_triggers()
             self.add_conditions()
             out = self.emit(EVENT_INSTRUMENT_ADDED)
@@ -123,7 +129,7 @@ cdef class Commands(External):
     def set_tiers(self, int64_t symbol, list tiers, int64_t ts=NONE):
         """Replace a symbol's schedule; every holder is evaluated anew. O(holders)."""
         cdef schedule_t schedule
-        schedule_load(&schedule, 0, tiers)
+        schedule_load(&schedule, 0, tiers, 0)
         self.end(
             CMD_TIERS,
             self.do_set_tiers(symbol, tiers) if self.begin(ts) else REJECT_MALFORMED,
@@ -135,11 +141,9 @@ cdef class Commands(External):
         if not 0 <= symbol < self.instrument_count:
             return REJECT_UNKNOWN_SYMBOL
         instrument = &self.instruments[symbol]
-        schedule_load(&schedule, instrument.schedule.rule, tiers)
-        if not schedule_fits(&schedule, instrument.schedule.maintenance_multiplier):
-            return REJECT_BAD_TIERS
-        if instrument.announced_ts != NONE and not schedule_fits(
-                &schedule, instrument.announced_maintenance):
+        schedule_load(
+            &schedule, instrument.schedule.rule, tiers, instrument.schedule.closing_fee)
+        if not self.is_bearable(instrument, &schedule):
             return REJECT_BAD_TIERS
         if instrument.is_over:
             return REJECT_EXPIRED
@@ -147,9 +151,19 @@ cdef class Commands(External):
             &schedule, instrument.schedule.maintenance_multiplier,
             instrument.schedule.initial_multiplier)
         instrument.schedule = schedule
+        self.multiply_schedules(<int32_t>symbol)
         self.emit(EVENT_TIERS_CHANGED)[0] = symbol
         self.reevaluate_holders(<int32_t>symbol)
         return ACCEPTED
+
+    # Whether no rate of a schedule exceeds 1 under the multipliers of an instrument, nor will
+    # under those that were announced.
+    cdef bint is_bearable(
+        self, const instrument_t *instrument, const schedule_t *schedule
+    ) noexcept:
+        return schedule_fits(schedule, instrument.schedule.maintenance_multiplier) and (
+            instrument.announced_ts == NONE
+            or schedule_fits(schedule, instrument.announced_maintenance))
 
     def set_profile(self, int64_t symbol, tuple profile, int64_t ts=NONE):
         """Replace the way in which a symbol's pools are liquidated. O(holders)."""
@@ -159,13 +173,25 @@ cdef class Commands(External):
             NONE, NONE, symbol, NONE)
 
     cdef int do_set_profile(self, int64_t symbol, tuple profile) except -2:
+        cdef instrument_t *instrument
+        cdef schedule_t schedule
+        cdef profile_t policy
         if not 0 <= symbol < self.instrument_count:
             return REJECT_UNKNOWN_SYMBOL
-        if self.instruments[symbol].is_over:
+        instrument = &self.instruments[symbol]
+        profile_load(&policy, profile)
+        schedule = instrument.schedule
+        schedule.closing_fee = closing_fee(&policy, instrument.taker_fee)
+        if not self.is_bearable(instrument, &schedule):
+            return REJECT_BAD_PROFILE
+        if instrument.is_over:
             return REJECT_EXPIRED
-        profile_load(&self.instruments[symbol].profile, profile)
-        memset(&self.instruments[symbol].workoff, 0, sizeof(workoff_t))
-        self.prune_history(self.instruments[symbol].insurer)
+        schedule_scale(&schedule, schedule.maintenance_multiplier, schedule.initial_multiplier)
+        instrument.profile, instrument.schedule = policy, schedule
+        memset(&instrument.workoff, 0, sizeof(workoff_t))
+        self.multiply_schedules(<int32_t>symbol)
+        self.books[symbol].checks_makers = policy.maker_check
+        self.prune_history(instrument.insurer)
         self.emit(EVENT_PROFILE_CHANGED)[0] = symbol
         self.reevaluate_holders(<int32_t>symbol)
         return ACCEPTED
@@ -362,7 +388,7 @@ cdef class Commands(External):
 
     cdef int do_set_leverage(self, int64_t account, int64_t symbol, int64_t leverage) except -2:
         cdef int32_t owner, position, twin, row
-        cdef schedule_t *schedule
+        cdef const schedule_t *schedule
         cdef int64_t exposure, allowed, kept, before, after, equity, maintenance
         cdef int64_t needed[2]
         cdef int32_t legs[2]
@@ -383,7 +409,7 @@ cdef class Commands(External):
         if self.pools[self.pool_of(position)].in_queue or (
                 twin >= 0 and self.pools[self.pool_of(twin)].in_queue):
             return REJECT_ACCOUNT_LIQUIDATING
-        schedule = &self.instruments[symbol].schedule
+        schedule = self.schedule_of(&self.positions[position])
         exposure = self.exposure(position, SIDE_BUY, NULL, NIL)
         if twin >= 0:
             exposure = max64(exposure, self.exposure(twin, SIDE_BUY, NULL, NIL))

@@ -227,7 +227,7 @@ cdef class Entry(Liquidation):
     cdef int check_entry(self, int32_t row, int64_t limit, int32_t without) except -2:
         cdef order_t *order = &self.orders[row]
         cdef ticket_t *ticket = &self.tickets[row]
-        cdef schedule_t *schedule = &self.instruments[order.symbol].schedule
+        cdef const schedule_t *schedule = self.schedule_of(&self.positions[ticket.position])
         cdef terms_t terms, whole
         cdef int64_t after, leverage, allowed, cap
         cdef int reason
@@ -344,7 +344,8 @@ cdef class Entry(Liquidation):
         if self.positions[position].quantity:
             needed -= self.maintenance(position)
         needed = add_checked(needed, maintenance_margin(
-            &instrument.schedule, self.marked_notional(symbol, abs64(after))))
+            self.schedule_of(&self.positions[position]),
+            self.marked_notional(symbol, abs64(after))))
         if equity <= needed:
             return self.refuse(REJECT_INSUFFICIENT_MARGIN, needed, max64(0, equity))
         return ACCEPTED
@@ -354,7 +355,6 @@ cdef class Entry(Liquidation):
     cdef int check_isolated_opening(
         self, int32_t position, const terms_t *terms, int64_t opened
     ) except -2:
-        cdef instrument_t *instrument = &self.instruments[self.positions[position].symbol]
         cdef int64_t equity = 0, maintenance, held = 0, needed
         if opened == terms.lots:
             held = abs64(self.positions[position].quantity)
@@ -363,7 +363,7 @@ cdef class Entry(Liquidation):
             position, mul_div_floor(terms.value, opened, terms.lots), held + opened))
         equity = sub_checked(equity, mul_div_ceil(terms.loss, opened, terms.lots))
         needed = maintenance_margin(
-            &instrument.schedule,
+            self.schedule_of(&self.positions[position]),
             self.marked_notional(self.positions[position].symbol, held + opened))
         if equity <= needed:
             return self.refuse(REJECT_INSUFFICIENT_MARGIN, needed, max64(0, equity))
@@ -412,7 +412,7 @@ cdef class Entry(Liquidation):
                 trials[leg].margin = self.pools[self.positions[position].isolated].balance
             trials[leg].leverage = self.leverage_of(position)
             trials[leg].contract, trials[leg].mark = &instrument.contract, instrument.mark
-            trials[leg].schedule = &instrument.schedule
+            trials[leg].schedule = self.schedule_of(&self.positions[position])
         for maker, lots in fills:
             worth = self.worth_at_tick(order.symbol, lots, self.orders[maker].price)
             value = value_sign(&instrument.contract, order.side) * worth
@@ -432,7 +432,7 @@ cdef class Entry(Liquidation):
             equity = sub_checked(
                 add_checked(trials[leg].margin, value), trials[leg].entry_value)
             needed = maintenance_margin(
-                &instrument.schedule,
+                self.schedule_of(&self.positions[own]),
                 self.marked_notional(order.symbol, abs64(trials[leg].quantity)))
             if trials[leg].quantity and equity <= needed:
                 return self.refuse(REJECT_INSUFFICIENT_MARGIN, needed, max64(0, equity))
@@ -471,7 +471,8 @@ cdef class Entry(Liquidation):
             if lots:
                 rest = add(rest, wide(self.value(order.symbol, lots, instrument.mark)))
                 needed = add_checked(needed, maintenance_margin(
-                    &instrument.schedule, self.marked_notional(order.symbol, abs64(lots))))
+                    self.schedule_of(&self.positions[own]),
+                    self.marked_notional(order.symbol, abs64(lots))))
         equity = narrow(rest)
         if equity <= needed:
             return self.refuse(REJECT_INSUFFICIENT_MARGIN, needed, max64(0, equity))

@@ -9,11 +9,11 @@ from engine.core.forms cimport request_t
 from engine.core.memory cimport prefetch
 from engine.core.tables cimport table_get, table_home, table_t
 from engine.core.types cimport (
-    ACCEPTED, CMD_ACCOUNT, CMD_AMEND, CMD_CANCEL, CMD_CANCEL_ALL, CMD_CANCEL_ALL_AFTER,
-    CMD_DEPOSIT, CMD_FILL, CMD_FUNDING, CMD_INSURANCE, CMD_ISOLATED_MARGIN, CMD_LEVERAGE,
-    CMD_MARGIN_MODE, CMD_MARK, CMD_ORDER, CMD_BACKSTOP, CMD_TIME, CMD_WITHDRAW, LEG_BOTH,
-    MODE_CROSS, MODE_ISOLATED, NIL, NONE, POSITIONS_ONE_WAY, REJECT_MALFORMED,
-    REJECT_UNSUPPORTED, SIDE_BUY, SIDE_SELL,
+    ACCEPTED, CMD_ACCOUNT, CMD_ACCOUNT_MULTIPLIER, CMD_AMEND, CMD_CANCEL, CMD_CANCEL_ALL,
+    CMD_CANCEL_ALL_AFTER, CMD_DEPOSIT, CMD_FILL, CMD_FUNDING, CMD_INSURANCE,
+    CMD_ISOLATED_MARGIN, CMD_LEVERAGE, CMD_MARGIN_MODE, CMD_MARK, CMD_ORDER, CMD_TIME,
+    CMD_WITHDRAW, LEG_BOTH, MODE_CROSS, MODE_ISOLATED, NIL, NONE, POSITIONS_ONE_WAY,
+    REJECT_MALFORMED, REJECT_UNSUPPORTED, SIDE_BUY, SIDE_SELL,
 )
 from libc.stdint cimport int32_t, int64_t
 
@@ -323,5 +323,5 @@ cdef class ExchangeCore(Snapshots):
             return self.end(CMD_INSURANCE, reason, NONE, row[3], NONE, NONE)
         # Known commands that do not come packed, and codes of none.
         return self.end(
-            op if 0 <= op <= CMD_BACKSTOP else NONE,
+            op if 0 <= op <= CMD_ACCOUNT_MULTIPLIER else NONE,
             REJECT_UNSUPPORTED if is_timely else REJECT_MALFORMED, NONE, NONE, NONE, NONE)

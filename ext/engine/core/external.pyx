@@ -198,6 +198,7 @@ cdef class External(Publishing):
             self.file_touched()
         self.instruments[symbol].mark = mark
         self.known_symbol = NIL
+        self.instruments[symbol].mark_ts = self.ts
         self.note_marked(symbol)
         if index_price != NONE:
             self.instruments[symbol].index_price = index_price

@@ -70,6 +70,8 @@ cdef struct instrument_t:
     int64_t min_order_quantity   # lots; NONE: no limit
     int64_t min_order_notional, max_order_notional  # minor units; NONE: no limit
     int64_t expiry_ts            # NONE: never
+    int64_t mark_max_age         # ns after which a mark is stale; NONE: never
+    int64_t mark_band            # of the index that a mark may be away from it; NONE: no limit
     schedule_t schedule
     profile_t profile
     # market
@@ -78,6 +80,8 @@ cdef struct instrument_t:
     int64_t feed_seq
     int32_t halt                 # HaltMode
     int32_t is_over              # it has been settled
+    int32_t pause                # PauseReason
+    int64_t mark_ts              # when the latest mark came
     # holders
     house_t fund, external
     int64_t long_lots            # open interest: sum of all long positions, house included
@@ -138,6 +142,7 @@ cdef struct position_t:
     int32_t holder_slot          # place among the symbol's holders, NIL: flat
     int32_t orders               # its row of open orders; 0: it never had one
     int32_t protection           # its row of market-maker protection, NIL: none
+    int32_t own_schedule         # of an account with a multiplier: its row, 0: the symbol's
     uint8_t margin_mode
     uint8_t is_changed
     int8_t sign_seen             # of its quantity, when its reduce-only orders were looked at
@@ -193,6 +198,11 @@ cdef class Ledger(Desk):
     cdef table_t account_table   # account id -> row
     cdef dict parents            # row of a sub-account -> that of its parent
     cdef dict sub_accounts       # row of a parent -> ids of its sub-accounts, by opening
+    cdef dict multipliers        # row of an account -> multiplier of its requirements, above 1
+    # Schedules under such multipliers, made when first needed and kept; the first is none.
+    cdef schedule_t **own_schedules
+    cdef int32_t own_schedule_count
+    cdef dict own_schedule_rows  # (multiplier, symbol) -> row
     cdef pool_t *pools
     cdef int32_t pool_count, pool_capacity
     cdef position_t *positions
@@ -230,6 +240,8 @@ cdef class Ledger(Desk):
     cdef int32_t new_isolated(self, int32_t position) except -1
     cdef int64_t isolated_share(
         self, int32_t position, int64_t value, int64_t lots) except? -1
+    cdef int32_t own_schedule_row(self, int64_t multiplier, int32_t symbol) except -1
+    cdef int multiply_schedules(self, int32_t symbol) except -1
 
     # notes of what changed
     cdef int note_touched(self, int32_t pool) except -1
@@ -321,12 +333,17 @@ cdef class Ledger(Desk):
             return row.wallet
         return row.isolated if row.isolated >= 0 else self.new_isolated(position)
 
+    # What a position must have: its symbol's schedule, by the multiplier of its owner.
+    cdef inline const schedule_t *schedule_of(self, const position_t *row) noexcept:
+        if row.own_schedule:
+            return self.own_schedules[row.own_schedule]
+        return &self.instruments[row.symbol].schedule
+
     cdef inline int64_t leverage_of(self, int32_t position) noexcept:
         cdef const position_t *row = &self.positions[position]
         if row.leverage:
             return row.leverage
-        return min64(
-            DEFAULT_LEVERAGE, self.instruments[row.symbol].schedule.tiers[0].max_leverage)
+        return min64(DEFAULT_LEVERAGE, self.schedule_of(row).tiers[0].max_leverage)
 
     # Note that a pool's money or positions changed.
     cdef inline int touch(self, int32_t pool) except -1:
@@ -380,13 +397,13 @@ cdef class Ledger(Desk):
         if self.positions[position].quantity == 0:
             return 0
         return maintenance_margin(
-            &self.instruments[self.positions[position].symbol].schedule, self.notional(position))
+            self.schedule_of(&self.positions[position]), self.notional(position))
 
     cdef inline int64_t initial(self, int32_t position) except? -1:
         if self.positions[position].quantity == 0:
             return 0
         return initial_margin(
-            &self.instruments[self.positions[position].symbol].schedule, self.notional(position),
+            self.schedule_of(&self.positions[position]), self.notional(position),
             self.leverage_of(position))
 
     cdef inline int64_t unrealized(self, int32_t position) except? -1:

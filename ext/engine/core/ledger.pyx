@@ -7,7 +7,7 @@ cimport cython
 
 from collections import deque
 
-from libc.stdlib cimport free, qsort
+from libc.stdlib cimport free, malloc, qsort, realloc
 from libc.string cimport memset
 
 from engine.core.book cimport ORDER_LIVE
@@ -19,14 +19,13 @@ from engine.core.fixed cimport (
 from engine.core.memory cimport larger
 from engine.core.tables cimport table_free, table_init, table_put
 from engine.core.tiers cimport (
-    allowed_leverage, maintenance_margin, scaled_margin, schedule_t,
+    allowed_leverage, maintenance_margin, scaled_margin, schedule_multiply, schedule_t,
 )
 from engine.core.types cimport (
     EVENT_BALANCE, EVENT_INSURANCE, EVENT_ORDER_UPDATE, EVENT_POSITION, INSURANCE_COMMAND,
     INSURANCE_FALLBACK,
     LEG_BOTH, LEG_LONG, LEG_SHORT, MODE_CROSS, MODE_ISOLATED, MONEY_MAX, NIL, NONE,
-    STATUS_FILLED, STATUS_OPEN,
-    STATUS_PARTIALLY_FILLED, STATUS_PENDING,
+    RATE_SCALE, STATUS_FILLED, STATUS_OPEN, STATUS_PARTIALLY_FILLED, STATUS_PENDING,
 )
 
 # Fewer than this are sorted by insertion.
@@ -80,6 +79,8 @@ cdef class Ledger(Desk):
         self.records = Records()
         self.parents = {}
         self.sub_accounts = {}
+        self.multipliers = {}
+        self.own_schedule_rows = {}
         self.fund_history = {}
         self.known_symbol = NIL
         self.add_open_orders()
@@ -94,6 +95,9 @@ cdef class Ledger(Desk):
         free(self.funds)
         free(self.instruments)
         free(self.accounts)
+        for i in range(1, self.own_schedule_count):
+            free(self.own_schedules[i])
+        free(self.own_schedules)
         free(self.pools)
         free(self.positions)
         free(self.open_orders)
@@ -192,6 +196,8 @@ cdef class Ledger(Desk):
         position.protection = NIL
         position.margin_mode = self.accounts[account].margin_mode
         position.trigger[1] = MONEY_MAX
+        if account in self.multipliers:
+            position.own_schedule = self.own_schedule_row(self.multipliers[account], symbol)
         after = self.accounts[account].first_position
         while after >= 0 and precedes(&self.positions[after], position):
             before = after
@@ -234,9 +240,42 @@ cdef class Ledger(Desk):
         self, int32_t position, int64_t value, int64_t lots
     ) except? -1:
         cdef int32_t symbol = self.positions[position].symbol
-        cdef const schedule_t *schedule = &self.instruments[symbol].schedule
+        cdef const schedule_t *schedule = self.schedule_of(&self.positions[position])
         return scaled_margin(schedule, value, allowed_leverage(
             schedule, self.marked_notional(symbol, lots), self.leverage_of(position)))
+
+    # The row of a symbol's schedule under an account's multiplier (1: no row).
+    cdef int32_t own_schedule_row(self, int64_t multiplier, int32_t symbol) except -1:
+        cdef int32_t row
+        cdef schedule_t **schedules
+        if multiplier == RATE_SCALE:
+            return 0
+        if (multiplier, symbol) in self.own_schedule_rows:
+            return self.own_schedule_rows[multiplier, symbol]
+        row = max(1, self.own_schedule_count)
+        schedules = <schedule_t **>realloc(
+            self.own_schedules, (row + 1) * sizeof(schedule_t *))
+        if schedules == NULL:
+            raise MemoryError("schedules")
+        self.own_schedules = schedules
+        schedules[0] = NULL
+        schedules[row] = <schedule_t *>malloc(sizeof(schedule_t))
+        if schedules[row] == NULL:
+            raise MemoryError("schedules")
+        self.own_schedule_count = row + 1
+        schedule_multiply(&self.instruments[symbol].schedule, multiplier, schedules[row])
+        self.own_schedule_rows[multiplier, symbol] = row
+        return row
+
+    # After a change of a symbol's schedule: those that follow from it. O(multipliers).
+    cdef int multiply_schedules(self, int32_t symbol) except -1:
+        cdef int64_t multiplier
+        cdef int32_t of, row
+        for (multiplier, of), row in self.own_schedule_rows.items():
+            if of == symbol:
+                schedule_multiply(
+                    &self.instruments[symbol].schedule, multiplier, self.own_schedules[row])
+        return 0
 
     # --- notes of what changed --------------------------------------------------------
 
@@ -624,7 +663,7 @@ cdef class Ledger(Desk):
             worth = self.value(position.symbol, position.quantity, instrument.mark)
             equity[0] = add_checked(equity[0], sub_checked(worth, position.entry_value))
             maintenance[0] = add_checked(maintenance[0], maintenance_margin(
-                &instrument.schedule, notional_of_value(
+                self.schedule_of(position), notional_of_value(
                     &instrument.contract, position.quantity, worth, instrument.mark)))
             row = position.next_open
         return 0

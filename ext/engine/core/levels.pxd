@@ -56,6 +56,7 @@ cdef struct book_t:
     int64_t last_price           # ticks of the last trade, NONE before the first
     int64_t market_seq           # market-data messages so far; no part of the state
     uint8_t is_published         # market data is on
+    uint8_t checks_makers        # makers must still have their margin when they are matched
 
 cdef extern from *:
     """

@@ -24,10 +24,13 @@ cdef class Liquidation(Closing):
     cdef dict turn_of            # queued pools -> their turn, where it is not 0
     cdef int64_t bounded_steps   # ever taken
     cdef bint has_bounded_steps  # since turns began anew
+    cdef bint has_mark_rules     # some symbol wants its mark watched
 
     # The end of a command: work off everything that it set off, then report what changed.
     # Most orders and cancels set nothing off.
     cdef inline int settle(self) except -1:
+        if self.has_mark_rules:
+            self.watch_marks()
         if (self.pending_count or self.tripped_count or self.noted_count or self.turn_count
                 or self.marked_count or self.is_ranking_live or self.has_bounded_steps):
             self.settle_all()
@@ -36,6 +39,8 @@ cdef class Liquidation(Closing):
         return 0
 
     cdef int settle_all(self) except -1
+    cdef int watch_marks(self) except -1
+    cdef int pause_reason(self, int32_t symbol) noexcept
     cdef int work_off(self) except -1
     cdef int activate_next(self) except -1
     cdef int work_off_queue(self) except -1

@@ -6,14 +6,17 @@ from itertools import islice
 
 from libc.stdlib cimport free, qsort
 
-from engine.core.fixed cimport add_checked, compare, i128, min64, mul, narrow, sub, wide
+from engine.core.fixed cimport (
+    abs64, add_checked, compare, i128, min64, mul, narrow, sub, wide,
+)
 from engine.core.ledger cimport instrument_t, pool_t
 from engine.core.memory cimport larger, prefetch
 from engine.core.risk cimport call_set_t, remedy_t
 from engine.core.types cimport (
     CANCEL_LIQUIDATION, EVENT_AUTO_TOP_UP, EVENT_LIQUIDATION_FINISHED, EVENT_LIQUIDATION_STARTED,
-    EVENT_MARGIN_CALL, EVENT_MARGIN_CALL_CLEARED, NIL, NONE, OUTCOME_BANKRUPT, OUTCOME_CLOSED,
-    OUTCOME_RELEASED, SIDE_BUY, SIDE_SELL, UNFILLED_WAIT,
+    EVENT_LIQUIDATIONS_PAUSED, EVENT_LIQUIDATIONS_RESUMED, EVENT_MARGIN_CALL,
+    EVENT_MARGIN_CALL_CLEARED, NIL, NONE, OUTCOME_BANKRUPT, OUTCOME_CLOSED, OUTCOME_RELEASED,
+    PAUSE_NONE, PAUSE_OUT_OF_BAND, PAUSE_STALE, RATE_SCALE, SIDE_BUY, SIDE_SELL, UNFILLED_WAIT,
 )
 
 # How many pools of a round ahead their rows are fetched into the cache.
@@ -85,6 +88,40 @@ cdef class Liquidation(Closing):
                 self.work_off()
         self.marked_count = 0
         return self.drop_rankings() if self.is_ranking_live else 0
+
+    # Pause the liquidations of symbols whose mark is stale or out of its band, or go on.
+    # O(symbols), where any has such a rule.
+    cdef int watch_marks(self) except -1:
+        cdef int32_t symbol
+        cdef int reason
+        cdef int64_t *out
+        for symbol in range(self.instrument_count):
+            reason = self.pause_reason(symbol)
+            if reason == self.instruments[symbol].pause:
+                continue
+            self.instruments[symbol].pause = reason
+            out = self.emit(
+                EVENT_LIQUIDATIONS_PAUSED if reason else EVENT_LIQUIDATIONS_RESUMED)
+            out[0] = symbol
+            if reason:
+                out[1] = reason
+            else:
+                self.retry_all()
+        return 0
+
+    # What is wrong with a symbol's mark.
+    cdef int pause_reason(self, int32_t symbol) noexcept:
+        cdef const instrument_t *instrument = &self.instruments[symbol]
+        if instrument.mark == NONE or instrument.is_over:
+            return PAUSE_NONE
+        if instrument.mark_max_age != NONE and (
+                self.ts - instrument.mark_ts > instrument.mark_max_age):
+            return PAUSE_STALE
+        if instrument.mark_band != NONE and instrument.index_price != NONE and mul(
+                abs64(instrument.mark - instrument.index_price), RATE_SCALE
+        ) > mul(instrument.mark_band, instrument.index_price):
+            return PAUSE_OUT_OF_BAND
+        return PAUSE_NONE
 
     # Risk comes first; then triggered orders take their turns, one at a time.
     @cython.final

@@ -8,7 +8,7 @@ from engine.core.fixed cimport (
     add, i128, max64, min64, mul, mul_wide, narrow, overflows, sub, sub_checked, wide,
 )
 from engine.core.ledger cimport instrument_t, position_t
-from engine.core.pledges cimport Pledges
+from engine.core.makers cimport Makers
 from engine.core.types cimport (
     KIND_INVERSE, MODE_CROSS, MODE_ISOLATED, MONEY_MAX, NIL, SIDE_BUY,
 )
@@ -33,11 +33,12 @@ cdef struct trial_t:
     int64_t lots
     i128 value, loss
     bint is_over                 # the taker would have been cancelled
+    bint checks_makers
 
 cdef enum:
     STP_OWN_POSITION = 100       # rehearsals only: step over orders of the same position
 
-cdef class Matching(Pledges):
+cdef class Matching(Makers):
     cdef int64_t traded_value    # of the sweep under way, minor units
     cdef bint is_uncrossing      # both sides of a trade rest
     # Of the rehearsal under way: lots by position row (makers with reduce-only orders) and by
@@ -72,6 +73,7 @@ cdef class Matching(Pledges):
         self, int32_t row, int64_t own, trial_t *trial, list turns, list fills) except -1
     cdef int64_t rehearse_maker(
         self, int32_t row, int64_t shown, int64_t left, trial_t *trial, list fills) except? -1
+    cdef bint rehearse_check(self, int32_t row, int64_t fill, trial_t *trial) except *
     cdef bint rehearse_own(self, int32_t row, int64_t left, trial_t *trial) except *
     cdef int64_t rehearse_reduce_only(
         self, int32_t maker, int64_t fill, trial_t *trial) except? -1

@@ -11,6 +11,7 @@ from engine.core.fixed cimport (
 )
 from engine.core.ledger cimport instrument_t, open_orders_t, position_t
 from engine.core.levels cimport book_t
+from engine.core.makers cimport holdings_t
 from engine.core.tables cimport table_get, table_remove
 from engine.core.tiers cimport initial_margin, trade_fee
 from engine.core.types cimport (
@@ -39,7 +40,7 @@ cdef inline int64_t within_range(int64_t a, int64_t b) noexcept nogil:
     return MONEY_MAX if a > MONEY_MAX - b else a + b
 
 
-cdef class Matching(Pledges):
+cdef class Matching(Makers):
     """The ledger with the matching rule's consequences."""
 
     def __cinit__(self):
@@ -320,7 +321,7 @@ cdef class Matching(Pledges):
     # cancel_taker and cancel_both, and count like any other under none, unless one of the
     # two is reduce-only. Reduce-only makers count for what their positions, as they would be
     # by then, let them trade; members of a group for what the group's fills would leave of
-    # them. `fills` gets (maker row, lots).
+    # them; none that the check at match time would cancel. `fills` gets (maker row, lots).
     cdef int rehearse(
         self, int32_t taker, int64_t limit, int stp, terms_t *terms, list fills=None
     ) except -1:
@@ -339,6 +340,9 @@ cdef class Matching(Pledges):
             self.held.clear()
         if self.linked:
             self.linked.clear()
+        trial.checks_makers = book.checks_makers
+        if trial.checks_makers:
+            self.forget_holdings()
         while level >= 0 and trial.wanted > 0 and not trial.is_over:
             if not within_limit(order.side, book.levels[level].price, limit):
                 break
@@ -423,6 +427,10 @@ cdef class Matching(Pledges):
         if fill == 0:
             return 0
         group = self.group_of(row) if self.tickets[row].special >= 0 else NIL
+        if trial.checks_makers and not self.rehearse_check(row, fill, trial):
+            if group >= 0:
+                self.linked[group] = MONEY_MAX  # cancelled there, and the others with it
+            return 0
         if group >= 0:
             # Filled whole, it takes the others with it: nothing is left of any.
             self.linked[group] = (
@@ -446,6 +454,23 @@ cdef class Matching(Pledges):
         if over > wide(0):
             trial.loss = add(trial.loss, over)
         return fill
+
+    # Whether a maker could carry a fill by then; if so it is booked to both sides. What becomes
+    # of the taker matters where it may trade with its own account.
+    cdef bint rehearse_check(self, int32_t row, int64_t fill, trial_t *trial) except *:
+        cdef order_t *maker = &self.orders[row]
+        cdef instrument_t *instrument = &self.instruments[maker.symbol]
+        cdef int32_t position = self.tickets[row].position
+        cdef holdings_t *held = self.rehearsed(position)
+        if not self.can_carry(held, row, fill):
+            return False
+        self.try_fill(held, position, maker.side, fill, maker.price, instrument.maker_fee)
+        if trial.stp == STP_NONE or trial.stp == STP_OWN_POSITION:
+            position = self.tickets[trial.taker].position
+            self.try_fill(
+                self.rehearsed(position), position, 1 - maker.side, fill, maker.price,
+                instrument.taker_fee)
+        return True
 
     # Whether self-trade prevention keeps this maker from trading; what it does to the taker.
     cdef bint rehearse_own(
@@ -544,13 +569,12 @@ cdef class Matching(Pledges):
     @cython.final
     cdef int weigh(self, int32_t position, stake_t *stake) except -1:
         cdef position_t *row = &self.positions[position]
-        cdef instrument_t *instrument = &self.instruments[row.symbol]
         stake.leverage = self.leverage_of(position)
         stake.held = stake.own = 0
         if row.quantity:
             stake.held = self.signed_notional(position)
             stake.own = initial_margin(
-                &instrument.schedule, abs64(stake.held), stake.leverage)
+                self.schedule_of(row), abs64(stake.held), stake.leverage)
         return 0
 
     # What position and orders of a side, of this value and loss, ask for together: initial
@@ -573,7 +597,7 @@ cdef class Matching(Pledges):
             else:
                 fee = narrow(ceil_div(mul_wide(total, instrument.taker_fee), wide(RATE_SCALE)))
         needed = within_range(add_checked(loss, fee), initial_margin(
-            &instrument.schedule, narrow(magnitude(exposure)),
+            self.schedule_of(row), narrow(magnitude(exposure)),
             stake.leverage))
         if row.margin_mode == MODE_ISOLATED and sign_of(exposure) * sign_of(held) < 0:
             equity = self.equity_of(self.pool_of(position))
@@ -666,7 +690,7 @@ cdef class Matching(Pledges):
             worth = self.value(position.symbol, position.quantity, instrument.mark)
             spare = add(spare, sub(wide(worth), wide(position.entry_value)))
             spare = sub(spare, wide(initial_margin(
-                &instrument.schedule, notional_of_value(
+                self.schedule_of(position), notional_of_value(
                     &instrument.contract, position.quantity, worth, instrument.mark),
                 self.leverage_of(row))))
             row = position.next_open

@@ -46,9 +46,12 @@ cdef struct profile_t:
     int64_t adl
     int64_t fund_fallback        # to the pooled fund
     int64_t backstop             # BackstopUse
+    int64_t closing_fee_reserve
+    int64_t maker_check
 
 cdef int profile_load(profile_t *profile, tuple row) except -1
 cdef tuple profile_row(const profile_t *profile)
+cdef int64_t closing_fee(const profile_t *profile, int64_t taker_fee) noexcept nogil
 cdef int64_t tier_keep(
     const schedule_t *schedule, int64_t steps, int64_t held, const contract_t *contract,
     int64_t mark) except? -1

@@ -27,6 +27,11 @@ cdef tuple profile_row(const profile_t *profile):
     return tuple([field[i] for i in range(sizeof(profile_t) // sizeof(int64_t))])
 
 
+# What every margin reserves of the notional for its close, in rate units.
+cdef int64_t closing_fee(const profile_t *profile, int64_t taker_fee) noexcept nogil:
+    return max64(0, taker_fee) if profile.closing_fee_reserve else 0
+
+
 # --- lots that a step leaves ------------------------------------------------------------
 
 # What fits under the cap of the tier so many tiers lower; nothing below the lowest. Floor.

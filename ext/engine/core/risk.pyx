@@ -225,7 +225,7 @@ cdef class Risk(Protection):
     # Most lots of a position's symbol whose maintenance margin at mark is within a limit.
     cdef int64_t lots_within(self, int32_t position, i128 allowed) except? -1:
         cdef instrument_t *instrument = &self.instruments[self.positions[position].symbol]
-        cdef schedule_t *schedule = &instrument.schedule
+        cdef const schedule_t *schedule = self.schedule_of(&self.positions[position])
         cdef i128 limit = mul_wide(allowed, RATE_SCALE)
         cdef i128 bound
         cdef int64_t notional = 0
@@ -360,6 +360,7 @@ cdef class Risk(Protection):
         cdef int32_t row = self.pools[pool].first_open
         cdef position_t *position
         cdef const instrument_t *instrument
+        cdef const schedule_t *schedule
         cdef int rising
         cdef int64_t worth
         cdef i128 there, used
@@ -369,9 +370,10 @@ cdef class Risk(Protection):
         while row >= 0:
             position = &self.positions[row]
             instrument = &self.instruments[position.symbol]
+            schedule = self.schedule_of(position)
             rising = position.quantity < 0
             if (instrument.contract.kind == KIND_INVERSE
-                    or instrument.schedule.steepest >= down.weight
+                    or schedule.steepest >= down.weight
                     or position.trigger[1 - rising] != (0 if rising else MONEY_MAX)):
                 return False
             worth = self.value(position.symbol, position.quantity, instrument.mark)
@@ -385,9 +387,9 @@ cdef class Risk(Protection):
                     instrument.contract.unit_value)
                 used = mul_wide(sub(wide(worth), there), down.weight)
                 # The requirement there may round up by less than one unit.
-                used = add(used, needed_at(&instrument.schedule, there))
+                used = add(used, needed_at(schedule, there))
                 used = sub(used, mul(RATE_SCALE, maintenance_margin(
-                    &instrument.schedule, abs64(worth))))
+                    schedule, abs64(worth))))
                 used = add(used, wide(RATE_SCALE - 1))
                 if down.is_whole:
                     used = floor_div(used, wide(RATE_SCALE))
@@ -439,7 +441,7 @@ cdef class Risk(Protection):
     cdef i128 contribution(self, position_t *position, const bound_t *bound) except? -1:
         cdef instrument_t *instrument = &self.instruments[position.symbol]
         cdef int64_t worth = self.value(position.symbol, position.quantity, instrument.mark)
-        cdef int64_t requirement = maintenance_margin(&instrument.schedule, notional_of_value(
+        cdef int64_t requirement = maintenance_margin(self.schedule_of(position), notional_of_value(
             &instrument.contract, position.quantity, worth, instrument.mark))
         if bound.is_whole:
             return sub(sub(wide(worth), wide(position.entry_value)), wide(requirement))
@@ -688,7 +690,7 @@ cdef class Risk(Protection):
     @cython.final
     cdef int64_t walk(self, position_t *position, const bound_t *bound, int step) except? -1:
         cdef instrument_t *instrument = &self.instruments[position.symbol]
-        cdef schedule_t *schedule = &instrument.schedule
+        cdef const schedule_t *schedule = self.schedule_of(position)
         cdef int64_t per_mark
         cdef int64_t origin = instrument.mark
         cdef int64_t start = origin
@@ -735,7 +737,7 @@ cdef class Risk(Protection):
         self, position_t *position, const bound_t *bound, int step
     ) except? -1:
         cdef instrument_t *instrument = &self.instruments[position.symbol]
-        cdef schedule_t *schedule = &instrument.schedule
+        cdef const schedule_t *schedule = self.schedule_of(position)
         cdef i128 total = mul(abs64(position.quantity), instrument.contract.unit_value)
         cdef int64_t origin = instrument.mark
         cdef int64_t start = origin

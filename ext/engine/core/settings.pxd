@@ -10,6 +10,7 @@ cdef class Settings(Commands):
     cdef int do_set_multiplier(
         self, int64_t symbol, int64_t maintenance, int64_t initial,
         int64_t effective_ts) except -2
+    cdef int do_set_account_multiplier(self, int64_t account, int64_t multiplier) except -2
     cdef int do_transfer(
         self, int64_t account, int64_t to, int64_t asset, int64_t amount) except -2
     cdef int do_set_auto_top_up(self, int64_t account, int64_t symbol, bint enabled) except -2

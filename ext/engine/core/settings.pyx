@@ -8,14 +8,13 @@ from engine.core.tables cimport table_get
 from engine.core.tiers cimport schedule_fits
 from engine.core.timers cimport TIMER_MULTIPLIER
 from engine.core.types cimport (
-    ACCEPTED, CMD_AUTO_TOP_UP, CMD_BACKSTOP, CMD_MARGIN_CALL_LEVELS, CMD_MARGIN_MULTIPLIER,
-    CMD_POSITION_MODE, CMD_TRANSFER, EVENT_AUTO_TOP_UP_SET, EVENT_BACKSTOP_SET,
-    EVENT_MULTIPLIER_ANNOUNCED,
-    EVENT_POSITION_MODE_CHANGED, EVENT_TRANSFER, MONEY_MAX, NIL, NONE, POSITIONS_HEDGE,
-    RATE_SCALE, REJECT_ACCOUNT_LIQUIDATING, REJECT_BAD_TIERS, REJECT_EXPIRED,
-    REJECT_INSUFFICIENT_BALANCE, REJECT_MALFORMED, REJECT_NOT_RELATED, REJECT_OVERFLOW,
-    REJECT_POSITION_OPEN, REJECT_UNKNOWN_ACCOUNT, REJECT_UNKNOWN_ASSET, REJECT_UNKNOWN_SYMBOL,
-    TOO_LARGE,
+    ACCEPTED, CMD_ACCOUNT_MULTIPLIER, CMD_AUTO_TOP_UP, CMD_BACKSTOP, CMD_MARGIN_CALL_LEVELS,
+    CMD_MARGIN_MULTIPLIER, CMD_POSITION_MODE, CMD_TRANSFER, EVENT_ACCOUNT_MULTIPLIER_CHANGED,
+    EVENT_AUTO_TOP_UP_SET, EVENT_BACKSTOP_SET, EVENT_MULTIPLIER_ANNOUNCED,
+    EVENT_POSITION_MODE_CHANGED, EVENT_TRANSFER, MONEY_MAX, NIL, NONE, POSITIONS_HEDGE, RATE_SCALE,
+    REJECT_ACCOUNT_LIQUIDATING, REJECT_BAD_TIERS, REJECT_EXPIRED, REJECT_INSUFFICIENT_BALANCE,
+    REJECT_MALFORMED, REJECT_NOT_RELATED, REJECT_OVERFLOW, REJECT_POSITION_OPEN,
+    REJECT_UNKNOWN_ACCOUNT, REJECT_UNKNOWN_ASSET, REJECT_UNKNOWN_SYMBOL, TOO_LARGE,
 )
 
 # Largest multiplier of a requirement.
@@ -94,6 +93,39 @@ cdef class Settings(Commands):
         out[1] = maintenance
         out[2] = initial
         out[3] = effective_ts
+        return ACCEPTED
+
+    def set_account_multiplier(self, int64_t account, int64_t multiplier, int64_t ts=NONE):
+        """Multiply what an account must have, beside its symbols' multipliers. O(positions)."""
+        self.end(
+            CMD_ACCOUNT_MULTIPLIER,
+            self.do_set_account_multiplier(account, multiplier)
+            if self.begin(ts) else REJECT_MALFORMED,
+            account, NONE, NONE, NONE)
+
+    cdef int do_set_account_multiplier(self, int64_t account, int64_t multiplier) except -2:
+        cdef int32_t owner, row
+        cdef int64_t *out
+        if not RATE_SCALE <= multiplier <= MULTIPLIER_MAX:
+            return REJECT_MALFORMED
+        owner = self.find_account(account)
+        if owner < 0:
+            return REJECT_UNKNOWN_ACCOUNT
+        if multiplier == RATE_SCALE:
+            self.multipliers.pop(owner, None)
+        else:
+            self.multipliers[owner] = multiplier
+        row = self.accounts[owner].first_position
+        while row >= 0:
+            self.positions[row].own_schedule = self.own_schedule_row(
+                multiplier, self.positions[row].symbol)
+            if self.positions[row].quantity:
+                self.note_pending(self.pool_of(row))
+            row = self.positions[row].next_in_account
+        out = self.emit(EVENT_ACCOUNT_MULTIPLIER_CHANGED)
+        out[0] = account
+        out[1] = multiplier
+        self.retry_all()
         return ACCEPTED
 
     # --- transfers and top-up ---------------------------------------------------------

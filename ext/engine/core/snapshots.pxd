@@ -13,6 +13,7 @@ cdef class Snapshots(Bulk):
     cdef int carry_accounts(self, Image image) except -1
     cdef int carry_instruments(self, Image image) except -1
     cdef int carry_pledges(self, Image image) except -1
+    cdef int carry_multipliers(self, Image image) except -1
     cdef int carry_triggers(self, Image image) except -1
     cdef int carry_liquidation(self, Image image) except -1
     cdef Image image(self)

@@ -17,6 +17,7 @@ from engine.core.linked cimport bracket_t, group_t, special_t
 from engine.core.protection cimport protection_t
 from engine.core.risk cimport call_set_t
 from engine.core.timers cimport timer_t
+from engine.core.tiers cimport schedule_t
 from engine.core.triggers cimport trigger_carry
 
 # A hash of the declarations of the core; setup.py computes it.
@@ -110,6 +111,7 @@ cdef class Snapshots(Bulk):
         self.carry_accounts(image)
         self.carry_instruments(image)
         self.carry_pledges(image)
+        self.carry_multipliers(image)
         self.carry_triggers(image)
         return self.carry_liquidation(image)
 
@@ -167,6 +169,7 @@ cdef class Snapshots(Bulk):
     cdef int carry_instruments(self, Image image) except -1:
         cdef int32_t i
         image.rows(<void **>&self.assets, &self.asset_count, NULL, sizeof(asset_t))
+        image.scalar(&self.has_mark_rules, sizeof(self.has_mark_rules))
         image.rows(<void **>&self.instruments, &self.instrument_count, NULL, sizeof(instrument_t))
         if image.is_loading:
             for i in range(self.instrument_count):
@@ -193,6 +196,16 @@ cdef class Snapshots(Bulk):
             self.add_pledge_triggers()
         for i in range(2 * self.pledge_symbols):
             trigger_carry(image, &self.pledge_sides[i])
+        return 0
+
+    # Of accounts, and the schedules that follow; those are made anew before they are filled.
+    cdef int carry_multipliers(self, Image image) except -1:
+        cdef int32_t row
+        self.multipliers = image.value(self.multipliers)
+        for multiplier, symbol in image.value(list(self.own_schedule_rows)):
+            self.own_schedule_row(multiplier, symbol)
+        for row in range(1, self.own_schedule_count):
+            image.scalar(self.own_schedules[row], sizeof(schedule_t))
         return 0
 
     cdef int carry_triggers(self, Image image) except -1:

@@ -15,7 +15,7 @@ cdef enum:
 cdef struct tier_t:
     int64_t min_notional         # minor units, exclusive lower bound
     int64_t max_notional         # minor units, inclusive upper bound; MONEY_MAX: no cap
-    int64_t rate                 # maintenance margin rate in force
+    int64_t rate                 # maintenance margin rate in force, closing fee included
     int64_t max_leverage         # in force, rate units
     i128 deduction               # minor units x rate units, exact (A_k of the marginal rule)
 
@@ -25,12 +25,16 @@ cdef struct schedule_t:
     int64_t initial_multiplier   # of initial margin; rate units, as the next
     int64_t maintenance_multiplier  # of the tiers' rates
     int64_t steepest             # highest rate in force; MONEY_MAX: margin jumps between tiers
+    int64_t closing_fee          # rate that every margin reserves on top; 0: not reserved
     tier_t tiers[TIERS_MAX]
     int64_t base_rate[TIERS_MAX]  # as declared, before multipliers
     int64_t base_leverage[TIERS_MAX]
 
-cdef int schedule_load(schedule_t *schedule, int rule, list rows) except -1
+cdef int schedule_load(
+    schedule_t *schedule, int rule, list rows, int64_t closing_fee) except -1
 cdef bint schedule_fits(const schedule_t *schedule, int64_t maintenance_multiplier) noexcept
+cdef int schedule_multiply(
+    const schedule_t *base, int64_t multiplier, schedule_t *out) except -1
 cdef int schedule_scale(
     schedule_t *schedule, int64_t maintenance_multiplier, int64_t initial_multiplier) except -1
 
@@ -58,7 +62,8 @@ cdef inline int64_t allowed_leverage(
     return min64(leverage, schedule.tiers[tier_index(schedule, notional)].max_leverage)
 
 
-# value / leverage x initial multiplier, rounded up; within the money range.
+# value / leverage x initial multiplier, plus the closing fee, each rounded up; within the
+# money range.
 cdef inline int64_t scaled_margin(
     const schedule_t *schedule, int64_t value, int64_t leverage
 ) except? -1:
@@ -66,7 +71,9 @@ cdef inline int64_t scaled_margin(
     cdef i128 margin
     if too_wide(value, schedule.initial_multiplier, leverage, &out):
         margin = ceil_div(mul(value, schedule.initial_multiplier), wide(leverage))
-        return narrow(margin) if margin < wide(MONEY_MAX) else MONEY_MAX
+        out = narrow(margin) if margin < wide(MONEY_MAX) else MONEY_MAX
+    if schedule.closing_fee:
+        return min64(MONEY_MAX, out + mul_div_ceil(value, schedule.closing_fee, RATE_SCALE))
     return out
 
 

@@ -164,6 +164,7 @@ cdef class Timers(Entry):
         cdef int64_t *out
         self.instruments[symbol].announced_ts = NONE
         schedule_scale(&self.instruments[symbol].schedule, maintenance, initial)
+        self.multiply_schedules(symbol)
         out = self.emit(EVENT_MULTIPLIER_CHANGED)
         out[0] = symbol
         out[1] = maintenance

@@ -192,6 +192,7 @@ cdef enum Command:
     CMD_POSITION_MODE = 30
     CMD_PROFILE = 31
     CMD_BACKSTOP = 32
+    CMD_ACCOUNT_MULTIPLIER = 33
 
 cdef enum RejectReason:
     ACCEPTED = -1
@@ -253,6 +254,12 @@ cdef enum CancelReason:
     CANCEL_OVERFLOW = 17
     CANCEL_EXPIRED = 18
     CANCEL_ADL = 19
+    CANCEL_UNDERCOLLATERALIZED = 20
+
+cdef enum PauseReason:
+    PAUSE_NONE = 0
+    PAUSE_STALE = 1
+    PAUSE_OUT_OF_BAND = 2
 
 cdef enum InsuranceReason:
     INSURANCE_COMMAND = 0
@@ -326,6 +333,9 @@ cdef enum EventKind:
     EVENT_COLLATERAL_SET = 48
     EVENT_ASSET_PRICE = 49
     EVENT_COLLATERAL_CONVERTED = 50
+    EVENT_ACCOUNT_MULTIPLIER_CHANGED = 51
+    EVENT_LIQUIDATIONS_PAUSED = 52
+    EVENT_LIQUIDATIONS_RESUMED = 53
 
 cdef enum MarketKind:
     MARKET_RESET = 0

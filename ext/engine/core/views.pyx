@@ -108,6 +108,7 @@ cdef class Views(Auctions):
             "status": status, "pools": pools,
             "parent": self.accounts[row].id if row >= 0 else NONE,
             "sub_accounts": sorted(self.sub_accounts.get(owner, ())),
+            "multiplier": self.multipliers.get(owner, RATE_SCALE),
         }
 
     cdef int pool_status(self, int32_t pool) except -1:
@@ -157,7 +158,8 @@ cdef class Views(Auctions):
             "isolated_margin": margin,
             "initial_margin": self.initial(position),
             "maintenance_margin": self.maintenance(position),
-            "tier": tier_index(&instrument.schedule, self.notional(position)) + 1,
+            "tier": tier_index(
+                self.schedule_of(&self.positions[position]), self.notional(position)) + 1,
             "pool_equity": equity,
             "pool_maintenance_margin": maintenance,
             "liquidation_price": self.liquidation_price(position),
@@ -223,7 +225,8 @@ cdef class Views(Auctions):
         cdef int64_t price
         cdef pair_t pair
         legs[0], legs[1] = (position, twin) if is_long else (twin, position)
-        pair.contract, pair.schedule = &instrument.contract, &instrument.schedule
+        pair.contract = &instrument.contract
+        pair.schedule = self.schedule_of(&self.positions[legs[0]])
         pair.lots[0] = self.positions[legs[0]].quantity
         pair.lots[1] = -self.positions[legs[1]].quantity
         pair.rest = sub(wide(equity), wide(maintenance))
@@ -265,7 +268,7 @@ cdef class Views(Auctions):
             equity, self.value(row.symbol, row.quantity, instrument.mark))
         probe.maintenance = maintenance - self.maintenance(position)
         probe.quantity = row.quantity
-        probe.contract, probe.schedule = &instrument.contract, &instrument.schedule
+        probe.contract, probe.schedule = &instrument.contract, self.schedule_of(row)
         probe.total = mul(abs64(row.quantity), instrument.contract.unit_value)
         if probe_is_due(&probe, origin, False):
             # Walk toward safety, and from there come back.
@@ -456,12 +459,14 @@ cdef class Views(Auctions):
             "external_entry_value": instrument.external.entry_value,
             "maintenance_multiplier": instrument.schedule.maintenance_multiplier,
             "initial_multiplier": instrument.schedule.initial_multiplier,
+            "closing_fee": instrument.schedule.closing_fee,
             "announced_ts": instrument.announced_ts,
             "announced_maintenance":
                 instrument.announced_maintenance if instrument.announced_ts != NONE else NONE,
             "announced_initial":
                 instrument.announced_initial if instrument.announced_ts != NONE else NONE,
             "is_over": instrument.is_over,
+            "pause": instrument.pause,
         }
 
     def auction_view(self, int64_t symbol):
@@ -480,12 +485,14 @@ cdef class Views(Auctions):
         """Rows of (min, max, rate, leverage, deduction times 1e8, base rate, base leverage)."""
         cdef int k
         cdef tier_t *tier
+        cdef int64_t fee
         self.require_symbol(symbol)
+        fee = self.instruments[symbol].schedule.closing_fee
         rows = []
         for k in range(self.instruments[symbol].schedule.count):
             tier = &self.instruments[symbol].schedule.tiers[k]
             rows.append((
-                tier.min_notional, tier.max_notional, tier.rate, tier.max_leverage,
+                tier.min_notional, tier.max_notional, tier.rate - fee, tier.max_leverage,
                 (int(high_half(tier.deduction)) << 64) + int(
                     <uint64_t>low_half(tier.deduction)),
                 self.instruments[symbol].schedule.base_rate[k],
