@@ -360,7 +360,7 @@ def bench(
         typer.Option(metavar="FILE", help="Risk: cost by number of accounts as an HTML page."),
     ] = None,
 ) -> None:
-    """Run the canonical benchmarks: a mark, an order, market data, a durable batch.
+    """Run the canonical benchmarks: mark, order, market data, liquidations, durable batch.
 
     Prints machine and versions, figures with percentiles, and a hash of each result. Whatever
     is measured in several ways has to come to the same; if not, the exit code is 1. The full
