@@ -90,7 +90,7 @@ class Backstops(Fund):
             return 0
         free = self.free_margin(wallet)
         equity, maintenance = self.measure(wallet)
-        schedule, held = instrument.schedule, counter.quantity
+        schedule, held = self.schedule_of(counter), counter.quantity
         leverage = self.leverage_of(counter)
 
         def can_bear(lots: int) -> bool:

@@ -20,7 +20,7 @@ from engine.messages import (
 )
 from engine.units import RATE
 
-_AMOUNTS = [name for name, _ in ACCOUNT_FIELDS[1:8]]
+_AMOUNTS = [name for name, _ in ACCOUNT_FIELDS[1:8]] + ["collateral"]
 
 
 def filled(seed: int, count: int, core: str) -> Exchange:

@@ -55,7 +55,7 @@ def test_random_markets_breach_and_convert() -> None:
     """What is to be shown does happen: breaches by a price, conversions, and what is left."""
     seen = {"liquidation_started": 0, "margin_call": 0, "margin_call_cleared": 0,
             "collateral_converted": 0}
-    for seed in range(40):
+    for seed in range(80):
         universe, exchange = Pledged(seed), Exchange(core=CORES[-1])
         for command in universe.opening():
             universe.observe(exchange.apply(command))

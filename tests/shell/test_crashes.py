@@ -38,7 +38,9 @@ class Sender(threading.Thread):
         self._server = server
         self._random = random.Random(seed)
         self._universe = Universe(seed)
-        self._opening = [*self._universe.opening()] if opening else []
+        # What the universe goes on from, whoever declares the market.
+        declared = [*self._universe.opening()]
+        self._opening = declared if opening else []
 
     def run(self) -> None:
         try:

@@ -6,7 +6,7 @@ from engine.core.fixed cimport (
     wide,
 )
 from engine.core.ledger cimport instrument_t
-from engine.core.tiers cimport initial_margin, maintenance_margin
+from engine.core.tiers cimport initial_margin, maintenance_margin, schedule_t
 from engine.core.types cimport (
     EVENT_BACKSTOP_TAKEOVER, KIND_INVERSE, MODE_ISOLATED, MONEY_MAX, NIL, NONE, RATE_SCALE,
     SIDE_BUY, SIDE_SELL,
@@ -128,6 +128,7 @@ cdef class Backstops(Fund):
     ) except -1:
         cdef int32_t symbol = self.positions[counter].symbol
         cdef const instrument_t *instrument = &self.instruments[symbol]
+        cdef const schedule_t *schedule = self.schedule_of(&self.positions[counter])
         cdef int64_t held = self.positions[counter].quantity
         cdef int64_t after = held - lots if side == SIDE_BUY else held + lots
         cdef int64_t equity, maintenance, gain, notional, initial = 0, needed = 0
@@ -140,9 +141,8 @@ cdef class Backstops(Fund):
                 self.value(symbol, held, instrument.mark)))
         if after:
             notional = self.marked_notional(symbol, abs64(after))
-            initial = initial_margin(
-                &instrument.schedule, notional, self.leverage_of(counter))
-            needed = maintenance_margin(&instrument.schedule, notional)
+            initial = initial_margin(schedule, notional, self.leverage_of(counter))
+            needed = maintenance_margin(schedule, notional)
         asked = add(
             wide(max64(0, initial - self.initial(counter))), wide(max64(0, -gain)))
         return asked <= wide(free) and add(wide(equity), wide(gain)) > sub(
