@@ -24,9 +24,9 @@ TRADERS = (1, 2, 3, 4, 5)
 MAKERS = (8, 9)
 SYMBOLS = ("A", "B", "C")
 #: Left at their defaults: what the tests' books do not follow.
-FIXED = ("fund_drawdown_limit", "fund_drawdown_window_ns",
-    "fund_workoff", "fund_workoff_fraction", "fund_workoff_interval_ns", "adl", "fund_fallback",
-    "backstop",)
+FIXED = (
+    "fund_drawdown_limit", "fund_drawdown_window_ns", "fund_workoff", "fund_workoff_fraction",
+    "fund_workoff_interval_ns", "adl", "fund_fallback", "backstop", "maker_check")
 
 
 def profile(draw: random.Random) -> Command:
@@ -69,7 +69,7 @@ def stream(draw: random.Random, count: int) -> Iterator[Command]:
     for number in range(count):
         symbol, what = draw.choice(SYMBOLS), draw.random()
         order = {"cmd": "order", "symbol": symbol, "order_id": 10 + number, "type": "limit",
-                 "side": draw.choice(("buy", "sell"))}
+                 "side": draw.choice(("buy", "sell")), "stp": "cancel_maker"}
         if what < 0.3:
             away = draw.randint(1, 6) * (-1 if order["side"] == "buy" else 1)
             yield order | {"account": draw.choice(MAKERS), "price": str(marks[symbol] + away),
