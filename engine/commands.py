@@ -139,7 +139,8 @@ MARK_ROW: dict[str, Field] = {
 }
 
 #: A profile given as an object: what it leaves out comes from `base`. The fields of
-#: `engine.messages.Profile`, each of which may be null where the profile may have none.
+#: `engine.messages.Profile` and its margin-call levels, each of which may be null where the
+#: profile may have none.
 PROFILE: dict[str, Field] = {
     "base": _or_null(_name(required=False)),
     "description": Field(lambda value: isinstance(value, str), "a string", False),
@@ -183,6 +184,8 @@ PROFILE: dict[str, Field] = {
     "backstop": _members(BackstopUse, required=False),
     "closing_fee_reserve": Field(lambda value: isinstance(value, bool), "true or false", False),
     "maker_check": Field(lambda value: isinstance(value, bool), "true or false", False),
+    "margin_call_levels": _or_null(_decimals(required=False)),
+    "margin_call_hysteresis": _or_null(_decimal(required=False)),
 }
 
 

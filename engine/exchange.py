@@ -47,7 +47,7 @@ from engine.messages import (
     TimeInForce,
     TriggerBy,
 )
-from engine.profiles import check_closing_fee, core_profile
+from engine.profiles import check_closing_fee, core_calls, core_profile
 from engine.queries import Queries
 from engine.render import render_event
 from engine.snapshot import fork, load, to_bytes
@@ -549,6 +549,7 @@ class Exchange:
                 raise TermsError(
                     RejectReason.BAD_INSTRUMENT, f"{settle.name} is a collateral asset")
             profile = core_profile(line.get("profile"), settle)
+            calls = core_calls(line.get("profile"))
             check_closing_fee(profile, line, tiers)
         except TermsError as error:
             self._reject(Command.INSTRUMENT, error.reason, ts, error.detail)
@@ -559,7 +560,7 @@ class Exchange:
         fund = self._fund_number(settle, line.get("fund"))
         self.core.add_instrument(
             *core_terms(instrument, tiers), ts, *core_limits(instrument), tuple(profile), fund,
-            *core_mark_rules(instrument))
+            *core_mark_rules(instrument), list(calls.levels), calls.hysteresis)
         if not self._was_accepted:
             del self._instruments[instrument.symbol], self.instruments_by_index[index]
             if len(self.funds_by_index) > known:
@@ -594,11 +595,13 @@ class Exchange:
             return
         try:
             profile = core_profile(line.get("profile"), instrument.settle)
+            calls = core_calls(line.get("profile"))
         except TermsError as error:
             self._reject(
                 Command.PROFILE, error.reason, ts, error.detail, symbol=instrument.index)
             return
-        self.core.set_profile(instrument.index, tuple(profile), ts)
+        self.core.set_profile(
+            instrument.index, tuple(profile), ts, list(calls.levels), calls.hysteresis)
 
     def _do_account(self, line: Mapping[str, Any], ts: int) -> None:
         mode = MarginMode[line.get("margin_mode", "cross").upper()]

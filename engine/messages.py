@@ -11,6 +11,7 @@ Codes are part of the journal and wire formats: append, never renumber.
 from __future__ import annotations
 
 from enum import IntEnum
+from itertools import pairwise
 from typing import NamedTuple
 
 #: Absent value in an event payload or an optional integer argument.
@@ -218,6 +219,25 @@ class BackstopUse(IntEnum):
     OFF = 0
     BEFORE_FUND = 1
     AFTER_FUND = 2
+
+
+#: How many margin-call levels an account or a profile may have.
+CALL_LEVELS_MAX = 4
+
+
+class CallLevels(NamedTuple):
+    """At which margin ratios (1e-8 units) a pool is called, and under which it is over."""
+
+    levels: tuple[int, ...] = (80_000_000,)  # ascending
+    hysteresis: int = 5_000_000  # a call is over under its level less this
+
+    def are_sensible(self) -> bool:
+        """Whether they are few enough, ascending between 0 and 1, each above the hysteresis."""
+        return (
+            len(self.levels) <= CALL_LEVELS_MAX and self.hysteresis >= 0
+            and all(0 < level < RATE_SCALE for level in self.levels)
+            and all(low < high for low, high in pairwise(self.levels))
+            and all(self.hysteresis < level for level in self.levels))
 
 
 class Profile(NamedTuple):

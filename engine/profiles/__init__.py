@@ -1,8 +1,9 @@
 """Profiles: how a symbol's pools are liquidated, as data.
 
 A profile is a name (`names` lists those that come with the engine, one TOML file each in
-this folder), or an object with the fields of `engine.messages.Profile`; what it leaves out
-comes from its `base`, else from the default. A file of one's own is read by `load` and
+this folder), or an object with the fields of `engine.messages.Profile` and those of
+`engine.messages.CallLevels`, named `margin_call_levels` and `margin_call_hysteresis`; what it
+leaves out comes from its `base`, else from the default. A file of one's own is read by `load` and
 handed on as an object, so that a command says all there is to know.
 """
 
@@ -25,6 +26,7 @@ from engine.messages import (
     OFF_GRID,
     RATE_SCALE,
     TOO_LARGE,
+    CallLevels,
     ClosePolicy,
     Profile,
     RejectReason,
@@ -119,12 +121,15 @@ def _named(name: str) -> dict[str, Any]:
 
 def _default() -> dict[str, Any]:
     """The contract's defaults, as they would be written in a command."""
-    return {name: _shown(name, value, None) for name, value in Profile()._asdict().items()}
+    return show(Profile(), CallLevels(), None)
 
 
-def show(profile: Profile, settle: Asset) -> dict[str, Any]:
-    """Return a core's row as it would be written in a command."""
-    return {name: _shown(name, value, settle) for name, value in profile._asdict().items()}
+def show(profile: Profile, calls: CallLevels, settle: Asset | None) -> dict[str, Any]:
+    """Return a core's row, and its margin-call levels, as they would be written in a command."""
+    shown = {name: _shown(name, value, settle) for name, value in profile._asdict().items()}
+    return shown | {
+        "margin_call_levels": [RATE.text(level) for level in calls.levels],
+        "margin_call_hysteresis": RATE.text(calls.hysteresis)}
 
 
 def _shown(name: str, value: int, settle: Asset | None) -> Any:
@@ -156,6 +161,20 @@ def core_profile(given: str | Mapping[str, Any] | None, settle: Asset) -> Profil
     except ProfileError as error:
         raise TermsError(RejectReason.BAD_PROFILE, str(error)) from None
     return row
+
+
+def core_calls(given: str | Mapping[str, Any] | None) -> CallLevels:
+    """Return the margin-call levels of a profile.
+
+    Raises
+    ------
+    TermsError
+        `bad_profile`, with what is wrong.
+    """
+    try:
+        return _calls(effective(given))
+    except ProfileError as error:
+        raise TermsError(RejectReason.BAD_PROFILE, str(error)) from None
 
 
 def check_closing_fee(
@@ -197,7 +216,23 @@ def _units(name: str, value: Any, settle: Asset | None) -> int:
 
 def _check(values: Mapping[str, Any]) -> None:
     """Refuse values that make no sense in any asset."""
+    _calls(values)
     _check_row(Profile(**{name: _units(name, values[name], None) for name in Profile._fields}))
+
+
+def _calls(values: Mapping[str, Any]) -> CallLevels:
+    """The margin-call levels of a whole profile; null is the default."""
+    levels, hysteresis = values["margin_call_levels"], values["margin_call_hysteresis"]
+    calls = CallLevels()
+    if levels is not None:
+        calls = calls._replace(levels=tuple(RATE.units(level) for level in levels))
+    if hysteresis is not None:
+        calls = calls._replace(hysteresis=RATE.units(hysteresis))
+    if not calls.are_sensible():
+        raise ProfileError(
+            "margin_call_levels must be up to 4 ascending ratios between 0 and 1, "
+            "margin_call_hysteresis less than each")
+    return calls if calls.levels else CallLevels((), 0)
 
 
 def _check_row(row: Profile) -> None:

@@ -97,6 +97,8 @@ class Audit(Digest):
             assert pool.is_waiting is not pool.is_postponed, f"left undone: {pool}"
         else:
             assert not self.is_pool_due(pool), f"missed breach: {pool}"
+            assert pool.call_levels == self.levels_in_force(pool), f"others' levels: {pool}"
+            assert pool.call_level == self.level_of(pool, *self.measure(pool)), pool
 
     def check_position(self, account: Account, position: Position) -> None:
         assert position.leg in LEGS[account.position_mode]

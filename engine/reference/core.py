@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
 
 from engine.messages import (
+    CALL_LEVELS_MAX,
     MONEY_MAX,
     NONE,
     OFF_GRID,
     RATE_SCALE,
     TOO_LARGE,
+    CallLevels,
     Command,
     ContractKind,
     EventKind,
@@ -33,11 +34,9 @@ from engine.reference.policy import closing_fee
 from engine.reference.sides import closes, signed
 from engine.reference.state import (
     ASLEEP,
-    CALL_LEVELS_MAX,
     DEFAULT_CALL_LEVELS,
     Account,
     Asset,
-    CallLevels,
     Instrument,
     InsuranceFund,
     Position,
@@ -110,9 +109,11 @@ class Commands(Timers, Audit):
         max_order_notional: int = NONE, kind: int = ContractKind.LINEAR,
         expiry_ts: int = NONE, profile: tuple[int, ...] = (), fund: int = NONE,
         mark_max_age: int = NONE, mark_band: int = NONE,
+        call_levels: list[int] | None = None, call_hysteresis: int = NONE,
     ) -> None:
         def run() -> None:
             policy = Profile(*profile)
+            calls = self.chosen_calls(call_levels, call_hysteresis, RejectReason.BAD_PROFILE)
             schedule = Schedule.build(
                 TierRule(tier_rule), tiers, closing_fee=closing_fee(policy, taker_fee))
             if fund == len(self.funds):  # its first mention
@@ -124,7 +125,7 @@ class Commands(Timers, Audit):
                 liquidation_fee, price_band, max_order_quantity, max_open_orders,
                 min_order_quantity, min_order_notional, max_order_notional, schedule,
                 policy, insurer, ContractKind(kind), expiry_ts=expiry_ts,
-                mark_max_age=mark_max_age, mark_band=mark_band,
+                mark_max_age=mark_max_age, mark_band=mark_band, call_levels=calls,
             ))
             self.emit(EventKind.INSTRUMENT_ADDED, len(self.instruments) - 1, settle)
 
@@ -144,7 +145,10 @@ class Commands(Timers, Audit):
 
         self.execute(Command.TIERS, ts, run, symbol=symbol)
 
-    def set_profile(self, symbol: int, profile: tuple[int, ...], ts: int = NONE) -> None:
+    def set_profile(
+        self, symbol: int, profile: tuple[int, ...], ts: int = NONE,
+        call_levels: list[int] | None = None, call_hysteresis: int = NONE,
+    ) -> None:
         """Replace the way in which a symbol's pools are liquidated."""
 
         def run() -> None:
@@ -153,9 +157,11 @@ class Commands(Timers, Audit):
             schedule = instrument.schedule.rebuild(
                 closing_fee=closing_fee(policy, instrument.taker_fee))
             self.require(self.is_bearable(instrument, schedule), RejectReason.BAD_PROFILE)
+            calls = self.chosen_calls(call_levels, call_hysteresis, RejectReason.BAD_PROFILE)
             self.require_trading(instrument)
             self.prune_history(instrument.insurer)
             instrument.profile, instrument.schedule = policy, schedule
+            instrument.call_levels = calls
             instrument.workoff = Workoff()
             self.prune_history(instrument.insurer)
             self.emit(EventKind.PROFILE_CHANGED, symbol)
@@ -179,7 +185,7 @@ class Commands(Timers, Audit):
         def run() -> None:
             self.require(
                 account > 0 and (stp_group == NONE or stp_group > 0), RejectReason.MALFORMED)
-            call_levels = self.check_call_levels(levels, hysteresis)
+            call_levels = self.chosen_calls(levels, hysteresis)
             self.require(
                 parent == NONE or (parent > 0 and parent != account), RejectReason.MALFORMED)
             self.require(account not in self.accounts, RejectReason.ALREADY_EXISTS)
@@ -188,25 +194,25 @@ class Commands(Timers, Audit):
                     self.find_account(parent).parent == NONE, RejectReason.MALFORMED)
             self.accounts[account] = Account(
                 account, MarginMode(margin_mode), stp_group, PositionMode(position_mode),
-                call_levels=call_levels, parent=parent)
+                parent=parent)
             self.emit(
                 EventKind.ACCOUNT_OPENED, account, margin_mode, stp_group, parent,
                 position_mode)
             if levels is not None or hysteresis != NONE:
+                self.accounts[account].call_levels = call_levels
                 self.emit_call_levels(account, call_levels)
 
         self.execute(Command.ACCOUNT, ts, run, account)
 
-    def check_call_levels(self, levels: list[int] | None, hysteresis: int) -> CallLevels:
+    def chosen_calls(
+        self, levels: list[int] | None, hysteresis: int,
+        reason: RejectReason = RejectReason.MALFORMED,
+    ) -> CallLevels:
         """Margin-call levels as asked for (None, NONE: the default), if they make sense."""
         default = DEFAULT_CALL_LEVELS
         chosen = default.levels if levels is None else tuple(levels)
         width = default.hysteresis if hysteresis == NONE else hysteresis
-        self.require(
-            len(chosen) <= CALL_LEVELS_MAX and width >= 0
-            and all(0 < level < RATE_SCALE for level in chosen)
-            and all(low < high for low, high in pairwise(chosen))
-            and all(width < level for level in chosen), RejectReason.MALFORMED)
+        self.require(CallLevels(chosen, width).are_sensible(), reason)
         return CallLevels(chosen, width if chosen else 0)
 
     def emit_call_levels(self, account: int, chosen: CallLevels) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from engine.messages import NONE, RATE_SCALE, PositionSide, Profile, Side
+from engine.messages import NONE, RATE_SCALE, CallLevels, PositionSide, Profile, Side
 from engine.reference.collateral import Collateral
 from engine.reference.margin import UNSCALED
 from engine.reference.state import (
@@ -36,6 +36,7 @@ TAG_ACCOUNT_MULTIPLIER = -72
 TAG_MARK_AGE = -73
 TAG_MARK_BAND = -74
 TAG_MARK_PAUSE = -75
+TAG_PROFILE_CALLS = -76
 TAG_FUND_PROFILE = -90
 TAG_WORKOFF = -91
 TAG_NAMED_FUND = -92
@@ -164,13 +165,18 @@ class Digest(Views):
             out += [TAG_MARK_BAND, instrument.mark_band]
         if instrument.pause:
             out += [TAG_MARK_PAUSE, instrument.pause]
+        if instrument.call_levels != DEFAULT_CALL_LEVELS:
+            out += self.calls_digest(TAG_PROFILE_CALLS, instrument.call_levels)
+
+    @staticmethod
+    def calls_digest(tag: int, calls: CallLevels) -> list[int]:
+        return [tag, len(calls.levels), *calls.levels, calls.hysteresis]
 
     def digest_account(self, account: Account, out: list[int]) -> None:
         modes = account.margin_mode + (account.position_mode << UPPER)
         out += [account.id, modes, account.stp_group, account.dead_man_due]
-        if account.call_levels != DEFAULT_CALL_LEVELS:
-            levels, hysteresis = account.call_levels
-            out += [TAG_CALL_LEVELS, len(levels), *levels, hysteresis]
+        if account.call_levels is not None:
+            out += self.calls_digest(TAG_CALL_LEVELS, account.call_levels)
         if account.parent != NONE:
             out += [TAG_PARENT, account.parent]
         for scope in sorted(self.backstops):
@@ -202,12 +208,14 @@ class Digest(Views):
             for order in position.orders.values():
                 self.digest_order(order, out)
 
-    @staticmethod
-    def pool_digest(pool: Pool) -> list[int]:
+    def pool_digest(self, pool: Pool) -> list[int]:
         out = [
             pool.balance, pool.call_level, pool.in_queue, pool.is_waiting, pool.is_bankrupt,
             pool.steps if pool.in_queue else 0,
         ]
+        own = self.accounts[pool.account].call_levels or DEFAULT_CALL_LEVELS
+        if pool.call_level and pool.call_levels != own:
+            out += self.calls_digest(TAG_PROFILE_CALLS, pool.call_levels)
         if pool.turn or pool.cooldown_until != NONE:
             out += [QUEUE_TAG, pool.turn, pool.cooldown_until]
         if pool.paused_until != NONE:

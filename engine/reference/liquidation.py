@@ -114,6 +114,7 @@ class Liquidation(Closing):
                 break
 
     def evaluate(self, pool: Pool, equity: int, maintenance: int) -> None:
+        self.follow_levels(pool, equity, maintenance)
         level = self.level_of(pool, equity, maintenance)
         self.set_call_level(pool, level, equity, maintenance)
         is_pool_due = is_due(equity, maintenance, self.ruling_profile(pool))

@@ -1,13 +1,13 @@
-"""Margin calls: the levels of each account, which of them a pool has reached, what would help."""
+"""Margin calls: the levels of each pool, which of them a pool has reached, what would help."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from engine.messages import MONEY_MAX, NONE, RATE_SCALE, EventKind
+from engine.messages import MONEY_MAX, NONE, RATE_SCALE, CallLevels, EventKind
 from engine.reference.margin import floor_div
 from engine.reference.rehearsal import Rehearsals
-from engine.reference.state import CallLevels, Pool, Position
+from engine.reference.state import Pool, Position
 
 
 class Remedy(NamedTuple):
@@ -27,12 +27,28 @@ def level_reached(equity: int, maintenance: int, level: int) -> bool:
 class MarginCalls(Rehearsals):
     """Warnings before a pool is due."""
 
-    def call_levels(self, pool: Pool) -> CallLevels:
-        return self.accounts[pool.account].call_levels
+    def levels_in_force(self, pool: Pool) -> CallLevels:
+        """By which levels a pool with positions is called: its account's own, else its profile's.
+
+        That is the profile of the position with the largest maintenance margin, the first of
+        equals.
+        """
+        own = self.accounts[pool.account].call_levels
+        if own is not None:
+            return own
+        position = max(self.positions_of(pool), key=self.maintenance_margin)
+        return self.instruments[position.symbol].call_levels
+
+    def follow_levels(self, pool: Pool, equity: int, maintenance: int) -> None:
+        """Go by the levels that are in force now; the calls by others end first."""
+        levels = self.levels_in_force(pool)
+        if pool.call_levels != levels:
+            self.set_call_level(pool, 0, equity, maintenance)
+            pool.call_levels = levels
 
     def level_of(self, pool: Pool, equity: int, maintenance: int) -> int:
         """How many levels count as reached now: those of before, with hysteresis, and new ones."""
-        levels, hysteresis = self.call_levels(pool)
+        levels, hysteresis = pool.call_levels
         level = pool.call_level
         while level < len(levels) and level_reached(equity, maintenance, levels[level]):
             level += 1
@@ -44,7 +60,7 @@ class MarginCalls(Rehearsals):
 
     def set_call_level(self, pool: Pool, level: int, equity: int, maintenance: int) -> None:
         """Move to a margin-call level, one event for each level passed."""
-        levels, hysteresis = self.call_levels(pool)
+        levels, hysteresis = pool.call_levels
         while pool.call_level < level:
             rate = levels[pool.call_level]
             pool.call_level += 1
@@ -101,17 +117,18 @@ class MarginCalls(Rehearsals):
             instrument.notional(lots, instrument.mark))
 
     def replace_call_levels(self, account: int, levels: CallLevels) -> None:
-        """End the calls by an account's old levels, then call by the new ones.
+        """Give an account levels of its own: the calls by others end, then it calls by these.
 
-        Wallets by asset, then isolated positions by symbol and leg.
+        Wallets by asset, then isolated positions by symbol and leg; those that went by the
+        same levels before are left alone.
         """
         owner = self.accounts[account]
-        if owner.call_levels == levels:
-            return
         pools = [owner.wallets[asset] for asset in sorted(owner.wallets)]
         pools += [owner.positions[key].isolated for key in sorted(owner.positions)]
+        pools = [pool for pool in pools if pool.call_levels != levels]
         for pool in pools:
             self.set_call_level(pool, 0, *self.measure(pool))
+            pool.call_levels = levels
         owner.call_levels = levels
         for pool in pools:
             if self.positions_of(pool):

@@ -29,7 +29,7 @@ class Settings(Commands):
         """Set at which margin ratios an account is called; its pools are looked at at once."""
 
         def run() -> None:
-            chosen = self.check_call_levels(levels, hysteresis)
+            chosen = self.chosen_calls(levels, hysteresis)
             self.find_account(account)
             self.emit_call_levels(account, chosen)
             self.replace_call_levels(account, chosen)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from engine.messages import (
     NONE,
     RATE_SCALE,
+    CallLevels,
     ContractKind,
     HaltMode,
     MarginMode,
@@ -29,8 +30,6 @@ from engine.reference.margin import Multipliers, Schedule, ceil_div, floor_div
 from engine.reference.reserve import Reserve
 from engine.reference.trigger_file import TriggerFile
 
-#: How many margin-call levels an account may have.
-CALL_LEVELS_MAX = 4
 #: How many waiting pools an ordinary command looks at again, those that waited longest first.
 RETRIES_PER_COMMAND = 32
 #: Leverage of an account that never set one: this, or tier 1's maximum if that is less.
@@ -48,14 +47,7 @@ ASLEEP = (HaltMode.CANCEL_ONLY, HaltMode.ALL, HaltMode.AUCTION)
 NO_LIQUIDATION = (HaltMode.NO_LIQUIDATION, HaltMode.ALL, HaltMode.AUCTION)
 
 
-class CallLevels(NamedTuple):
-    """At which margin ratios (1e-8 units) an account is called, and under which it is over."""
-
-    levels: tuple[int, ...] = (80_000_000,)  # ascending
-    hysteresis: int = 5_000_000  # a call is over under its level less this
-
-
-#: Of an account that never set any.
+#: Of a profile without any.
 DEFAULT_CALL_LEVELS = CallLevels()
 
 
@@ -164,6 +156,7 @@ class Instrument:
     slices_since: int = 0  # start of the latest interval in which slices were closed
     slices_taken: int = 0  # notional closed in it
     workoff: Workoff = field(default_factory=Workoff)
+    call_levels: CallLevels = DEFAULT_CALL_LEVELS  # of the profile
 
     @property
     def is_inverse(self) -> bool:
@@ -368,6 +361,7 @@ class Pool:
     leg: PositionSide = PositionSide.BOTH  # of an isolated position
     balance: int = 0  # the wallet of a cross pool, the isolated margin of a position
     call_level: int = 0  # margin-call levels reached
+    call_levels: CallLevels = DEFAULT_CALL_LEVELS  # of these
     in_queue: bool = False
     is_waiting: bool = False  # in the queue, but nothing more can be done for now
     has_stuck: bool = False  # has waited since it entered the queue
@@ -418,7 +412,7 @@ class Account:
     stp_group: int = NONE
     position_mode: PositionMode = PositionMode.ONE_WAY
     dead_man_due: int = NONE  # when all its orders are cancelled
-    call_levels: CallLevels = DEFAULT_CALL_LEVELS
+    call_levels: CallLevels | None = None  # its own, which come before those of profiles
     parent: int = NONE  # id of the account that it is a sub-account of
     multiplier: int = RATE_SCALE  # of what it must have for its positions; 1 at least
     wallets: dict[int, Pool] = field(default_factory=dict)  # by asset

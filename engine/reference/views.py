@@ -399,6 +399,11 @@ class Views(Auction):
         """How a symbol's pools are liquidated: a row as `engine.messages.Profile`."""
         return tuple(map(int, self.instrument_at(symbol).profile))
 
+    def profile_calls_view(self, symbol: int) -> tuple[tuple[int, ...], int]:
+        """Margin-call levels of a symbol's profile, and their hysteresis."""
+        levels, hysteresis = self.instrument_at(symbol).call_levels
+        return levels, hysteresis
+
     def queue_view(self) -> list[tuple[int, int, int, int, int, int, int, int, int]]:
         """Pools in the queue, in the order in which they would be worked on.
 

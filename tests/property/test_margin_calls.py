@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -125,3 +126,83 @@ def test_what_would_end_a_call_does(core: str) -> None:
                     try_closing(core, log[:number], call)
                     tried += 1
     assert tried > 100
+
+
+def crossings(chance: random.Random) -> Iterator[Command]:
+    """Cross positions over symbols of several profiles, of like size, and ticks of their marks."""
+    pick = chance.choice
+    yield {"cmd": "asset", "asset": "USD", "decimals": 2}
+    marks = dict.fromkeys(SYMBOLS, 100)
+    for symbol in SYMBOLS:
+        yield {"cmd": "instrument", "symbol": symbol, "kind": "linear", "base": symbol,
+               "quote": "USD", "settle": "USD", "tick_size": "1", "lot_size": "1",
+               "tiers": tier_rows(((None, "0.02", "20"),)), "profile": levels_drawn(chance)}
+        yield {"cmd": "mark", "symbol": symbol, "mark_price": "100"}
+    for account in (1, 2, 3):
+        yield {"cmd": "account", "account": account}
+        yield {"cmd": "deposit", "account": account, "asset": "USD",
+               "amount": str(chance.randint(80, 400))}
+        for symbol in SYMBOLS:
+            yield {"cmd": "fill", "account": account, "symbol": symbol,
+                   "side": pick(("buy", "sell")), "quantity": str(chance.randint(10, 12)),
+                   "price": "100"}
+    for _ in range(80):
+        symbol = pick(SYMBOLS)
+        if chance.random() < 0.05:
+            yield {"cmd": "profile", "symbol": symbol, "profile": levels_drawn(chance)}
+        elif chance.random() < 0.1:
+            yield {"cmd": "fill", "account": pick((1, 2, 3)), "symbol": symbol, "quantity": "1",
+                   "side": pick(("buy", "sell")), "price": str(marks[symbol])}
+        elif chance.random() < 0.02:
+            yield {"cmd": "margin_call_levels", "account": 3, "levels": pick(LEVELS),
+                   "hysteresis": "0.01"}
+        else:
+            marks[symbol] += pick((-2, -1, 1, 2))
+            yield {"cmd": "mark", "symbol": symbol, "mark_price": str(marks[symbol])}
+
+
+def levels_drawn(chance: random.Random) -> Command | None:
+    return chance.choice((None, *(
+        {"margin_call_levels": levels, "margin_call_hysteresis": "0.01"} for levels in LEVELS)))
+
+
+def ruling_levels(exchange: Exchange, account: int) -> tuple[list[str], Fraction]:
+    """By the text of the rules: those of the position with the largest requirement."""
+    positions = exchange.query({"query": "account", "account": account})["positions"]
+    first = max(positions, key=lambda each: Fraction(each["maintenance_margin"]))
+    profile = exchange.query({"query": "instrument", "symbol": first["symbol"]})["profile"]
+    return profile["margin_call_levels"], Fraction(profile["margin_call_hysteresis"])
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_a_pool_goes_by_the_profile_that_rules_at_every_tick(core: str) -> None:
+    changes = 0
+    for seed in range(25):
+        exchange = Exchange(core=core)
+        called: dict[int, list[str]] = {1: [], 2: [], 3: []}
+        own: dict[int, tuple[list[str], Fraction]] = {}
+        ruled: dict[int, list[str]] = {}
+        for command in crossings(random.Random(seed)):
+            for event in exchange.apply(command):
+                if event["event"] == "margin_call":
+                    called[event["account"]].append(event["level"])
+                elif event["event"] == "margin_call_cleared":
+                    assert called[event["account"]].pop() == event["level"]
+                elif event["event"] == "margin_call_levels_set":
+                    own[event["account"]] = event["levels"], Fraction(event["hysteresis"])
+            exchange.check()
+            for account, levels in called.items():
+                state = exchange.query({"query": "account", "account": account})
+                if (state.get("status") not in ("active", "margin_call")
+                        or not state["positions"]):
+                    continue
+                asked, width = own.get(account) or ruling_levels(exchange, account)
+                equity, needed = (
+                    Fraction(state[name]) for name in ("equity", "maintenance_margin"))
+                assert levels == asked[: len(levels)], (command, asked)
+                assert all(needed >= (Fraction(each) - width) * equity for each in levels)
+                assert all(needed < Fraction(each) * equity for each in asked[len(levels) :])
+                is_by_tick = command["cmd"] == "mark" and account not in own
+                changes += is_by_tick and ruled.get(account, asked) != asked and bool(levels)
+                ruled[account] = asked
+    assert changes > 40

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
-from support.margin_settings import MarginSettings
+from support.margin_settings import LEVELS, MarginSettings
 from support.pledges import CollateralAssets
 from support.special_orders import SpecialOrders
 
@@ -75,6 +75,8 @@ PROFILE_CHOICES: dict[str, tuple[Any, ...]] = {
     "backstop": ("off", "before_fund", "before_fund", "after_fund"),
     "closing_fee_reserve": (True, True, False),
     "maker_check": (True, True, False),
+    "margin_call_levels": (None, *LEVELS),
+    "margin_call_hysteresis": ("0", "0.00000001"),
 }
 
 
@@ -88,6 +90,8 @@ def sensible(profile: Command) -> Command:
     if profile.get("close_policy") in ("to_target", "ramp") and (
             target >= 1 - Fraction(profile.get("exit_buffer", "0"))):
         del profile["exit_buffer"]
+    if profile.get("margin_call_levels"):  # some are under the default hysteresis
+        profile.setdefault("margin_call_hysteresis", "0")
     return profile
 
 
@@ -528,7 +532,8 @@ class Universe(SpecialOrders, MarginSettings, CollateralAssets):
             profile |= self.random.choice((
                 {"fraction": "0.001"}, {"exit_buffer": "1"}, {"steps_per_command": 0},
                 {"close_policy": "to_target", "target_ratio": "0.9", "exit_buffer": "0.1"},
-                {"close_policy": "fraction", "slice_rate": "150"}, {"ramp_steps": 0}))
+                {"close_policy": "fraction", "slice_rate": "150"}, {"ramp_steps": 0},
+                {"margin_call_levels": ["0.8", "0.5"]}))
         return {"cmd": "profile", "symbol": self.symbol(), "profile": profile}
 
     def make_backstop(self) -> Command:

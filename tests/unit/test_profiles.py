@@ -21,6 +21,7 @@ from engine.messages import (
     RATE_SCALE,
     AdlAllocation,
     AfterCooldown,
+    CallLevels,
     ClosePolicy,
     Profile,
     RejectReason,
@@ -53,13 +54,16 @@ def test_the_venues_are_there() -> None:
 @pytest.mark.parametrize("name", profiles.names())
 def test_a_profile_is_whole_and_comes_back_as_it_was(name: str) -> None:
     row = profiles.core_profile(name, USDT)
-    shown = profiles.show(row, USDT)
+    calls = profiles.core_calls(name)
+    shown = profiles.show(row, calls, USDT)
     assert profiles.core_profile(shown, USDT) == row
+    assert profiles.core_calls(shown) == calls
     assert shown == profiles.effective(name)
 
 
 def test_the_default_is_what_the_core_starts_with() -> None:
     assert profiles.core_profile(None, USDT) == profiles.core_profile("default", USDT) == Profile()
+    assert profiles.core_calls(None) == profiles.core_calls("default") == CallLevels()
 
 
 @pytest.mark.parametrize("name", profiles.names()[1:])
@@ -93,6 +97,7 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
     ('fraction = "0.001"', "fraction must be 0.01 to 1"),
     ('fraction = "0.1234567890"', "fraction must be a multiple of 0.00000001"),
     ("tiers_per_step = 0", "tiers_per_step must be 1 to 64"),
+    ('margin_call_levels = ["0.9", "0.8"]', "margin_call_levels must be up to 4 ascending"),
     ("ramp_steps = 0", "ramp_steps must be 1 to 1000"),
     ('bankruptcy_adjustment = "0.9"', "bankruptcy_adjustment must be 1 to 10"),
     ('close_policy = "fraction"\nslice_max_share = "0.1"', "slices do not go with"),

@@ -404,6 +404,9 @@ cdef int check_pool(Audit core, int32_t pool) except -1:
             not core.is_due(pool, equity, maintenance),
             f"missed breach: pool row {pool}, equity {equity}, maintenance {maintenance}")
         core.require_row(
+            core.call_set_in_force(pool) == core.pools[pool].call_set,
+            "others' margin-call levels: pool row", pool)
+        core.require_row(
             core.level_of(pool, equity, maintenance)
             == core.pools[pool].call_level, "missed margin call: pool row", pool)
         check_slack(core, pool, equity, maintenance)
@@ -421,7 +424,7 @@ cdef int check_slack(Audit core, int32_t pool, int64_t equity, int64_t maintenan
     cdef bound_t down
     cdef survey_t found
     cdef i128 slack = core.slack_of(pool, equity, maintenance, &down)
-    if (core.pools[pool].is_unfiled or sign_of(slack) < 0
+    if (core.pools[pool].is_unfiled or sign_of(slack) < 0 or core.has_several_calls(pool)
             or not core.survey(pool, &down, &found)):
         return 0
     return core.require_row(

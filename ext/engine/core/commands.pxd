@@ -10,7 +10,10 @@ cdef class Commands(External):
     cdef int do_set_tiers(self, int64_t symbol, list tiers) except -2
     cdef bint is_bearable(
         self, const instrument_t *instrument, const schedule_t *schedule) noexcept
-    cdef int do_set_profile(self, int64_t symbol, tuple profile) except -2
+    cdef int do_set_profile(
+        self, int64_t symbol, tuple profile, list call_levels, int64_t call_hysteresis
+    ) except -2
+    cdef int put_profile_calls(self, instrument_t *instrument, tuple calls) except -1
     cdef int do_open_account(
         self, int64_t account, int margin_mode, int64_t stp_group, list levels,
         int64_t hysteresis, int64_t parent, int64_t position_mode) except -2

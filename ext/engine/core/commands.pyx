@@ -70,6 +70,7 @@ cdef class Commands(External):
         int64_t max_order_notional=NONE, int kind=KIND_LINEAR,
         int64_t expiry_ts=NONE, tuple profile=(), int64_t fund=NONE,
         int64_t mark_max_age=NONE, int64_t mark_band=NONE,
+        list call_levels=None, int64_t call_hysteresis=NONE,
     ):
         """Declare the next instrument; terms are checked by `engine.instruments`."""
         cdef schedule_t schedule
@@ -77,11 +78,14 @@ cdef class Commands(External):
         cdef instrument_t *row
         cdef int64_t *out
         cdef int reason = REJECT_MALFORMED
+        cdef tuple calls = self.chosen_calls(call_levels, call_hysteresis)
         profile_load(&policy, profile)
         schedule_load(&schedule, tier_rule, tiers, closing_fee(&policy, taker_fee))
         if not (0 <= settle < self.asset_count and marks_per_tick > 0 and unit_value > 0
                 and KIND_LINEAR <= kind <= KIND_INVERSE):
             raise ValueError("settle, marks_per_tick, unit_value or kind out of range")
+        if calls is None:
+            raise ValueError("margin-call levels out of range")
         if self.begin(ts):
             row = <instrument_t *>realloc(
                 self.instruments, (self.instrument_count + 1) * sizeof(instrument_t))
@@ -109,6 +113,7 @@ cdef class Commands(External):
             row.max_order_notional = max_order_notional
             row.schedule = schedule
             row.profile = policy
+            self.put_profile_calls(row, calls)
             row.mark = row.index_price = row.feed_seq = row.announced_ts = NONE
             self.new_book()
             self.books[self.instrument_count].checks_makers = policy.maker_check
@@ -165,14 +170,21 @@ cdef class Commands(External):
             instrument.announced_ts == NONE
             or schedule_fits(schedule, instrument.announced_maintenance))
 
-    def set_profile(self, int64_t symbol, tuple profile, int64_t ts=NONE):
+    def set_profile(
+        self, int64_t symbol, tuple profile, int64_t ts=NONE, list call_levels=None,
+        int64_t call_hysteresis=NONE,
+    ):
         """Replace the way in which a symbol's pools are liquidated. O(holders)."""
         self.end(
             CMD_PROFILE,
-            self.do_set_profile(symbol, profile) if self.begin(ts) else REJECT_MALFORMED,
+            self.do_set_profile(symbol, profile, call_levels, call_hysteresis)
+            if self.begin(ts) else REJECT_MALFORMED,
             NONE, NONE, symbol, NONE)
 
-    cdef int do_set_profile(self, int64_t symbol, tuple profile) except -2:
+    cdef int do_set_profile(
+        self, int64_t symbol, tuple profile, list call_levels, int64_t call_hysteresis
+    ) except -2:
+        cdef tuple calls = self.chosen_calls(call_levels, call_hysteresis)
         cdef instrument_t *instrument
         cdef schedule_t schedule
         cdef profile_t policy
@@ -182,12 +194,13 @@ cdef class Commands(External):
         profile_load(&policy, profile)
         schedule = instrument.schedule
         schedule.closing_fee = closing_fee(&policy, instrument.taker_fee)
-        if not self.is_bearable(instrument, &schedule):
+        if not self.is_bearable(instrument, &schedule) or calls is None:
             return REJECT_BAD_PROFILE
         if instrument.is_over:
             return REJECT_EXPIRED
         schedule_scale(&schedule, schedule.maintenance_multiplier, schedule.initial_multiplier)
         instrument.profile, instrument.schedule = policy, schedule
+        self.put_profile_calls(instrument, calls)
         memset(&instrument.workoff, 0, sizeof(workoff_t))
         self.multiply_schedules(<int32_t>symbol)
         self.books[symbol].checks_makers = policy.maker_check
@@ -195,6 +208,11 @@ cdef class Commands(External):
         self.emit(EVENT_PROFILE_CHANGED)[0] = symbol
         self.reevaluate_holders(<int32_t>symbol)
         return ACCEPTED
+
+    cdef int put_profile_calls(self, instrument_t *instrument, tuple calls) except -1:
+        instrument.call_set = self.call_set_row(calls)
+        self.has_profile_calls = self.has_profile_calls or instrument.call_set != 0
+        return 0
 
     def open_account(
         self, int64_t account, int margin_mode, int64_t ts=NONE, int64_t stp_group=NONE,
@@ -246,6 +264,7 @@ cdef class Commands(External):
         out[3] = parent
         out[4] = position_mode
         if levels is not None or hysteresis != NONE:
+            self.accounts[row].owns_calls = 1
             self.emit_call_set(account, call_set)
         return ACCEPTED
 

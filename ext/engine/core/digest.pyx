@@ -40,6 +40,7 @@ cdef enum:
     TAG_MARK_AGE = -73
     TAG_MARK_BAND = -74
     TAG_MARK_PAUSE = -75
+    TAG_PROFILE_CALLS = -76
     TAG_FUND_PROFILE = -90
     TAG_WORKOFF = -91
     TAG_NAMED_FUND = -92
@@ -248,6 +249,8 @@ cdef int digest_margin_terms(Digest core, int32_t symbol, Words words) except -1
     if instrument.pause:
         words.put(TAG_MARK_PAUSE)
         words.put(instrument.pause)
+    if instrument.call_set:
+        digest_call_set(&core.call_sets[instrument.call_set], TAG_PROFILE_CALLS, words)
     return 0
 
 
@@ -331,13 +334,15 @@ cdef int digest_queued(Digest core, int32_t pool, Words words) except -1:
     return 0
 
 
-cdef int digest_pool(pool_t *pool, Words words) except -1:
+cdef int digest_pool(Digest core, const pool_t *pool, Words words) except -1:
     words.put(pool.balance)
     words.put(pool.call_level)
     words.put(pool.in_queue)
     words.put(pool.is_waiting)
     words.put(pool.is_bankrupt)
     words.put(pool.steps if pool.in_queue else 0)
+    if pool.call_level and pool.call_set != core.accounts[pool.account].call_set:
+        digest_call_set(&core.call_sets[pool.call_set], TAG_PROFILE_CALLS, words)
     return 0
 
 
@@ -354,8 +359,9 @@ cdef int digest_account(Digest core, int32_t account, Words words) except -1:
               | <int64_t>core.accounts[account].position_mode << 32)
     words.put(core.accounts[account].stp_group)
     words.put(core.accounts[account].dead_man)
-    if core.accounts[account].call_set:
-        digest_call_set(&core.call_sets[core.accounts[account].call_set], words)
+    if core.accounts[account].owns_calls:
+        digest_call_set(
+            &core.call_sets[core.accounts[account].call_set], TAG_CALL_LEVELS, words)
     if account in core.parents:
         words.put(TAG_PARENT)
         words.put(core.accounts[<int32_t>core.parents[account]].id)
@@ -368,7 +374,7 @@ cdef int digest_account(Digest core, int32_t account, Words words) except -1:
         if (core.pools[pool].balance or core.pools[pool].call_level
                 or core.pools[pool].in_queue):
             words.put(core.pools[pool].asset)
-            digest_pool(&core.pools[pool], words)
+            digest_pool(core, &core.pools[pool], words)
             if core.pools[pool].in_queue:
                 digest_queued(core, pool, words)
         pool = core.pools[pool].next_in_account
@@ -390,11 +396,11 @@ cdef int digest_account(Digest core, int32_t account, Words words) except -1:
         words.put(position.leverage)
         words.put(position.margin_mode)
         if position.isolated >= 0:
-            digest_pool(&core.pools[position.isolated], words)
+            digest_pool(core, &core.pools[position.isolated], words)
             if core.pools[position.isolated].in_queue:
                 digest_queued(core, position.isolated, words)
         else:
-            digest_pool(&NO_POOL, words)
+            digest_pool(core, &NO_POOL, words)
         digest_protection(core, position, words)
         if position.auto_top_up:
             words.put(TAG_AUTO_TOP_UP)
@@ -414,9 +420,9 @@ cdef int digest_backstops(Digest core, int32_t account, Words words) except -1:
     return 0
 
 
-cdef int digest_call_set(const call_set_t *calls, Words words) except -1:
+cdef int digest_call_set(const call_set_t *calls, int64_t tag, Words words) except -1:
     cdef int i
-    words.put(TAG_CALL_LEVELS)
+    words.put(tag)
     words.put(calls.count)
     for i in range(calls.count):
         words.put(calls.levels[i])

@@ -96,6 +96,7 @@ cdef struct instrument_t:
     int64_t announced_ts         # NONE: none
     int64_t announced_maintenance, announced_initial
     workoff_t workoff
+    int32_t call_set             # row of the profile's margin-call levels; 0: the default
 
 cdef struct account_t:
     int64_t id
@@ -104,6 +105,7 @@ cdef struct account_t:
     int32_t first_wallet         # pool rows, by asset
     int32_t first_position       # position rows, by symbol and leg
     int32_t call_set             # its row of margin-call levels; 0: the default
+    uint8_t owns_calls           # they are its own, and come before those of profiles
     uint8_t margin_mode          # default of its positions
     uint8_t position_mode        # PositionMode
 
@@ -117,7 +119,8 @@ cdef struct pool_t:
     int32_t heap_index           # place in the liquidation queue, NIL: not in it
     int32_t version              # counts changes, for the deleveraging ranking
     int32_t first_pledge         # of the wallets that count in it besides its own, by asset
-    uint8_t call_level           # margin-call levels reached
+    int32_t call_set             # the row of margin-call levels that it goes by
+    uint8_t call_level           # of these reached
     uint8_t in_queue
     uint8_t is_waiting           # in the queue, but nothing more can be done for now
     uint8_t is_pending           # touched since it was last evaluated

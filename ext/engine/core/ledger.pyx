@@ -122,7 +122,7 @@ cdef class Ledger(Desk):
         self.accounts[row].stp_group = stp_group
         self.accounts[row].dead_man = NONE
         self.accounts[row].first_wallet = self.accounts[row].first_position = NIL
-        self.accounts[row].call_set = 0
+        self.accounts[row].call_set = self.accounts[row].owns_calls = 0
         self.accounts[row].margin_mode = margin_mode
         self.accounts[row].position_mode = position_mode
         self.account_count += 1
@@ -139,6 +139,7 @@ cdef class Ledger(Desk):
         pool.account = account
         pool.asset = asset
         pool.symbol = symbol
+        pool.call_set = self.accounts[account].call_set
         pool.first_open = pool.next_in_account = pool.heap_index = pool.first_pledge = NIL
         self.pool_count += 1
         return row

@@ -61,6 +61,7 @@ cdef class Liquidation(Closing):
     cdef int evaluate(self, measured_t *row) except -1
     cdef bint top_up(self, measured_t *row) except -1
     cdef int set_call_level(self, const measured_t *row, int level) except -1
+    cdef int follow_calls(self, const measured_t *row) except -1
     cdef int64_t *emit_call(self, int kind, const measured_t *row, int64_t level) except NULL
     cdef int replace_call_levels(self, int32_t account, int32_t call_set) except -1
     cdef int enqueue(self, const measured_t *row) except -1

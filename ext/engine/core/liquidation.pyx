@@ -250,7 +250,9 @@ cdef class Liquidation(Closing):
                 continue
             self.evaluation_count += 1
             self.measure_row(pool, &self.round_rows[rows])
-            if self.is_quiet(&self.round_rows[rows]):
+            if self.is_quiet(&self.round_rows[rows]) and not (
+                    self.has_profile_calls and self.pools[pool].first_open >= 0
+                    and self.call_set_in_force(pool) != self.pools[pool].call_set):
                 self.refile(&self.round_rows[rows])
             else:
                 rows += 1
@@ -334,6 +336,8 @@ cdef class Liquidation(Closing):
 
     @cython.final
     cdef int evaluate(self, measured_t *row) except -1:
+        if self.has_profile_calls:
+            self.follow_calls(row)
         self.set_call_level(
             row, self.level_of(row.pool, row.equity, row.maintenance))
         if (row.equity <= row.maintenance
@@ -404,26 +408,36 @@ cdef class Liquidation(Closing):
         out[5] = row.maintenance
         return out
 
-    # End the calls by an account's old levels, then call by the new ones. Wallets by asset,
-    # then isolated positions by symbol.
+    # Go by the levels that are in force now; the calls by others end first.
+    cdef int follow_calls(self, const measured_t *row) except -1:
+        cdef int32_t call_set = self.call_set_in_force(row.pool)
+        if self.pools[row.pool].call_set != call_set:
+            self.set_call_level(row, 0)
+            self.pools[row.pool].call_set = call_set
+        return 0
+
+    # Give an account levels of its own: the calls by others end, then it calls by these. Wallets
+    # by asset, then isolated positions by symbol; those that went by the same are left alone.
     cdef int replace_call_levels(self, int32_t account, int32_t call_set) except -1:
         cdef int32_t pool = self.accounts[account].first_wallet
         cdef int32_t row = self.accounts[account].first_position
         cdef measured_t measured
         cdef list pools = []
-        if self.accounts[account].call_set == call_set:
-            return 0
         while pool >= 0:
-            pools.append(pool)
+            if self.pools[pool].call_set != call_set:
+                pools.append(pool)
             pool = self.pools[pool].next_in_account
         while row >= 0:
-            if self.positions[row].isolated >= 0:
-                pools.append(self.positions[row].isolated)
+            pool = self.positions[row].isolated
+            if pool >= 0 and self.pools[pool].call_set != call_set:
+                pools.append(pool)
             row = self.positions[row].next_in_account
         for pool in pools:
             self.measure_row(pool, &measured)
             self.set_call_level(&measured, 0)
+            self.pools[pool].call_set = call_set
         self.accounts[account].call_set = call_set
+        self.accounts[account].owns_calls = 1
         for pool in pools:
             if self.pools[pool].first_open >= 0:
                 self.measure_row(pool, &measured)

@@ -38,7 +38,7 @@ cdef enum:
     CALL_LEVELS_MAX = 4
 
 # Margin-call levels (margin ratios, ascending); a call is over under its level less the
-# hysteresis. Sets are kept once and shared by all accounts that have the same.
+# hysteresis. Sets are kept once and shared by all accounts and profiles that have the same.
 cdef struct call_set_t:
     int64_t levels[CALL_LEVELS_MAX]
     int64_t hysteresis
@@ -69,6 +69,7 @@ cdef class Risk(Protection):
     cdef public int64_t evaluation_count     # pools measured, ever: what the index saved
     cdef call_set_t *call_sets               # the default first
     cdef dict call_set_rows                  # (hysteresis, levels ...) -> row
+    cdef bint has_profile_calls              # some profile has had levels
 
     cdef int add_triggers(self) except -1
     cdef int add_pledge_triggers(self) except -1
@@ -77,6 +78,7 @@ cdef class Risk(Protection):
     cdef int note_unfiled(self, int32_t pool) except -1
     cdef int file_touched(self) except -1
     cdef int file_pool(self, int32_t pool, int64_t equity, int64_t maintenance) except -1
+    cdef int file_every_tick(self, int32_t pool) except -1
     cdef i128 slack_of(
         self, int32_t pool, int64_t equity, int64_t maintenance, bound_t *down) except? -1
     cdef bint survey(self, int32_t pool, const bound_t *down, survey_t *found) except -1
@@ -111,6 +113,8 @@ cdef class Risk(Protection):
     cdef bint is_due(self, int32_t pool, int64_t equity, int64_t maintenance) except -1
     cdef int32_t call_set_row(self, tuple key) except -1
     cdef const call_set_t *call_set_of(self, int32_t pool) noexcept
+    cdef int32_t call_set_in_force(self, int32_t pool) except -1
+    cdef bint has_several_calls(self, int32_t pool) noexcept
     cdef int level_of(self, int32_t pool, int64_t equity, int64_t maintenance) noexcept
     cdef int find_remedy(
         self, int32_t pool, int64_t equity, int64_t maintenance, int64_t target,

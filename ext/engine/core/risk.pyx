@@ -10,7 +10,7 @@ from engine.core.fixed cimport (
 )
 from engine.core.collateral cimport collateral_t, price_for, weighted
 from engine.core.contracts cimport notional_of_value
-from engine.core.ledger cimport instrument_t
+from engine.core.ledger cimport account_t, instrument_t
 from engine.core.memory cimport prefetch
 from engine.core.tiers cimport (
     inverse_tier_marks, maintenance_margin, schedule_t, tier_index, tier_t,
@@ -169,7 +169,27 @@ cdef class Risk(Protection):
         return row
 
     cdef const call_set_t *call_set_of(self, int32_t pool) noexcept:
-        return &self.call_sets[self.accounts[self.pools[pool].account].call_set]
+        return &self.call_sets[self.pools[pool].call_set]
+
+    # The row that a pool with positions is to go by: its account's own levels, else those of
+    # the profile that rules it.
+    cdef int32_t call_set_in_force(self, int32_t pool) except -1:
+        cdef const account_t *owner = &self.accounts[self.pools[pool].account]
+        if owner.owns_calls or not self.has_profile_calls:
+            return owner.call_set
+        return self.instruments[self.positions[self.ruling_position(pool)].symbol].call_set
+
+    # Whether a pool with positions goes by other levels when another of them comes to rule.
+    cdef bint has_several_calls(self, int32_t pool) noexcept:
+        cdef int32_t row = self.pools[pool].first_open
+        cdef int32_t call_set = self.instruments[self.positions[row].symbol].call_set
+        if self.accounts[self.pools[pool].account].owns_calls:
+            return False
+        while row >= 0:
+            if self.instruments[self.positions[row].symbol].call_set != call_set:
+                return True
+            row = self.positions[row].next_open
+        return False
 
     # Whether margin_ratio >= level; spent equity counts as beyond every level.
     @cython.final
@@ -291,6 +311,8 @@ cdef class Risk(Protection):
         cdef position_t *position
         if row < 0:
             return 0
+        if self.has_profile_calls and self.has_several_calls(pool):
+            return self.file_every_tick(pool)
         slack = self.slack_of(pool, equity, maintenance, &down)
         up.sense, up.is_whole = -1, False
         # Less than none is left where equity equals maintenance margin and the profile waits
@@ -338,6 +360,17 @@ cdef class Risk(Protection):
             clear_slack = floor_div(clear_slack, wide(up.weight)) if may_clear else wide(MONEY_MAX)
             self.file_pledges(pool, slack, clear_slack, parts, shift)
         return 0
+
+    # Have a pool looked at with every tick: with any another position may come to rule.
+    cdef int file_every_tick(self, int32_t pool) except -1:
+        cdef int32_t row = self.pools[pool].first_open
+        cdef int64_t mark
+        while row >= 0:
+            mark = self.instruments[self.positions[row].symbol].mark
+            self.file_trigger(row, 0, mark - 1)
+            self.file_trigger(row, 1, mark + 1)
+            row = self.positions[row].next_open
+        return self.file_pledges(pool, wide(-1), wide(-1), 1, 0)
 
     # The slack of a pool, and how its positions are weighed against it.
     @cython.final

@@ -164,6 +164,7 @@ cdef class Snapshots(Bulk):
         self.parents = image.value(self.parents)
         self.sub_accounts = image.value(self.sub_accounts)
         self.call_set_rows = image.value(self.call_set_rows)
+        image.scalar(&self.has_profile_calls, sizeof(self.has_profile_calls))
         return image.rows(<void **>&self.call_sets, &sets, NULL, sizeof(call_set_t))
 
     cdef int carry_instruments(self, Image image) except -1:

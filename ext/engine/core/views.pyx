@@ -16,7 +16,7 @@ from engine.core.linked cimport special_t
 from engine.core.liquidation cimport measured_t
 from engine.core.pairs cimport pair_first_mark, pair_t
 from engine.core.profiles cimport profile_row
-from engine.core.risk cimport bound_t
+from engine.core.risk cimport bound_t, call_set_t
 from engine.core.tables cimport table_get
 from engine.core.tiers cimport inverse_tier_marks, schedule_t, tier_index, tier_t
 from engine.core.types cimport (
@@ -503,6 +503,13 @@ cdef class Views(Auctions):
         """How a symbol's pools are liquidated: a row as `engine.messages.Profile`."""
         self.require_symbol(symbol)
         return profile_row(&self.instruments[symbol].profile)
+
+    def profile_calls_view(self, int64_t symbol):
+        """Margin-call levels of a symbol's profile, and their hysteresis."""
+        cdef const call_set_t *calls
+        self.require_symbol(symbol)
+        calls = &self.call_sets[self.instruments[symbol].call_set]
+        return tuple([calls.levels[i] for i in range(calls.count)]), calls.hysteresis
 
     # What a pool in the queue waits for.
     cdef int waits_for(self, int32_t pool) except -1:
