@@ -137,7 +137,7 @@ def test_events_tell_the_whole_state_for_long(core_name: str) -> None:
 def test_random_markets_reach_everything() -> None:
     """Every kind of event, and every reason, occurs: what never happens is not tested."""
     seen: Counter[str] = Counter()
-    seeds = [(Universe, seed) for seed in range(60, 250)]
+    seeds = [(Universe, seed) for seed in range(60, 450)]
     seeds += [(Giant, seed) for seed in range(60, 100)]
     for kind, seed in seeds:
         exchange = Exchange(core=CORES[-1])

@@ -21,7 +21,7 @@ INTEGERS = {"seq", "ts", "cause", "account", "order_id", "trade_id", "maker_orde
             "due_ts", "expiry_ts", "window", "count", "freeze", "frozen_until", "parent",
             "sub_accounts", "to", "effective_ts", "tiers_per_step", "cooldown_ns", "ramp_ns",
             "ramp_steps", "slice_interval_ns", "steps_per_command", "fund_drawdown_window_ns",
-            "adl_quintile", "cooldown_until", "fund_workoff_interval_ns"}
+            "adl_quintile", "cooldown_until", "fund_workoff_interval_ns", "mark_max_age_ns"}
 
 
 def leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
