@@ -11,6 +11,9 @@ import os
 import re
 import socket
 import stat
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
 
 import zmq
 
@@ -87,6 +90,54 @@ def bind_socket(zmq_socket: zmq.Socket[bytes], endpoint: str) -> str:
     except zmq.ZMQError as error:
         raise InputError(f"cannot bind {endpoint}: {_reason(error)}") from None
     return zmq_socket.getsockopt_string(zmq.LAST_ENDPOINT)
+
+
+class BoundSocket:
+    """A bound socket and the context that it alone uses, closed at the end of a `with`.
+
+    Parameters
+    ----------
+    kind : int
+        Of socket, `zmq.ROUTER` and the like.
+    endpoint : str
+        To bind.
+    options : mapping of int to int
+        Set before it is bound. `zmq.LINGER` also says how long what was sent is kept at the end.
+
+    Attributes
+    ----------
+    endpoint : str
+        As bound.
+
+    Raises
+    ------
+    InputError
+        It cannot be bound there; nothing stays open.
+    """
+
+    def __init__(self, kind: int, endpoint: str, options: Mapping[int, int]) -> None:
+        self._context = zmq.Context()
+        self._socket = self._context.socket(kind)
+        for option, value in options.items():
+            self._socket.setsockopt(option, value)
+        try:
+            self.endpoint = bind_socket(self._socket, endpoint)
+        except BaseException:
+            self._socket.close(linger=0)
+            self._context.term()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._socket.close()
+        self._context.term()
 
 
 def connect_socket(zmq_socket: zmq.Socket[bytes], endpoint: str) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 import zmq
 
 from engine import wire
-from engine.endpoints import bind_socket
+from engine.endpoints import BoundSocket
 from engine.errors import RunError
 from engine.feeds.steps import Step
 from engine.feeds.timeline import Moment
@@ -54,7 +54,7 @@ class PublishCounts:
     elapsed_s: float = 0.0
 
 
-class MarkPublisher:
+class MarkPublisher(BoundSocket):
     """Owns the XPUB socket, the epoch and the topic sequences.
 
     Parameters
@@ -74,28 +74,17 @@ class MarkPublisher:
     """
 
     def __init__(self, endpoint: str, *, stall_s: float = 60.0, epoch: int | None = None) -> None:
-        self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.XPUB)
-        self._socket.setsockopt(zmq.XPUB_NODROP, 1)
-        # Every subscription and its end is reported, not only the first and last.
-        self._socket.setsockopt(zmq.XPUB_VERBOSER, 1)
-        self._socket.setsockopt(zmq.SNDHWM, HIGH_WATER_MARK)
-        self._socket.setsockopt(zmq.SNDTIMEO, int(stall_s * 1000))
-        self._socket.setsockopt(zmq.LINGER, int(stall_s * 1000))
         self._stall_s = stall_s
         self._epoch = time.time_ns() if epoch is None else epoch
         self._sequences = dict.fromkeys((wire.MARKS, wire.HEARTBEAT, wire.END, wire.RECORDS), 0)
         self._subscriber_count = 0
         self.counts = PublishCounts()
-        try:
-            self.endpoint = bind_socket(self._socket, endpoint)
-        except BaseException:
-            self._socket.close(linger=0)
-            self._context.term()
-            raise
-
-    def __enter__(self) -> MarkPublisher:
-        return self
+        wait_ms = int(stall_s * 1000)
+        super().__init__(zmq.XPUB, endpoint, {
+            zmq.XPUB_NODROP: 1,
+            # Every subscription and its end is reported, not only the first and last.
+            zmq.XPUB_VERBOSER: 1,
+            zmq.SNDHWM: HIGH_WATER_MARK, zmq.SNDTIMEO: wait_ms, zmq.LINGER: wait_ms})
 
     def __exit__(
         self,

@@ -10,14 +10,13 @@ import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 import zmq
 
 from engine import scenario, wire
 from engine.driver import MarkDriver
-from engine.endpoints import bind_socket
+from engine.endpoints import BoundSocket
 from engine.errors import InputError
 from engine.exchange import Exchange
 from engine.feeds.steps import Step
@@ -92,7 +91,7 @@ class RunFigures:
     elapsed_s: float = 0.0
 
 
-class EventPublisher:
+class EventPublisher(BoundSocket):
     """Publishes the events of each command on `events.`, one message a command.
 
     A listener that falls behind misses messages, and its sequence says which: the
@@ -107,34 +106,13 @@ class EventPublisher:
     """
 
     def __init__(self, endpoint: str, epoch: int | None = None) -> None:
-        self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.XPUB)
-        self._socket.setsockopt(zmq.XPUB_VERBOSER, 1)
-        self._socket.setsockopt(zmq.SNDHWM, _EVENTS_HIGH_WATER_MARK)
-        self._socket.setsockopt(zmq.LINGER, 0)
         self._epoch = time.time_ns() if epoch is None else epoch
         self._sequence = 0
         self._heartbeat_count = 0
         self._event_count = 0
         self._listener_count = 0
-        try:
-            self.endpoint = bind_socket(self._socket, endpoint)
-        except BaseException:
-            self._socket.close()
-            self._context.term()
-            raise
-
-    def __enter__(self) -> EventPublisher:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._socket.close()
-        self._context.term()
+        super().__init__(zmq.XPUB, endpoint, {
+            zmq.XPUB_VERBOSER: 1, zmq.SNDHWM: _EVENTS_HIGH_WATER_MARK, zmq.LINGER: 0})
 
     def publish(self, seq: int, ts_ns: int, events: Sequence[dict[str, Any]]) -> None:
         """Publish the events of one command, if it had any."""

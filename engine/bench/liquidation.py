@@ -159,12 +159,7 @@ def measure_cascade(plan: LiquidationPlan, breach: int, way: str) -> Cascade:
         place_bids(core, falling if way == BOOK else falling // 3)
     if way in (FUND, MIXED):
         core.fund_insurance(0, 10**15 if way == FUND else falling // 3 * _AFTER // 30)
-    core.discard_records()
-    with no_collection():
-        start = thread_time_ns()
-        core.mark(0, _AFTER)
-        cpu = thread_time_ns() - start
-    records = read_records(core.drain_bytes())
+    cpu, records = timed_tick(core)
     count = np.bincount(records[:, 0], minlength=max(EventKind) + 1)
     return Cascade(
         way, breach, cpu, int(count[EventKind.LIQUIDATION_STARTED]),
@@ -173,15 +168,20 @@ def measure_cascade(plan: LiquidationPlan, breach: int, way: str) -> Cascade:
         core.digest().hex())
 
 
-def measure_ranking(plan: LiquidationPlan) -> int:
-    """ns of a tick that has one victim, and ranks so many shorts to close it against one."""
-    core, _ = load_accounts(plan, 2 * plan.ranked, 1)
+def timed_tick(core: Any) -> tuple[int, Ints]:
+    """Time the tick that breaches: ns of CPU, and the records of what it led to."""
     core.discard_records()
     with no_collection():
         start = thread_time_ns()
         core.mark(0, _AFTER)
         cpu = thread_time_ns() - start
-    records = read_records(core.drain_bytes())
+    return cpu, read_records(core.drain_bytes())
+
+
+def measure_ranking(plan: LiquidationPlan) -> int:
+    """ns of a tick that has one victim, and ranks so many shorts to close it against one."""
+    core, _ = load_accounts(plan, 2 * plan.ranked, 1)
+    cpu, records = timed_tick(core)
     if not (records[:, 0] == EventKind.ADL).any():
         raise RunError("nobody was closed against the victim")
     return cpu

@@ -37,11 +37,18 @@ TAG_MARK_AGE = -73
 TAG_MARK_BAND = -74
 TAG_MARK_PAUSE = -75
 TAG_PROFILE_CALLS = -76
+TAG_CLOSING = -80
+TAG_PAUSE = -81
+TAG_RAMP = -82
+TAG_PATIENT = -83
+TAG_SLICES = -84
 TAG_FUND_PROFILE = -90
 TAG_WORKOFF = -91
 TAG_NAMED_FUND = -92
 TAG_INSURER = -93
 TAG_BACKSTOP = -94
+#: Fields of a profile that were there first; the others are digested by themselves.
+FIRST_FIELDS = 20
 #: Fields of a profile that come behind their own tag: those of the fund, from this one on.
 FUND_FIELDS = Profile._fields.index("fund_workoff")
 #: The first that comes behind a tag of its own, as do those after it.
@@ -57,9 +64,6 @@ def with_leg(symbol: int, leg: PositionSide) -> int:
 
 
 # What stands in front of what is not always there.
-TAG_CLOSING, TAG_PAUSE, TAG_RAMP, TAG_PATIENT, TAG_SLICES = -80, -81, -82, -83, -84
-#: Fields of a profile that were there first; the others are digested by themselves.
-FIRST_FIELDS = 20
 TURNS_TAG, FUND_TAG, PROFILE_TAG, QUEUE_TAG = NONE + 101, NONE + 102, NONE + 103, NONE + 104
 
 

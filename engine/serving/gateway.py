@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 import zmq
 
 from engine import wire
 from engine.commands import check_shape
-from engine.endpoints import bind_socket
+from engine.endpoints import BoundSocket
 from engine.errors import CommandError, EngineError
 from engine.exchange import Exchange
 from engine.serving.sequencer import Pending
@@ -45,7 +44,7 @@ class _Asked:
         return [outcome or Outcome(UNAVAILABLE) for outcome in found]
 
 
-class Gateway:
+class Gateway(BoundSocket):
     """Owns the socket that clients send their commands to.
 
     Parameters
@@ -79,29 +78,9 @@ class Gateway:
         self._has_clock = has_clock
         self._asked: list[_Asked] = []
         self._asking: list[tuple[bytes, int, dict[str, Any]]] = []
-        self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.ROUTER)
-        self._socket.setsockopt(zmq.LINGER, 1000)
-        self._socket.setsockopt(zmq.SNDHWM, _HIGH_WATER_MARK)
-        self._socket.setsockopt(zmq.MAXMSGSIZE, wire.MESSAGE_SIZE_MAX)
-        try:
-            self.endpoint = bind_socket(self._socket, endpoint)
-        except BaseException:
-            self._socket.close(linger=0)
-            self._context.term()
-            raise
-
-    def __enter__(self) -> Gateway:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._socket.close()
-        self._context.term()
+        super().__init__(zmq.ROUTER, endpoint, {
+            zmq.LINGER: 1000, zmq.SNDHWM: _HIGH_WATER_MARK,
+            zmq.MAXMSGSIZE: wire.MESSAGE_SIZE_MAX})
 
     @property
     def socket(self) -> zmq.Socket[bytes]:

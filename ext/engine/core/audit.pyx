@@ -52,6 +52,7 @@ cdef class Audit(Digest):
         for i in range(2 * self.pledge_symbols):
             trigger_check(&self.pledge_sides[i], self.pledges)
         self.check_pledges()
+        self.check_known_rest()
         for i in range(self.account_count):
             self.require_row(
                 self.accounts[i].dead_man == NONE or self.accounts[i].dead_man > self.ts,
@@ -86,6 +87,19 @@ cdef class Audit(Digest):
                 or self.pools[wallet].balance == 0 or wallet in self.pledge_of,
                 "pledge of wallet", wallet)
         return 0
+
+    # What is remembered of a fund's inventory is what it comes to now.
+    cdef int check_known_rest(self) except -1:
+        cdef int32_t i
+        cdef int64_t rest = 0
+        if self.known_symbol < 0:
+            return 0
+        for i in range(self.instrument_count):
+            if i != self.known_symbol and self.instruments[i].insurer == self.known_fund:
+                rest += self.fund_part(i, 0, 0)
+        return self.require_row(
+            rest == self.known_rest, "remembered inventory but that of symbol",
+            self.known_symbol)
 
     # What has expired is over, and nothing of what is over is left.
     cdef int check_expiry(self, int32_t symbol) except -1:

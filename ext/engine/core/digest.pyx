@@ -28,12 +28,6 @@ cdef enum:
     TAG_EXPIRY = -7
     TAG_OVER = -8
     TAG_COLLATERAL = -60
-    TAG_CLOSING = -80
-    TAG_PAUSE = -81
-    TAG_RAMP = -82
-    TAG_PATIENT = -83
-    TAG_SLICES = -84
-    FIRST_FIELDS = 20            # of a profile; the others are digested by themselves
     TAG_CLOSING_FEE = -70
     TAG_MAKER_CHECK = -71
     TAG_ACCOUNT_MULTIPLIER = -72
@@ -41,11 +35,17 @@ cdef enum:
     TAG_MARK_BAND = -74
     TAG_MARK_PAUSE = -75
     TAG_PROFILE_CALLS = -76
+    TAG_CLOSING = -80
+    TAG_PAUSE = -81
+    TAG_RAMP = -82
+    TAG_PATIENT = -83
+    TAG_SLICES = -84
     TAG_FUND_PROFILE = -90
     TAG_WORKOFF = -91
     TAG_NAMED_FUND = -92
     TAG_INSURER = -93
     TAG_BACKSTOP = -94
+    FIRST_FIELDS = 20            # of a profile; the others are digested by themselves
 
 
 # What stands in front of what is not always there.
