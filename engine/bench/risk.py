@@ -343,10 +343,11 @@ def measure_breach(desk: MarkDesk, symbol: int) -> Breach:
     """
     core = desk.core
     table = core.positions_array(symbol)
-    prices = table["liquidation_price"][table["quantity"] > 0]
-    wanted = min(max(1, desk.plan.accounts // 100), len(prices))
-    mark = int(np.sort(prices)[-wanted])
-    due = table[(table["quantity"] > 0) & (table["liquidation_price"] >= mark)]
+    # 0 where no price would do it.
+    table = table[(table["quantity"] > 0) & (table["liquidation_price"] > 0)]
+    prices = np.sort(table["liquidation_price"])
+    mark = int(prices[-min(max(1, desk.plan.accounts // 100), len(prices))])
+    due = table[table["liquidation_price"] >= mark]
     for number in range(desk.plan.symbols):
         core.halt(number, int(HaltMode.NO_LIQUIDATION))
     desk.drain()

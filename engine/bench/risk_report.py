@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -17,7 +17,12 @@ from engine.bench.timing import Spread
 from engine.errors import RunError
 
 _RIVALS = (HOLDERS, FULL, NUMPY)
-_COLORS = ("#1f5fbf", "#7fb0ff", "#c4432f", "#b27a10", "#1f8a6d")
+_ONE_CALL, _PACKED = "engine, one call", "engine, packed"
+_COLORS = {
+    _ONE_CALL: "#1f5fbf", _PACKED: "#7fb0ff", HOLDERS: "#c4432f", FULL: "#b27a10",
+    NUMPY: "#1f8a6d"}
+#: Names with ns a tick for each number of accounts.
+Lines = list[tuple[str, list[float]]]
 #: What the core is to reach at 10^6 accounts.
 AIMS = (
     "calm 0.5 us a tick over all symbols; 5x 4 us; crash 40 us; 1,000 times the loop over "
@@ -143,7 +148,7 @@ def _breaches(result: RiskResult) -> Table:
 
 
 def write_page(results: Sequence[RiskResult], path: Path) -> None:
-    """Write an HTML page: the cost of a calm tick by number of accounts, and all tables.
+    """Write an HTML page: the cost of a tick by number of accounts, and all tables.
 
     Raises
     ------
@@ -155,8 +160,8 @@ def write_page(results: Sequence[RiskResult], path: Path) -> None:
     except ImportError:
         raise RunError("the page needs plotly: install the extra `report`") from None
     charts = "".join(
-        _chart(plotly, results, at, number == 0)
-        for number, at in enumerate(range(len(results[0].calm))))
+        _chart(plotly, title, accounts, lines, number == 0)
+        for number, (title, accounts, lines) in enumerate(_curves(results)))
     body = "".join(
         f"<h2>{html.escape(report.title)}</h2><pre>"
         + html.escape("\n".join(report.plain())) + "</pre>"
@@ -167,7 +172,7 @@ def write_page(results: Sequence[RiskResult], path: Path) -> None:
         "<title>Risk core: cost by number of accounts</title><style>"
         "body{max-width:1180px;margin:0 auto;padding:32px 24px;font:16px/1.5 system-ui,sans-serif}"
         "pre{overflow-x:auto;font-size:13px;background:#f6f5f1;padding:14px}</style></head><body>"
-        "<h1>What a calm tick costs, by number of accounts</h1>"
+        "<h1>What a tick costs, by number of accounts</h1>"
         f"<p>{machine}</p>{charts}{body}</body></html>")
     try:
         path.write_text(page, encoding="utf-8")
@@ -175,21 +180,33 @@ def write_page(results: Sequence[RiskResult], path: Path) -> None:
         raise RunError(f"{path}: cannot write: {(error.strerror or '').lower()}") from None
 
 
-def _chart(plotly: Any, results: Sequence[RiskResult], at: int, with_script: bool) -> str:
+def _curves(results: Sequence[RiskResult]) -> Iterator[tuple[str, list[int], Lines]]:
+    """Yield title, numbers of accounts, and ns a tick of engine and alternatives, by kind."""
     accounts = [result.plan.accounts for result in results]
-    lines: list[tuple[str, list[float]]] = [
-        ("engine, one call", [median(result.calm[at].engine) for result in results]),
-        ("engine, packed", [median(result.calm[at].packed) for result in results])]
-    for name in _RIVALS:
-        if all(name in result.calm[at].rivals for result in results):
-            lines.append((name, [median(result.calm[at].rivals[name]) for result in results]))
+    for label, kind in (("calm", "calm"), ("5x volatility", "stressed")):
+        for streams in zip(*(getattr(result, kind) for result in results), strict=True):
+            lines: Lines = [
+                (_ONE_CALL, [median(one.engine) for one in streams]),
+                (_PACKED, [median(one.packed) for one in streams])]
+            lines += [(name, [median(one.rivals[name]) for one in streams])
+                      for name in _RIVALS if all(name in one.rivals for one in streams)]
+            yield f"{label}, {streams[0].name}", accounts, lines
+    crashes = [result.crash_rivals for result in results]
+    yield "crash, liquidations included", accounts, [
+        (_ONE_CALL, [float(result.crash.each.mean()) for result in results]),
+        *((name, [float(rivals[name].mean()) for rivals in crashes])
+          for name in _RIVALS if all(name in rivals for rivals in crashes))]
+
+
+def _chart(
+    plotly: Any, title: str, accounts: list[int], lines: Lines, with_script: bool
+) -> str:
     figure = plotly.Figure()
-    for (name, costs), color in zip(lines, _COLORS, strict=False):
+    for name, costs in lines:
         figure.add_scatter(
             x=accounts, y=[cost / 1000 for cost in costs], name=name, mode="lines+markers",
-            line={"color": color})
+            line={"color": _COLORS[name]})
     figure.update_xaxes(type="log", title_text="accounts", dtick=1)
-    figure.update_yaxes(type="log", title_text="µs a tick")
-    figure.update_layout(
-        template="none", height=430, title_text=f"calm, {results[0].calm[at].name}")
+    figure.update_yaxes(type="log", title_text="µs a tick", dtick=1)
+    figure.update_layout(template="none", height=430, title_text=title)
     return str(figure.to_html(full_html=False, include_plotlyjs=with_script))
