@@ -13,7 +13,7 @@ import socket
 import stat
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import zmq
 
@@ -140,7 +140,7 @@ class BoundSocket:
         self._context.term()
 
 
-def connect_socket(zmq_socket: zmq.Socket[bytes], endpoint: str) -> None:
+def connect_socket(zmq_socket: zmq.Socket[Any], endpoint: str) -> None:
     """Connect; the peer need not be there yet.
 
     Raises

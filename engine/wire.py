@@ -327,9 +327,22 @@ def decode_welcome(payload: bytes) -> tuple[int, str, int, int, int]:
     return epoch, client, last_request, seq, ts_ns
 
 
-def encode_refused(epoch: int, detail: str) -> bytes:
-    """Encode the payload of a `refused.` message: a message that could not be read."""
-    return msgpack.packb([VERSION, epoch, detail])
+def encode_refused(
+    epoch: int, detail: str, kind: bytes | None = None, number: int | None = None
+) -> bytes:
+    """Encode the payload of a `refused.` message: a message that could not be read or done.
+
+    Parameters
+    ----------
+    epoch : int
+    detail : str
+    kind : bytes, optional
+        Of the message that is refused.
+    number : int, optional
+        Its token or first request, as far as it could be read.
+    """
+    return msgpack.packb(
+        [VERSION, epoch, detail, None if kind is None else kind.decode(), number])
 
 
 def decode_refused(payload: bytes) -> tuple[int, str]:
@@ -337,6 +350,15 @@ def decode_refused(payload: bytes) -> tuple[int, str]:
     _, epoch, detail = _unpack(payload, 3)
     _require(_is_count(epoch) and isinstance(detail, str), "not an epoch and a text")
     return epoch, detail
+
+
+def refused_request(payload: bytes) -> tuple[bytes | None, int | None]:
+    """Return kind and number of the message that a `refused.` is about, None where not said."""
+    fields = _unpack(payload, 3, 5)[3:]
+    kind, number = [*fields, None, None][:2]
+    _require(kind is None or isinstance(kind, str), "kind is not a string")
+    _require(number is None or _is_count(number), "number is not a number")
+    return None if kind is None else kind.encode(), number
 
 
 def _pairs(last_sequences: dict[bytes, int]) -> list[list[str | int]]:
@@ -351,7 +373,7 @@ def _check_pairs(pairs: Any) -> dict[str, int]:
     return dict(pairs)
 
 
-def _unpack(payload: bytes, width: int) -> list[Any]:
+def _unpack(payload: bytes, width: int, width_max: int = 0) -> list[Any]:
     try:
         fields = msgpack.unpackb(payload)
     except Exception as error:  # the unpacker has no common base class for bad input
@@ -361,7 +383,7 @@ def _unpack(payload: bytes, width: int) -> list[Any]:
         raise VersionError(f"payload version {fields[0]!r:.20}, this reader knows {VERSION}")
     _require(len(fields) >= width, f"expected {width} fields, found {len(fields)}")
     # A newer writer may append fields under the same version; they are not for us.
-    return fields[:width]
+    return fields[:max(width, width_max)]
 
 
 def _is_count(value: Any) -> bool:

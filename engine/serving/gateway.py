@@ -124,8 +124,7 @@ class Gateway(BoundSocket):
             else:
                 raise wire.WireError(f"unknown kind of message {kind!r:.40}")
         except wire.WireError as error:
-            self.refused_count += 1
-            self._send(peer, wire.REFUSED, wire.encode_refused(self._epoch, str(error)))
+            self._refuse(peer, str(error))
 
     def _take_commands(
         self, peer: bytes, message: wire.CommandsMessage, batch: list[Pending]
@@ -173,10 +172,15 @@ class Gateway(BoundSocket):
         try:
             answer = self._exchange.query(query)
         except EngineError as error:
-            self.refused_count += 1
-            self._send(peer, wire.REFUSED, wire.encode_refused(self._epoch, str(error)))
+            self._refuse(peer, str(error), wire.QUERY, token)
             return
         self._send(peer, wire.ANSWER, wire.encode_answer(self._epoch, token, answer))
+
+    def _refuse(
+        self, peer: bytes, detail: str, kind: bytes | None = None, number: int | None = None
+    ) -> None:
+        self.refused_count += 1
+        self._send(peer, wire.REFUSED, wire.encode_refused(self._epoch, detail, kind, number))
 
     def decline(self, reason: str, is_over: Callable[[], bool]) -> None:
         """Say that nothing is taken any more, to everybody who has asked or still asks.

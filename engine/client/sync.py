@@ -1,7 +1,4 @@
-"""A client of `engine serve --commands`: numbers its requests, asks again until they are answered.
-
-The numbers make asking again safe: what was taken before is answered, not applied a second time.
-"""
+"""A client of `engine serve --commands` that waits for every answer."""
 
 from __future__ import annotations
 
@@ -12,14 +9,9 @@ from typing import Any
 
 import zmq
 
-from engine import wire
+from engine.client.requests import Asked, NoAnswer, Requests
 from engine.endpoints import connect_socket
-from engine.errors import RunError
-from engine.serving.sessions import UNAVAILABLE, Outcome
-
-
-class NoAnswer(RunError):
-    """The server did not answer in time. Commands may have been taken; ask again to know."""
+from engine.serving.sessions import Outcome
 
 
 class Client:
@@ -39,7 +31,7 @@ class Client:
 
     Attributes
     ----------
-    next_request : int
+    next_request : int or None
         Number of the next command.
     epoch : int or None
         Of the server that answered last.
@@ -55,13 +47,10 @@ class Client:
     def __init__(
         self, endpoint: str, name: str, *, timeout_s: float = 10.0, retry_s: float = 1.0
     ) -> None:
-        self.name = name
-        self.next_request: int | None = None
-        self.epoch: int | None = None
+        self._requests = Requests(endpoint, name, time.monotonic_ns())
         self._endpoint = endpoint
         self._timeout_s = timeout_s
         self._retry_s = retry_s
-        self._token = time.monotonic_ns()
         self._context = zmq.Context()
         self._socket: zmq.Socket[bytes] | None = None
 
@@ -81,6 +70,25 @@ class Client:
         self._disconnect()
         self._context.term()
 
+    @property
+    def name(self) -> str:
+        """Under which its requests are numbered."""
+        return self._requests.name
+
+    @property
+    def next_request(self) -> int | None:
+        """Number of the next command, None before it is known; may be set to ask again."""
+        return self._requests.next_request
+
+    @next_request.setter
+    def next_request(self, number: int | None) -> None:
+        self._requests.next_request = number
+
+    @property
+    def epoch(self) -> int | None:
+        """Of the server that answered last."""
+        return self._requests.epoch
+
     def hello(self) -> int:
         """Ask for the number of the last request that the server has of this client.
 
@@ -88,12 +96,7 @@ class Client:
         ------
         NoAnswer
         """
-        message = [wire.HELLO, wire.encode_hello(self.name)]
-        while True:
-            payload = self._ask(message, wire.HELLO)
-            self.epoch, client, last, _, _ = wire.decode_welcome(payload)
-            if client == self.name:
-                return last
+        return int(self._wait(self._requests.hello()))
 
     def send(self, command: Mapping[str, Any]) -> Outcome:
         """Send one command and return what became of it, once that is durable."""
@@ -105,23 +108,20 @@ class Client:
         Raises
         ------
         NoAnswer
-            None in time, or the server cannot write its journal any more. `next_request`
-            stays, so that the same commands can be sent again.
+            None in time, or the server cannot write its journal any more. After this and any
+            other error `next_request` is what it was, so that the same commands can be sent
+            again.
+        InputError
+            None, or more than 1,024.
         """
         if self.next_request is None:
             self.next_request = self.hello() + 1
-        first = self.next_request
-        message = [wire.COMMANDS, wire.encode_commands(self.name, first, commands)]
-        while True:
-            payload = self._ask(message, wire.OUTCOMES)
-            self.epoch, client, answered, rows = wire.decode_outcomes(payload)
-            if (client, answered, len(rows)) == (self.name, first, len(commands)):
-                break  # anything else answers an earlier attempt
-        outcomes = [Outcome(*row) for row in rows]
-        lost = next((each for each in outcomes if each.code == UNAVAILABLE), None)
-        if lost is not None:
-            raise NoAnswer(f"{self._endpoint}: {lost.detail or 'the server is going down'}")
-        self.next_request = first + len(commands)
+        asked = self._requests.commands(commands)
+        try:
+            outcomes: list[Outcome] = self._wait(asked)
+        except BaseException:
+            self.next_request = asked.number
+            raise
         return outcomes
 
     def query(self, query: Mapping[str, Any]) -> dict[str, Any]:
@@ -133,30 +133,30 @@ class Client:
         RunError
             The query does not fit its schema.
         """
-        self._token += 1
-        message = [wire.QUERY, wire.encode_query(self._token, dict(query))]
-        while True:
-            self.epoch, token, answer = wire.decode_answer(self._ask(message, wire.ANSWER))
-            if token == self._token:
-                return answer
+        answer: dict[str, Any] = self._wait(self._requests.query(query))
+        return answer
 
-    def _ask(self, message: list[bytes], kind: bytes) -> bytes:
-        """Send until an answer of a kind comes; one on the way to an earlier message may be it."""
+    def _wait(self, asked: Asked) -> Any:
+        """Send until the answer comes; one on the way to an earlier attempt may be it."""
+        try:
+            return self._attempt(asked).result()
+        finally:
+            self._requests.forget(asked)
+
+    def _attempt(self, asked: Asked) -> Asked:
         deadline = time.monotonic() + self._timeout_s
         while (left := deadline - time.monotonic()) > 0:
             socket = self._connected()
-            socket.send_multipart(message)
+            socket.send_multipart(asked.message)
             attempt_ends = time.monotonic() + min(left, self._retry_s)
             while (wait := attempt_ends - time.monotonic()) > 0:
                 if not socket.poll(int(wait * 1000) + 1):
                     break
-                answered, payload = socket.recv_multipart()
-                if answered == kind:
-                    return payload
-                if answered == wire.REFUSED:
-                    raise RunError(f"{self._endpoint}: {wire.decode_refused(payload)[1]}")
+                self._requests.take(socket.recv_multipart())
+                if asked.is_settled:
+                    return asked
             self._disconnect()
-        raise NoAnswer(f"{self._endpoint}: no answer for {self._timeout_s:g} s")
+        raise NoAnswer(f"{self._endpoint}: no answer for {self._timeout_s:g} s", asked.number)
 
     def _connected(self) -> zmq.Socket[bytes]:
         if self._socket is None:

@@ -1,0 +1,150 @@
+"""The asyncio client against real servers: many requests at once, kills, refusals, timeouts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+from support.servers import Server
+
+from engine.client import AsyncClient, NoAnswer
+from engine.errors import InputError, RunError
+
+ASSET = {"cmd": "asset", "asset": "USDT", "decimals": 6}
+ACCOUNT = {"cmd": "account", "account": 1}
+DEPOSIT = {"cmd": "deposit", "account": 1, "asset": "USDT", "amount": "1"}
+WALLET = {"query": "account", "account": 1}
+
+
+@pytest.fixture
+def server(shell, tmp_path: Path) -> Iterator[Server]:
+    it = Server(tmp_path, shell.core)
+    yield it
+    it.close()
+
+
+def run(server: Server, use: Callable[[AsyncClient], Awaitable[None]], **options) -> None:
+    async def main() -> None:
+        options.setdefault("timeout_s", 30)
+        async with AsyncClient(server.endpoint, "desk", retry_s=0.2, **options) as client:
+            await use(client)
+
+    asyncio.run(main())
+
+
+def test_a_hundred_requests_at_once(server):
+    server.start()
+
+    async def use(client: AsyncClient) -> None:
+        assert [o.seq for o in await client.send_many([ASSET, ACCOUNT])] == [1, 2]
+        sent = [client.send(DEPOSIT) for _ in range(100)]
+        asked = [client.query(WALLET) for _ in range(20)]
+        found = await asyncio.gather(*sent, *asked)
+        assert [outcome.seq for outcome in found[:100]] == list(range(3, 103))
+        # All were asked behind the commands, on the same connection.
+        assert [answer["balances"]["USDT"] for answer in found[100:]] == ["100"] * 20
+        assert (client.next_request, client.epoch) == (103, server.epoch)
+
+    run(server, use)
+    assert [entry.request for entry in server.entries()] == list(range(1, 103))
+
+
+def test_a_server_that_is_killed_meanwhile(server):
+    """Everything is answered in the end, in order, and is in the journal once."""
+    server.start()
+
+    async def use(client: AsyncClient) -> None:
+        await client.send_many([ASSET, ACCOUNT])
+        epochs = {client.epoch}
+        sent: list[asyncio.Task] = []
+        for turn in range(3):
+            sent += [asyncio.create_task(client.send(DEPOSIT)) for _ in range(100)]
+            await asyncio.sleep(0.02 * turn)
+            await asyncio.to_thread(server.kill)
+            sent += [asyncio.create_task(client.send(DEPOSIT)) for _ in range(20)]
+            await asyncio.sleep(0.1)
+            await asyncio.to_thread(server.start)
+            await asyncio.gather(*sent)
+            epochs.add(client.epoch)
+        outcomes = await asyncio.gather(*sent)
+        assert [(o.code, o.seq) for o in outcomes] == [
+            ("accepted", seq) for seq in range(3, 363)]
+        assert len(epochs) == 4
+        assert (await client.query(WALLET))["balances"]["USDT"] == "360"
+
+    run(server, use)
+    assert [entry.request for entry in server.entries()] == list(range(1, 363))
+
+
+def test_more_than_may_be_on_their_way_wait_for_room(server):
+    server.start()
+
+    async def use(client: AsyncClient) -> None:
+        await client.send_many([ASSET, ACCOUNT])
+        messages = [client.send_many([DEPOSIT] * 300) for _ in range(12)]
+        outcomes = [each for found in await asyncio.gather(*messages) for each in found]
+        assert [outcome.seq for outcome in outcomes] == list(range(3, 3603))
+
+    run(server, use)
+
+
+def test_one_bad_request_among_good_ones_fails_alone(server):
+    server.start()
+
+    async def use(client: AsyncClient) -> None:
+        found = await asyncio.gather(
+            client.query({"query": "totals"}), client.query({"query": "unheard of"}),
+            client.send({"cmd": "nonsense"}), client.send(ASSET),
+            client.query({"query": "totals"}), return_exceptions=True)
+        assert isinstance(found[1], RunError) and "unknown query" in str(found[1])
+        assert found[2].code == "malformed" and found[3].code == "accepted"
+        assert found[0]["reply"] == found[4]["reply"] == "totals"
+        with pytest.raises(InputError, match="got 1025"):
+            await client.send_many([DEPOSIT] * 1025)
+
+    run(server, use)
+
+
+def test_nobody_there_and_asking_again_under_the_same_number(server):
+    server.start()
+
+    async def use(client: AsyncClient) -> None:
+        await client.send_many([ASSET, ACCOUNT])
+        server.kill()
+        calls = [client.send(DEPOSIT), client.send(DEPOSIT), client.query(WALLET)]
+        lost = await asyncio.gather(*calls, return_exceptions=True)
+        assert all(isinstance(each, NoAnswer) for each in lost)
+        assert [each.first_request for each in lost] == [3, 4, None]
+        server.start()
+        again = [await client.send(DEPOSIT, first_request=each.first_request)
+                 for each in lost[:2]]
+        assert [outcome.seq for outcome in again] == [3, 4] and client.next_request == 5
+        # One that was passed over is told that it is too late, and is not applied.
+        await client.send(DEPOSIT, first_request=7)
+        assert (await client.send(DEPOSIT, first_request=6)).code == "request_too_old"
+        assert (await client.query(WALLET))["balances"]["USDT"] == "3"
+
+    run(server, use, timeout_s=3)
+
+
+def test_closing_ends_what_is_under_way(tmp_path):
+    async def main() -> None:
+        client = AsyncClient(f"ipc://{tmp_path}/x", "desk", timeout_s=30)
+        asked = asyncio.create_task(client.query(WALLET))
+        await asyncio.sleep(0.05)
+        await client.close()
+        with pytest.raises(NoAnswer, match="the client was closed"):
+            await asked
+
+    asyncio.run(main())
+
+
+def test_an_endpoint_that_is_none():
+    async def main() -> None:
+        async with AsyncClient("nonsense", "desk") as client:
+            with pytest.raises(RunError, match="cannot connect to nonsense"):
+                await client.query(WALLET)
+
+    asyncio.run(main())
