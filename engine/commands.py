@@ -138,12 +138,17 @@ MARK_ROW: dict[str, Field] = {
     "feed_seq": _or_null(_int(required=False)),
 }
 
+#: Feeds of `engine.public_view` that a profile may name.
+PUBLIC_VIEWS = ("all", "binance", "bitmex", "bybit", "deribit", "okx")
+
 #: A profile given as an object: what it leaves out comes from `base`. The fields of
 #: `engine.messages.Profile` and its margin-call levels, each of which may be null where the
-#: profile may have none.
+#: profile may have none; `description` and `public_view` are for readers, not for the core.
 PROFILE: dict[str, Field] = {
     "base": _or_null(_name(required=False)),
     "description": Field(lambda value: isinstance(value, str), "a string", False),
+    "public_view": Field(
+        lambda value: value in PUBLIC_VIEWS, f"one of {', '.join(PUBLIC_VIEWS)}", False),
     "liquidate_at": _members(LiquidateAt, required=False),
     "close_policy": _members(ClosePolicy, required=False),
     "tiers_per_step": _int(required=False),

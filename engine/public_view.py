@@ -4,16 +4,19 @@ The events of the engine are the truth: every liquidation order, takeover and de
 Venues publish less. A `Feed` says what one leaves out; the rules are from the venues' own
 pages: Binance `forceOrder` (only the latest order of a symbol within 1000 ms), Bybit
 `allLiquidation` (all, every 500 ms, `S` is the side of the position), OKX
-`liquidation-orders` (at most one order of a contract in a second).
+`liquidation-orders` (at most one order of a contract in a second), BitMEX `liquidation`
+(orders as they enter the book), Deribit `trades` (those of a liquidation are marked). A profile
+names the feed of its venue as `public_view`; `feeds_of` reads it off the commands.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from engine import profiles
 from engine.units import fraction_text
 
 Event = Mapping[str, Any]
@@ -30,7 +33,7 @@ class Feed:
     Attributes
     ----------
     window_ns : int
-        Length of the intervals, counted from the epoch, at whose end it publishes.
+        Length of the intervals, counted from the epoch, at whose end it publishes; 0: at once.
     is_latest_only : bool
         Of a symbol only the latest one of an interval; else all of them.
     is_position_side : bool
@@ -39,6 +42,8 @@ class Feed:
         Takeovers are published like orders; else what trades in the book alone.
     has_average_price : bool
         The average price of the trades is published, besides the order's own price.
+    has_deleveraging : bool
+        Each deleveraging is published like an order of the position that set it off.
     """
 
     window_ns: int
@@ -46,11 +51,15 @@ class Feed:
     is_position_side: bool
     has_takeovers: bool
     has_average_price: bool
+    has_deleveraging: bool = False
 
 
 FEEDS: dict[str, Feed] = {
+    "all": Feed(0, False, False, True, True, True),
     "binance": Feed(SECOND, True, False, False, True),
+    "bitmex": Feed(0, False, False, True, False),
     "bybit": Feed(SECOND // 2, False, True, True, False),
+    "deribit": Feed(0, False, False, False, True),
     "okx": Feed(SECOND, True, False, True, False),
 }
 
@@ -76,7 +85,8 @@ class Published:
 class Coverage:
     """How much of a symbol's liquidations was published: orders and takeovers, and quantity.
 
-    `quantity` counts deleveraging too; nobody publishes it as a liquidation.
+    `quantity` counts deleveraging too; as a liquidation hardly anybody publishes it. Where
+    the feed does it is among the orders as well.
     """
 
     orders: int = 0
@@ -95,8 +105,9 @@ class PublicView:
 
     Parameters
     ----------
-    feed : str or Feed
-        A name of `FEEDS`, or rules of one's own.
+    feed : str, Feed or mapping
+        A name of `FEEDS`, or rules of one's own; or either by symbol, as `feeds_of` returns
+        them. A symbol that is not there has all published.
 
     Examples
     --------
@@ -111,35 +122,48 @@ class PublicView:
     Fraction(1, 3)
     """
 
-    def __init__(self, feed: str | Feed) -> None:
-        self.feed = FEEDS[feed] if isinstance(feed, str) else feed
+    def __init__(self, feed: str | Feed | Mapping[str, str | Feed]) -> None:
+        self._feeds: dict[str, Feed] = {}
+        self._feed = FEEDS["all"]  # of the symbols that are not there
+        if isinstance(feed, Mapping):
+            self._feeds = {symbol: _feed(each) for symbol, each in feed.items()}
+        else:
+            self._feed = _feed(feed)
         #: By symbol; complete after `close`.
         self.coverage: dict[str, Coverage] = {}
-        self._window = 0  # number of the interval under way
-        self._waiting: list[Published] = []  # of that interval, oldest first
+        self._waiting: list[Published] = []  # of the intervals under way, oldest first
         self._trades: list[Event] = []  # of the liquidation order under way
+
+    def feed_of(self, symbol: str) -> Feed:
+        """Return how a symbol's liquidations are published."""
+        return self._feeds.get(symbol, self._feed)
 
     def observe(self, event: Event) -> list[Published]:
         """Follow one event; return what was published before it."""
-        window = event["ts"] // self.feed.window_ns
-        published = self.close() if window != self._window else []
-        self._window = window
+        published = self._publish(event["ts"]) if self._waiting else []
         handler = getattr(self, f"_on_{event['event']}", None)
         if handler is not None:
             handler(event)
         return published
 
     def close(self) -> list[Published]:
-        """Return what is published at the end of the interval under way."""
-        rows, self._waiting = self._waiting, []
-        if self.feed.is_latest_only:
-            latest = {row.symbol: row for row in rows}
-            rows = [latest[symbol] for symbol in sorted(latest)]
-        end = (self._window + 1) * self.feed.window_ns
+        """Return what is published at the end of the intervals under way."""
+        return self._publish(None)
+
+    def _publish(self, now: int | None) -> list[Published]:
+        """Return what has been published by now, None: all there is, in order of publication."""
+        due = [row for row in self._waiting if now is None or row.pushed_ts <= now]
+        if not due:
+            return []
+        self._waiting = [row for row in self._waiting if now is not None and row.pushed_ts > now]
+        latest = {(row.symbol, row.pushed_ts): row for row in due}
+        rows = [row for row in due if not self.feed_of(row.symbol).is_latest_only
+                or latest[row.symbol, row.pushed_ts] is row]
         for row in rows:
             self._of(row.symbol).orders_shown += 1
             self._of(row.symbol).quantity_shown += Fraction(row.quantity)
-        return [replace(row, pushed_ts=end) for row in rows]
+        return sorted(rows, key=lambda row: (
+            row.pushed_ts, row.symbol if self.feed_of(row.symbol).is_latest_only else ""))
 
     def _of(self, symbol: str) -> Coverage:
         return self.coverage.setdefault(symbol, Coverage())
@@ -158,29 +182,64 @@ class PublicView:
     def _on_liquidation_takeover(self, event: Event) -> None:
         self._add(
             event, event["side"], event["quantity"], event["price"], None,
-            is_published=self.feed.has_takeovers)
+            is_published=self.feed_of(event["symbol"]).has_takeovers)
 
     def _on_backstop_takeover(self, event: Event) -> None:
         self._add(
             event, _other(event["side"]), event["quantity"], event["price"], None,
-            is_published=self.feed.has_takeovers)
+            is_published=self.feed_of(event["symbol"]).has_takeovers)
 
     def _on_adl(self, event: Event) -> None:
-        self._of(event["symbol"]).quantity += Fraction(event["quantity"])
+        if self.feed_of(event["symbol"]).has_deleveraging:
+            self._add(
+                event, _other(event["side"]), event["quantity"], event["price"], None,
+                is_published=True)
+        else:
+            self._of(event["symbol"]).quantity += Fraction(event["quantity"])
 
     def _add(
         self, event: Event, side: str, quantity: str, price: str, average: str | None, *,
         is_published: bool,
     ) -> None:
         """Count a liquidation order or takeover, and let it be published if it is."""
+        feed, ts = self.feed_of(event["symbol"]), event["ts"]
         coverage = self._of(event["symbol"])
         coverage.orders += 1
         coverage.quantity += Fraction(quantity)
         if is_published:
+            end = (ts // feed.window_ns + 1) * feed.window_ns if feed.window_ns else ts
             self._waiting.append(Published(
-                0, event["ts"], event["symbol"],
-                _other(side) if self.feed.is_position_side else side, quantity, price,
-                average if self.feed.has_average_price else None))
+                end, ts, event["symbol"], _other(side) if feed.is_position_side else side,
+                quantity, price, average if feed.has_average_price else None))
+
+
+def feeds_of(commands: Iterable[Mapping[str, Any]]) -> dict[str, Feed]:
+    """Return by symbol the feed that its profile names, the latest one if it was changed.
+
+    Parameters
+    ----------
+    commands : iterable of mappings
+        As `Exchange.apply` takes them; all but `instrument` and `profile` are passed over.
+
+    Raises
+    ------
+    engine.profiles.ProfileError
+        A profile that does not exist.
+
+    Examples
+    --------
+    >>> feeds_of([{"cmd": "instrument", "symbol": "BTC", "profile": "bybit_linear"},
+    ...           {"cmd": "profile", "symbol": "BTC", "profile": "okx_swap"}]) == {
+    ...     "BTC": FEEDS["okx"]}
+    True
+    """
+    return {
+        line["symbol"]: FEEDS[profiles.public_view(line.get("profile"))]
+        for line in commands if line.get("cmd") in ("instrument", "profile")}
+
+
+def _feed(given: str | Feed) -> Feed:
+    return FEEDS[given] if isinstance(given, str) else given
 
 
 def _other(side: str) -> str:
@@ -197,15 +256,17 @@ def _average(trades: Iterable[Event]) -> str | None:
     return fraction_text(total / lots, _AVERAGE_DECIMALS)
 
 
-def public_feed(events: Iterable[Event], feed: str | Feed) -> Iterator[Published]:
+def public_feed(
+    events: Iterable[Event], feed: str | Feed | Mapping[str, str | Feed]
+) -> Iterator[Published]:
     """Return what the public would have seen of a stream of events, in order of publication.
 
     Parameters
     ----------
     events : iterable of mappings
         As `Exchange.apply` returns them.
-    feed : str or Feed
-        A name of `FEEDS`, or rules of one's own.
+    feed : str, Feed or mapping
+        As `PublicView` takes it.
 
     Examples
     --------
@@ -220,7 +281,9 @@ def public_feed(events: Iterable[Event], feed: str | Feed) -> Iterator[Published
     yield from view.close()
 
 
-def coverage(events: Iterable[Event], feed: str | Feed) -> dict[str, Coverage]:
+def coverage(
+    events: Iterable[Event], feed: str | Feed | Mapping[str, str | Feed]
+) -> dict[str, Coverage]:
     """Return by symbol how much of the liquidations of a stream a feed would have shown."""
     view = PublicView(feed)
     for event in events:

@@ -49,6 +49,8 @@ _ENUMS: dict[str, type[IntEnum]] = {
     "ramp_of": messages.RampOf, "fund_workoff": messages.FundWorkoff,
     "backstop": messages.BackstopUse,
 }
+#: Fields that the core does not need.
+_FOR_READERS = ("description", "public_view")
 _RATES = (
     "target_ratio", "fraction", "exit_buffer", "fund_drawdown_limit", "spread_to_maintenance",
     "bankruptcy_adjustment", "bound_band", "slice_max_share", "fund_workoff_fraction",
@@ -105,7 +107,8 @@ def effective(given: str | Mapping[str, Any] | None) -> dict[str, Any]:
     """
     values = dict(_named(given) if isinstance(given, str) else given or {})
     base = values.pop("base", None)
-    values.pop("description", None)
+    for name in _FOR_READERS:
+        values.pop(name, None)
     return {**_named(base or DEFAULT), **values}
 
 
@@ -116,7 +119,37 @@ def _named(name: str) -> dict[str, Any]:
         return _default()
     if name not in names():
         raise ProfileError(f"no profile {name!r:.80}")
-    return effective(load(FOLDER / f"{name}.toml"))
+    return effective(_file(name))
+
+
+@cache
+def _file(name: str) -> dict[str, Any]:
+    return load(FOLDER / f"{name}.toml")
+
+
+def public_view(given: str | Mapping[str, Any] | None) -> str:
+    """Return the feed of `engine.public_view` that a profile names: its own, or its base's.
+
+    A true stream, `all`, where nobody names one.
+
+    Raises
+    ------
+    ProfileError
+        A name that does not exist.
+
+    Examples
+    --------
+    >>> public_view("bybit_linear"), public_view({"base": "okx_swap"}), public_view(None)
+    ('bybit', 'okx', 'all')
+    """
+    while given is not None and given != DEFAULT:
+        if isinstance(given, str):
+            _named(given)  # it exists
+            given = _file(given)
+        if "public_view" in given:
+            return str(given["public_view"])
+        given = given.get("base")
+    return "all"
 
 
 def _default() -> dict[str, Any]:
