@@ -7,6 +7,7 @@ command.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from engine.messages import (
     COMMAND_COLUMNS,
     FLAG_POSITION_SIDE_SHIFT,
     NONE,
+    RECORD_WIDTH,
     SPECIAL_COLUMNS,
     Command,
     MarginMode,
@@ -113,6 +115,43 @@ def fill_commands(
         Command.FILL, len(accounts), account=accounts, symbol=symbols,
         side=np.where(quantities > 0, Side.BUY, Side.SELL), quantity=np.abs(quantities),
         price=np.abs(values), order_id=fees, flags=position_sides << FLAG_POSITION_SIDE_SHIFT)
+
+
+def record_rows(records: Sequence[tuple[int, ...]]) -> npt.NDArray[np.int64]:
+    """Return event records as one table, padded with zeros behind the layout of each."""
+    rows = np.zeros((len(records), RECORD_WIDTH), np.int64)
+    for row, record in zip(rows, records, strict=True):
+        row[:len(record)] = record
+    return rows
+
+
+def to_bytes(array: Packed, dtype: np.dtype[Any], name: str) -> bytes:
+    """Return packed rows as they travel and lie in a journal: little-endian, without padding.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `as_rows`.
+    """
+    return as_rows(array, dtype, name).astype("<i8", copy=False).tobytes()
+
+
+def from_bytes(data: bytes, dtype: np.dtype[Any]) -> npt.NDArray[np.int64]:
+    """Return the table of int64 that `to_bytes` made bytes of.
+
+    Raises
+    ------
+    ValueError
+        Not a whole number of rows.
+
+    Examples
+    --------
+    >>> rows = empty_commands(2)
+    >>> from_bytes(to_bytes(rows, COMMAND_DTYPE, "rows"), COMMAND_DTYPE).shape
+    (2, 12)
+    """
+    rows: npt.NDArray[np.int64] = np.frombuffer(data, "<i8").astype(np.int64, copy=False)
+    return rows.reshape(-1, len(dtype.names or ()))
 
 
 def as_rows(array: Packed, dtype: np.dtype[Any], name: str) -> npt.NDArray[np.int64]:

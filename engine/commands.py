@@ -336,6 +336,7 @@ QUERIES: dict[str, dict[str, Field]] = {
     "backstops": {},
     "collateral": {"asset": _name()},
     "totals": {},
+    "directory": {},
     "state_hash": {},
 }
 

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from engine.batches import COMMAND_DTYPE, SPECIAL_DTYPE, Packed, as_rows, empty_specials
+from engine.batches import (
+    COMMAND_DTYPE,
+    SPECIAL_DTYPE,
+    Packed,
+    as_rows,
+    empty_specials,
+    record_rows,
+)
 from engine.collateral import collateral_terms
 from engine.commands import check_shape
 from engine.errors import CommandError
@@ -33,6 +40,7 @@ from engine.instruments import (
 from engine.liquidation_map import bucket_sums
 from engine.messages import (
     NONE,
+    RECORD_WIDTH,
     Command,
     EventKind,
     HaltMode,
@@ -228,6 +236,13 @@ class Exchange:
             for record in records:
                 self._forget_dead(record)
         return records
+
+    def drain_array(self) -> npt.NDArray[np.int64]:
+        """Return the same as an array, `engine.messages.RECORD_WIDTH` integers a row."""
+        if self.client_ids or self._undrained or self.core_name != "compiled":
+            return record_rows(self.drain_records())
+        self._details.clear()
+        return np.frombuffer(self.core.drain_bytes(), np.int64).reshape(-1, RECORD_WIDTH)
 
     def _render(self, records: list[tuple[int, ...]]) -> list[dict[str, Any]]:
         events = []

@@ -111,6 +111,7 @@ class Queries:
             "insurance": self._insurance, "backstops": self._backstops,
             "collateral": self._collateral,
             "totals": lambda query: self.totals(),
+            "directory": lambda query: self._directory(),
             "state_hash": lambda query: {"state_hash": exchange.state_hash()},
         }
 
@@ -473,6 +474,21 @@ class Queries:
                 "discount": None if discount == NONE else RATE.text(discount),
             })
         return {"backstops": rows}
+
+    def _directory(self) -> dict[str, Any]:
+        exchange = self._exchange
+        return {
+            "assets": [
+                {"asset": asset.name, "index": asset.index, "decimals": asset.decimals}
+                for asset in exchange.assets_by_index],
+            "symbols": [
+                {
+                    "symbol": one.symbol, "index": one.index, "settle": one.settle.name,
+                    "tick_size": one.tick.text(1), "mark_tick": one.mark.text(1),
+                    "lot_size": one.lot.text(1),
+                }
+                for one in exchange.instruments_by_index],
+        }
 
     def totals(self) -> dict[str, Any]:
         """Return conservation terms by asset and net positions by symbol."""

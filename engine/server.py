@@ -123,6 +123,18 @@ class EventPublisher(BoundSocket):
         payload = wire.encode_events(self._epoch, seq, ts_ns, events)
         self._socket.send_multipart(wire.make_frames(wire.EVENTS, self._sequence, payload))
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether anybody listens now; if not, events need not be rendered: see `skip`."""
+        if int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+            self._count_left(0)
+        return self._listener_count > 0
+
+    def skip(self, message_count: int, event_count: int) -> None:
+        """Number messages that nobody was there to get, so that who comes back sees a gap."""
+        self._sequence += message_count
+        self._event_count += event_count
+
     def send_heartbeat(self) -> None:
         """Tell listeners what they should have seen by now."""
         self._heartbeat_count += 1
@@ -144,7 +156,7 @@ class EventPublisher(BoundSocket):
         self._socket.poll(wait_ms, zmq.POLLIN)
         while self._socket.poll(0, zmq.POLLIN):
             note = self._socket.recv()
-            if note[1:] == wire.EVENTS:
+            if wire.EVENTS.startswith(note[1:]):
                 self._listener_count += 1 if note[:1] == b"\x01" else -1
         return self._listener_count
 

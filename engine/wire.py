@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 
+from engine.batches import COMMAND_DTYPE, SPECIAL_DTYPE
 from engine.feeds.records import KIND_NAMES, BookChange, Record
 from engine.feeds.steps import Row, Step, is_price, is_symbol
 
@@ -31,6 +32,8 @@ RECORDS = b"records."
 # Kinds of messages between a client and the server: two frames, kind and payload.
 COMMANDS = b"commands."
 OUTCOMES = b"outcomes."
+PACKED = b"packed."
+PACKED_OUTCOMES = b"packed_outcomes."
 QUERY = b"query."
 ANSWER = b"answer."
 HELLO = b"hello."
@@ -38,6 +41,8 @@ REFUSED = b"refused."
 
 #: Commands in one message at most.
 COMMANDS_MAX = 1024
+#: Packed commands in one message at most.
+PACKED_MAX = 16_384
 
 #: Largest message a reader accepts, in bytes.
 MESSAGE_SIZE_MAX = 16 << 20
@@ -93,6 +98,24 @@ class CommandsMessage(NamedTuple):
     client: str
     first_request: int
     commands: list[Any]
+
+
+class PackedMessage(NamedTuple):
+    """Payload of `packed.`: a table of commands of one client, with consecutive requests.
+
+    Attributes
+    ----------
+    client : str
+    first_request : int
+        Number of the first command; the following ones count on.
+    rows, specials : bytes
+        Tables of `engine.batches.COMMAND_DTYPE` and `SPECIAL_DTYPE`, whole rows of them.
+    """
+
+    client: str
+    first_request: int
+    rows: bytes
+    specials: bytes
 
 
 class EndMessage(NamedTuple):
@@ -274,6 +297,50 @@ def decode_outcomes(payload: bytes) -> tuple[int, str, int, list[list[Any]]]:
         isinstance(outcome, list) and len(outcome) >= 5 for outcome in outcomes),
         "outcomes is not a list of outcomes")
     return epoch, client, first_request, [outcome[:5] for outcome in outcomes]
+
+
+def encode_packed(client: str, first_request: int, rows: bytes, specials: bytes) -> bytes:
+    """Encode the payload of a `packed.` message."""
+    return msgpack.packb([VERSION, client, first_request, rows, specials])
+
+
+def decode_packed(payload: bytes) -> PackedMessage:
+    """Decode and check the payload of a `packed.` message, but not the commands."""
+    _, client, first_request, rows, specials = _unpack(payload, 5)
+    _require(isinstance(client, str), "client is not a string")
+    for name, table, dtype in (
+            ("commands", rows, COMMAND_DTYPE), ("specials", specials, SPECIAL_DTYPE)):
+        size = dtype.itemsize
+        _require(isinstance(table, bytes), f"{name} is not bytes")
+        _require(len(table) % size == 0, f"{name} is not whole rows of {size} bytes")
+        _require(len(table) <= PACKED_MAX * size, f"more than {PACKED_MAX} {name}")
+    count = len(rows) // COMMAND_DTYPE.itemsize
+    _require(count > 0, "commands is without content")
+    _require(
+        _is_count(first_request) and 0 < first_request <= _INT64_MAX - count,
+        "first request is not a number from 1")
+    return PackedMessage(client, first_request, rows, specials)
+
+
+def encode_packed_outcomes(
+    epoch: int, client: str, first_request: int, parts: Sequence[Sequence[Any]]
+) -> bytes:
+    """Encode the payload of a `packed_outcomes.` message.
+
+    Each part is `[count, code, first_seq, ts, rejections, detail]`.
+    """
+    return msgpack.packb([VERSION, epoch, client, first_request, parts])
+
+
+def decode_packed_outcomes(payload: bytes) -> tuple[int, str, int, list[list[Any]]]:
+    """Decode the payload of a `packed_outcomes.` message: epoch, client, first request, parts."""
+    _, epoch, client, first_request, parts = _unpack(payload, 5)
+    _require(_is_count(epoch) and _is_count(first_request), "not a number")
+    _require(isinstance(client, str), "client is not a string")
+    _require(isinstance(parts, list) and all(
+        isinstance(part, list) and len(part) >= 6 and _is_count(part[0])
+        and isinstance(part[4], bytes) for part in parts), "parts is not a list of parts")
+    return epoch, client, first_request, [part[:6] for part in parts]
 
 
 def encode_query(token: int, query: dict[str, Any]) -> bytes:

@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine import wire
+from engine.batches import COMMAND_DTYPE, SPECIAL_DTYPE, Packed, to_bytes
 from engine.errors import InputError, RunError
-from engine.serving.sessions import UNAVAILABLE, Outcome, is_client_name
+from engine.serving.packed import UNAVAILABLE, PackedOutcomes
+from engine.serving.sessions import Outcome, is_client_name
 
 
 class NoAnswer(RunError):
@@ -147,6 +149,34 @@ class Requests:
         self.next_request = max(self.next_request or 0, first + len(commands))
         return asked
 
+    def packed(
+        self, commands: Packed, specials: Packed | None = None,
+        first_request: int | None = None,
+    ) -> Asked:
+        """Ask for packed commands to be taken, under the next numbers or under given ones.
+
+        Raises
+        ------
+        InputError
+            No commands, or too many rows for a message.
+        TypeError, ValueError
+            An array of another dtype or shape; or as `commands`.
+        """
+        rows = to_bytes(commands, COMMAND_DTYPE, "commands")
+        terms = b"" if specials is None else to_bytes(specials, SPECIAL_DTYPE, "specials")
+        count = len(rows) // COMMAND_DTYPE.itemsize
+        if not 0 < count <= wire.PACKED_MAX:
+            raise InputError(f"expected 1 to {wire.PACKED_MAX} commands, got {count}")
+        if len(terms) > wire.PACKED_MAX * SPECIAL_DTYPE.itemsize:
+            raise InputError(f"more than {wire.PACKED_MAX} rows of special terms")
+        first = self.next_request if first_request is None else first_request
+        if first is None:
+            raise ValueError("hello first: the number of the last request is not known")
+        payload = wire.encode_packed(self.name, first, rows, terms)
+        asked = self._ask(Asked(wire.PACKED, first, [wire.PACKED, payload], count))
+        self.next_request = max(self.next_request or 0, first + count)
+        return asked
+
     def query(self, query: Mapping[str, Any]) -> Asked:
         """Ask a query."""
         self._token += 1
@@ -186,7 +216,17 @@ class Requests:
             asked = self._waiting.get((wire.COMMANDS, first))
             if asked is None or (client, len(rows)) != (self.name, asked.count):
                 return []  # the answer to another message under these numbers
-            return self._settle_outcomes(asked, [Outcome(*row) for row in rows])
+            outcomes = [Outcome(*row) for row in rows]
+            lost = next((each.detail or "" for each in outcomes if each.code == UNAVAILABLE), None)
+            return self._settle_applied(asked, outcomes, lost)
+        if kind == wire.PACKED_OUTCOMES:
+            self.epoch, client, first, parts = wire.decode_packed_outcomes(payload)
+            asked = self._waiting.get((wire.PACKED, first))
+            count = sum(part[0] for part in parts)
+            if asked is None or (client, count) != (self.name, asked.count):
+                return []
+            lost = next((part[5] or "" for part in parts if part[1] == UNAVAILABLE), None)
+            return self._settle_applied(asked, PackedOutcomes.of(parts), lost)
         if kind == wire.ANSWER:
             self.epoch, token, answer = wire.decode_answer(payload)
             return self._settle((wire.QUERY, token), answer)
@@ -208,10 +248,12 @@ class Requests:
         asked.answer, asked.is_settled = answer, True
         return [asked]
 
-    def _settle_outcomes(self, asked: Asked, outcomes: list[Outcome]) -> list[Asked]:
-        lost = next((each for each in outcomes if each.code == UNAVAILABLE), None)
+    def _settle_applied(
+        self, asked: Asked, outcomes: list[Outcome] | PackedOutcomes, lost: str | None
+    ) -> list[Asked]:
+        """Settle with outcomes, or fail where some are lost; `lost` says why."""
         if lost is not None:
-            problem = lost.detail or "the server is going down"
+            problem = lost or "the server is going down"
             return self._fail(asked, NoAnswer(f"{self._endpoint}: {problem}", asked.number))
         return self._settle((asked.kind, asked.number), outcomes)
 

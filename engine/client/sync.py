@@ -9,8 +9,10 @@ from typing import Any
 
 import zmq
 
+from engine.batches import Packed
 from engine.client.requests import Asked, NoAnswer, Requests
 from engine.endpoints import connect_socket
+from engine.serving.packed import PackedOutcomes
 from engine.serving.sessions import Outcome
 
 
@@ -119,6 +121,38 @@ class Client:
         asked = self._requests.commands(commands)
         try:
             outcomes: list[Outcome] = self._wait(asked)
+        except BaseException:
+            self.next_request = asked.number
+            raise
+        return outcomes
+
+    def send_packed(
+        self, commands: Packed, specials: Packed | None = None
+    ) -> PackedOutcomes:
+        """Send packed commands in one message and return their outcomes.
+
+        Parameters
+        ----------
+        commands : array of `engine.batches.COMMAND_DTYPE`, or of int64, shape (n, 12)
+            At most `engine.wire.PACKED_MAX`; symbols and assets by the indices that the query
+            `directory` tells.
+        specials : array of `engine.batches.SPECIAL_DTYPE`, or of int64, shape (m, 14)
+            Terms beyond the plain ones, which commands name by their row.
+
+        Raises
+        ------
+        NoAnswer
+            As `send_many`.
+        InputError
+            No commands, or too many.
+        TypeError, ValueError
+            An array of another dtype or shape; nothing was sent.
+        """
+        if self.next_request is None:
+            self.next_request = self.hello() + 1
+        asked = self._requests.packed(commands, specials)
+        try:
+            outcomes: PackedOutcomes = self._wait(asked)
         except BaseException:
             self.next_request = asked.number
             raise

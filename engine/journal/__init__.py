@@ -8,7 +8,7 @@ journal ends.
 from __future__ import annotations
 
 from engine.journal.errors import JournalError, JournalWriteError
-from engine.journal.layout import Batch, Entry, Kind
+from engine.journal.layout import Batch, Entry, Kind, PackedEntry
 from engine.journal.reader import JournalReader
 from engine.journal.storage import Storage
 from engine.journal.store import Journal
@@ -21,5 +21,6 @@ __all__ = [
     "JournalReader",
     "JournalWriteError",
     "Kind",
+    "PackedEntry",
     "Storage",
 ]

@@ -14,12 +14,15 @@ from typing import Any, NamedTuple
 
 import msgpack
 
+from engine.batches import COMMAND_DTYPE, SPECIAL_DTYPE
 from engine.journal.errors import JournalError
 
 #: Version of the segment's own layout.
 FORMAT_VERSION = 1
-#: Version of the payloads: records and the commands in them.
-SCHEMA_VERSION = 1
+#: Version of the payloads: records and the commands in them. 2 brought packed records.
+SCHEMA_VERSION = 2
+#: Versions of payloads that are read.
+SCHEMAS_READ = (1, 2)
 
 SEGMENT_MAGIC = b"PERPJRNL"
 BATCH_MAGIC = b"BTCH"
@@ -54,11 +57,14 @@ class SegmentHeader(NamedTuple):
         Of the first command that may be in here.
     written_ns : int
         Wall clock, for people.
+    schema : int
+        Version of the payloads in it.
     """
 
     journal_id: int
     first_seq: int
     written_ns: int
+    schema: int = SCHEMA_VERSION
 
 
 class BatchHeader(NamedTuple):
@@ -118,8 +124,8 @@ class Batch(NamedTuple):
         header = self.header
         return header.seq + max(0, header.command_count - 1)
 
-    def entries(self) -> Iterator[Entry]:
-        """Yield the commands of the batch.
+    def entries(self) -> Iterator[Entry | PackedEntry]:
+        """Yield the commands of the batch; packed ones that came together stay so.
 
         Raises
         ------
@@ -128,13 +134,18 @@ class Batch(NamedTuple):
         """
         seq = self.header.seq
         for record in self._unpacked():
-            if not _is_record(record):
+            entry: Entry | PackedEntry
+            if _is_record(record):
+                entry = Entry(seq, *record)
+            elif _is_packed_record(record):
+                entry = PackedEntry(seq, *record)
+            else:
                 raise JournalError(f"{self.place}: the record of seq {seq} is none")
-            yield Entry(seq, *record)
-            seq += 1
+            yield entry
+            seq += entry.command_count
         if seq != self.header.seq + self.header.command_count:
             raise JournalError(
-                f"{self.place}: {seq - self.header.seq} records, the header says "
+                f"{self.place}: {seq - self.header.seq} commands, the header says "
                 f"{self.header.command_count}")
 
     def facts(self) -> dict[str, Any]:
@@ -190,15 +201,64 @@ class Entry(NamedTuple):
         """The command as it was applied, its time included."""
         return self.given if self.stamp is None else {**self.given, "ts": self.stamp}
 
+    @property
+    def command_count(self) -> int:
+        """How many commands it is."""
+        return 1
 
-def _is_record(record: Any) -> bool:
-    if not (isinstance(record, list) and len(record) == 4):
-        return False
-    stamp, client, request, given = record
+
+class PackedEntry(NamedTuple):
+    """Packed commands of a journal that came together.
+
+    Attributes
+    ----------
+    seq : int
+        Of the first; the following ones count on.
+    stamp : int or None
+        Engine time in ns that the server gave all of them; None where they kept their own.
+    client : str or None
+        Who sent them; None for what the server itself did.
+    request : int
+        The client's number for the first; the following ones count on.
+    rows, specials : bytes
+        As they were sent: tables of `engine.batches.COMMAND_DTYPE` and `SPECIAL_DTYPE`.
+    """
+
+    seq: int
+    stamp: int | None
+    client: str | None
+    request: int
+    rows: bytes
+    specials: bytes
+
+    @property
+    def command_count(self) -> int:
+        """How many commands they are."""
+        return len(self.rows) // COMMAND_DTYPE.itemsize
+
+
+def _has_head(record: list[Any]) -> bool:
+    stamp, client, request = record[:3]
     return (
         (stamp is None or type(stamp) is int)
-        and (client is None or isinstance(client, str))
-        and type(request) is int and isinstance(given, dict)
+        and (client is None or isinstance(client, str)) and type(request) is int
+    )
+
+
+def _is_record(record: Any) -> bool:
+    return (
+        isinstance(record, list) and len(record) == 4 and _has_head(record)
+        and isinstance(record[3], dict)
+    )
+
+
+def _is_packed_record(record: Any) -> bool:
+    if not (isinstance(record, list) and len(record) == 5 and _has_head(record)):
+        return False
+    rows, specials = record[3:]
+    return (
+        isinstance(rows, bytes) and len(rows) > 0 and len(rows) % COMMAND_DTYPE.itemsize == 0
+        and isinstance(specials, bytes) and len(specials) % SPECIAL_DTYPE.itemsize == 0
     )
 
 
@@ -232,6 +292,14 @@ def make_record(stamp: int | None, client: str | None, request: int, command: by
     ))
 
 
+def make_packed_record(
+    stamp: int | None, client: str | None, request: int, rows: bytes, specials: bytes
+) -> bytes:
+    """Encode one record of packed commands."""
+    encoded: bytes = msgpack.packb((stamp, client, request, rows, specials))
+    return encoded
+
+
 def make_batch(
     kind: Kind, journal_id: int, seq: int, written_ns: int, count: int, payload: bytes
 ) -> bytes:
@@ -259,7 +327,9 @@ def read_batch_header(data: bytes | memoryview, offset: int) -> BatchHeader | No
 
 def make_segment_header(header: SegmentHeader) -> bytes:
     """Encode the header of a segment."""
-    head = _SEGMENT.pack(SEGMENT_MAGIC, FORMAT_VERSION, SCHEMA_VERSION, *header, 0)
+    journal_id, first_seq, written_ns, schema = header
+    head = _SEGMENT.pack(
+        SEGMENT_MAGIC, FORMAT_VERSION, schema, journal_id, first_seq, written_ns, 0)
     head = head[:-_CHECKSUM_SIZE]
     return head + zlib.crc32(head).to_bytes(_CHECKSUM_SIZE, "little")
 
@@ -277,8 +347,8 @@ def read_segment_header(data: bytes | memoryview, path: str) -> SegmentHeader:
     _, version, schema, journal_id, first_seq, written_ns, checksum = _SEGMENT.unpack_from(data)
     if zlib.crc32(data[:SEGMENT_HEADER_SIZE - _CHECKSUM_SIZE]) != checksum:
         raise JournalError(f"{path}: offset 0: the segment header is damaged")
-    if (version, schema) != (FORMAT_VERSION, SCHEMA_VERSION):
+    if version != FORMAT_VERSION or schema not in SCHEMAS_READ:
         raise JournalError(
             f"{path}: format version {version}, schema version {schema}; this engine reads "
-            f"{FORMAT_VERSION} and {SCHEMA_VERSION}")
-    return SegmentHeader(journal_id, first_seq, written_ns)
+            f"{FORMAT_VERSION} and {SCHEMAS_READ[0]} to {SCHEMA_VERSION}")
+    return SegmentHeader(journal_id, first_seq, written_ns, schema)

@@ -15,6 +15,7 @@ from engine.journal.errors import JournalError
 from engine.journal.layout import (
     BATCH_HEADER_SIZE,
     BATCH_MAGIC,
+    SCHEMA_VERSION,
     SEGMENT_HEADER_SIZE,
     Batch,
     BatchHeader,
@@ -82,6 +83,8 @@ class JournalReader:
         None as long as there is no segment.
     segments : list of (str, int)
         Names, and the first `seq` that each may hold.
+    schema : int
+        Version of the last segment's payloads.
     end : int
         Offset in the last segment at which the next batch belongs.
     size : int, bytes
@@ -102,6 +105,7 @@ class JournalReader:
         self.last_seq = 0
         self.journal_id: int | None = None
         self.segments: list[tuple[str, int]] = []
+        self.schema = SCHEMA_VERSION
         self.end = 0
         self.size = 0
         self.torn_bytes = 0
@@ -143,6 +147,7 @@ class JournalReader:
                 f"{path}: begins at seq {header.first_seq}, the segment before it ends at "
                 f"{self.last_seq}: something is missing")
         self.segments.append((name, header.first_seq))
+        self.schema = header.schema
         offset = SEGMENT_HEADER_SIZE
         while batch := self._batch(data, path, offset):
             self._follow(batch)

@@ -89,6 +89,10 @@ class Storage:
         """Give a file another name; it must be in the same folder."""
         os.rename(old, new)
 
+    def replace(self, old: str, new: str) -> None:
+        """Give a file the name of another one, which is gone then."""
+        os.replace(old, new)
+
     def remove(self, path: str) -> None:
         """Remove a file."""
         os.unlink(path)

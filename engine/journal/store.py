@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from types import TracebackType
 from typing import Any
@@ -15,6 +15,7 @@ import msgpack
 from engine.journal.errors import JournalError, JournalWriteError
 from engine.journal.layout import (
     PAYLOAD_SIZE_MAX,
+    SCHEMA_VERSION,
     SEGMENT_HEADER_SIZE,
     Batch,
     Kind,
@@ -37,7 +38,7 @@ SEGMENT_SIZE = 64 << 20
 class Durability(Enum):
     """When a batch is durable."""
 
-    #: Each command is a batch of its own.
+    #: Each command, or message of packed ones, is a batch of its own.
     ALWAYS = "always"
     #: One write and one flush for whatever has been waiting.
     BATCH = "batch"
@@ -170,19 +171,51 @@ class Journal:
         self._allocate(self._segment_size)
         # What a process wrote that ended before it could flush is in here, and counts from now.
         storage.sync(handle)
+        if reader.schema != SCHEMA_VERSION:
+            self._raise_schema()
         if not reader.torn_bytes:
             return None
         return (
             f"{path}: offset {reader.end}: {reader.torn_bytes} bytes of a batch that was not "
             f"written whole are cut off; the journal ends at seq {self.last_seq}")
 
-    def append(self, records: Sequence[bytes]) -> None:
+    def _raise_schema(self) -> None:
+        """Go on in a segment that says what the payloads are from now on."""
+        if self._segments[-1][1] <= self.last_seq:
+            self._start_segment(self._segment_size)
+            return
+        # The next segment would have the name of this one, which has no command: it is
+        # written again, beside, and takes its place.
+        assert self._handle is not None
+        storage, path = self._storage, self._path
+        notes = storage.read(path)[SEGMENT_HEADER_SIZE:self._offset]
+        handle = storage.open(path + UNFINISHED_SUFFIX, is_new=True)
+        try:
+            header = SegmentHeader(self._journal_id, self.last_seq + 1, time.time_ns())
+            storage.allocate(handle, 0, self._capacity)
+            storage.write(handle, make_segment_header(header) + notes, 0)
+            storage.sync(handle)
+            storage.replace(path + UNFINISHED_SUFFIX, path)
+            storage.sync_folder(self.folder)
+        except OSError:
+            storage.close(handle)
+            self._discard(path + UNFINISHED_SUFFIX)
+            raise
+        storage.close(self._handle)
+        self._handle = handle
+
+    def append(
+        self, records: Sequence[bytes], counts: Sequence[int] | None = None
+    ) -> None:
         """Append commands and return once they are durable.
 
         Parameters
         ----------
         records : sequence of bytes
-            Of `engine.journal.layout.make_record`; they get the next numbers in order.
+            Of `engine.journal.layout.make_record` or `make_packed_record`; their commands get
+            the next numbers in order.
+        counts : sequence of int, optional
+            How many commands each record has. Default: one each.
 
         Raises
         ------
@@ -190,13 +223,14 @@ class Journal:
             They may be in the journal or not; nothing after them is taken.
         """
         if self._durability is Durability.ALWAYS:
-            groups: Sequence[Sequence[bytes]] = [[record] for record in records]
+            groups: Iterable[tuple[int, int]] = ((at, at + 1) for at in range(len(records)))
         else:
-            groups = list(_groups(records))
-        for group in groups:
-            payload = b"".join(group)
-            self._write(Kind.COMMANDS, self.last_seq + 1, len(group), payload)
-            self.last_seq += len(group)
+            groups = _groups(records)
+        for begin, end in groups:
+            payload = b"".join(records[begin:end])
+            count = end - begin if counts is None else sum(counts[begin:end])
+            self._write(Kind.COMMANDS, self.last_seq + 1, count, payload)
+            self.last_seq += count
 
     def note(self, kind: Kind, facts: Mapping[str, Any]) -> None:
         """Append a batch without commands: a checkpoint, or the start of a server.
@@ -331,16 +365,16 @@ class Journal:
             pass
 
 
-def _groups(records: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    """Split what would be too large for one batch."""
+def _groups(records: Sequence[bytes]) -> Iterator[tuple[int, int]]:
+    """Yield (begin, end) of what goes into one batch; too much for one is split."""
     begin = size = 0
     for at, record in enumerate(records):
         if at > begin and size + len(record) > PAYLOAD_SIZE_MAX:
-            yield records[begin:at]
+            yield begin, at
             begin, size = at, 0
         size += len(record)
     if begin < len(records):
-        yield records[begin:]
+        yield begin, len(records)
 
 
 def _reason(error: OSError) -> str:

@@ -16,8 +16,9 @@ from engine.commands import check_shape
 from engine.endpoints import BoundSocket
 from engine.errors import CommandError, EngineError
 from engine.exchange import Exchange
+from engine.serving.packed import UNAVAILABLE, PackedCommands, PackedPending, Part
 from engine.serving.sequencer import Pending
-from engine.serving.sessions import MALFORMED, UNAVAILABLE, Outcome, Sessions, is_client_name
+from engine.serving.sessions import MALFORMED, Outcome, Sessions, is_client_name
 
 #: Messages queued for a client that does not read, before it has to ask again.
 _HIGH_WATER_MARK = 10_000
@@ -42,6 +43,15 @@ class _Asked:
             else:
                 found.append(sessions.refusal(self.message.client, *each))
         return [outcome or Outcome(UNAVAILABLE) for outcome in found]
+
+
+@dataclass
+class _AskedPacked:
+    """A message of packed commands, and where the answer to each part of it is or will be."""
+
+    peer: bytes
+    message: wire.PackedMessage
+    parts: list[Part]
 
 
 class Gateway(BoundSocket):
@@ -76,7 +86,7 @@ class Gateway(BoundSocket):
         self._sessions = sessions
         self._epoch = epoch
         self._has_clock = has_clock
-        self._asked: list[_Asked] = []
+        self._asked: list[_Asked | _AskedPacked] = []
         self._asking: list[tuple[bytes, int, dict[str, Any]]] = []
         super().__init__(zmq.ROUTER, endpoint, {
             zmq.LINGER: 1000, zmq.SNDHWM: _HIGH_WATER_MARK,
@@ -87,12 +97,12 @@ class Gateway(BoundSocket):
         """To wait on, together with others."""
         return self._socket
 
-    def take(self, batch: list[Pending], size_limit: int) -> None:
+    def take(self, batch: list[Pending | PackedPending], size_limit: int) -> None:
         """Read what is waiting, until a batch is large enough; new commands go into the batch.
 
         Parameters
         ----------
-        batch : list of Pending
+        batch : list of Pending or PackedPending
         size_limit : int, bytes
             Of the encoded commands; the message that reaches it is taken whole.
         """
@@ -101,9 +111,11 @@ class Gateway(BoundSocket):
             frames = self._socket.recv_multipart()
             before = len(batch)
             self._take_message(frames, batch)
-            size += sum(len(pending.packed) for pending in batch[before:]) + len(frames[-1])
+            size += sum(pending.size for pending in batch[before:]) + len(frames[-1])
 
-    def _take_message(self, frames: list[bytes], batch: list[Pending]) -> None:
+    def _take_message(
+        self, frames: list[bytes], batch: list[Pending | PackedPending]
+    ) -> None:
         peer = frames[0]
         try:
             if len(frames) != 3:
@@ -113,6 +125,10 @@ class Gateway(BoundSocket):
                 message = wire.decode_commands(payload)
                 _check_client(message.client)
                 self._take_commands(peer, message, batch)
+            elif kind == wire.PACKED:
+                packed = wire.decode_packed(payload)
+                _check_client(packed.client)
+                self._take_packed(peer, packed, batch)
             elif kind == wire.QUERY:
                 # Answered behind the commands that came before it.
                 self._asking.append((peer, *wire.decode_query(payload)))
@@ -127,7 +143,7 @@ class Gateway(BoundSocket):
             self._refuse(peer, str(error))
 
     def _take_commands(
-        self, peer: bytes, message: wire.CommandsMessage, batch: list[Pending]
+        self, peer: bytes, message: wire.CommandsMessage, batch: list[Pending | PackedPending]
     ) -> None:
         asked = _Asked(peer, message, [])
         for request, command in enumerate(message.commands, message.first_request):
@@ -149,6 +165,27 @@ class Gateway(BoundSocket):
                 asked.outcomes.append(refusal)
         self._asked.append(asked)
 
+    def _take_packed(
+        self, peer: bytes, message: wire.PackedMessage, batch: list[Pending | PackedPending]
+    ) -> None:
+        client, first, rows, specials = message
+        commands = PackedCommands(rows, specials)
+        asked = _AskedPacked(peer, message, [])
+        self._asked.append(asked)
+        if self._has_clock and commands.has_times():
+            detail = "field 'ts': the server gives the time"
+            asked.parts.append(Part(0, commands.command_count, MALFORMED, detail=detail))
+            return
+        checksums = commands.checksums()
+        for part in self._sessions.parts(client, first, checksums):
+            if part.is_new:
+                pending = PackedPending(
+                    client, first + part.start, commands.part(part.start, part.stop),
+                    self._sessions.admit_packed(client, first + part.start, checksums[part.start:]))
+                batch.append(pending)
+                part = part._replace(taken=pending.taken)
+            asked.parts.append(part)
+
     def _check_command(self, command: Any) -> None:
         if not isinstance(command, dict):
             raise CommandError("not a map")
@@ -160,9 +197,13 @@ class Gateway(BoundSocket):
     def reply(self) -> None:
         """Answer everything that was taken: its commands are durable and applied."""
         for asked in self._asked:
-            client, first_request, _ = asked.message
-            self._send(asked.peer, wire.OUTCOMES, wire.encode_outcomes(
-                self._epoch, client, first_request, asked.settled(self._sessions)))
+            client, first_request = asked.message[:2]
+            if isinstance(asked, _Asked):
+                self._send(asked.peer, wire.OUTCOMES, wire.encode_outcomes(
+                    self._epoch, client, first_request, asked.settled(self._sessions)))
+            else:
+                self._send(asked.peer, wire.PACKED_OUTCOMES, wire.encode_packed_outcomes(
+                    self._epoch, client, first_request, [part.row() for part in asked.parts]))
         self._asked.clear()
         for peer, token, query in self._asking:
             self._answer(peer, token, query)
@@ -194,9 +235,15 @@ class Gateway(BoundSocket):
         outcome = Outcome(UNAVAILABLE, detail=reason)
         while True:
             for asked in self._asked:
-                client, first_request, commands = asked.message
-                self._send(asked.peer, wire.OUTCOMES, wire.encode_outcomes(
-                    self._epoch, client, first_request, [outcome] * len(commands)))
+                client, first_request = asked.message[:2]
+                if isinstance(asked, _Asked):
+                    self._send(asked.peer, wire.OUTCOMES, wire.encode_outcomes(
+                        self._epoch, client, first_request,
+                        [outcome] * len(asked.message.commands)))
+                else:
+                    self._send(asked.peer, wire.PACKED_OUTCOMES, wire.encode_packed_outcomes(
+                        self._epoch, client, first_request,
+                        [part.declined(reason) for part in asked.parts]))
             self._asked.clear()
             self._asking.clear()
             if is_over() or not self._socket.poll(20):

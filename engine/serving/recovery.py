@@ -13,8 +13,9 @@ from typing import Any
 
 from engine.errors import RunError
 from engine.exchange import Exchange
-from engine.journal import Batch, JournalError, Kind
+from engine.journal import Batch, Entry, JournalError, Kind, PackedEntry
 from engine.journal.layout import pack_command
+from engine.serving.packed import PackedCommands, apply_packed, settle_packed
 from engine.serving.sequencer import apply_command
 from engine.serving.sessions import Sessions
 
@@ -122,18 +123,39 @@ def _apply_batch(
             "what is between needs a good snapshot")
     for entry in batch.entries():
         try:
-            outcome, _ = apply_command(exchange, entry.seq, entry.command, with_events=False)
+            if isinstance(entry, Entry):
+                done.rejected_count += _apply_entry(entry, exchange, sessions)
+            else:
+                done.rejected_count += _apply_packed_entry(entry, exchange, sessions)
         except Exception as error:  # whatever it is, it was so when it was written, too
             raise ReplayError(
                 f"{batch.place}: seq {entry.seq} cannot be applied: "
                 f"{type(error).__name__}: {error}") from error
-        done.command_count += 1
-        done.rejected_count += outcome.reason is not None
-        if sessions is not None and entry.client is not None:
-            sessions.admit(entry.client, entry.request, zlib.crc32(pack_command(entry.given)))
-            sessions.settle(entry.client, entry.request, outcome)
-        if done.command_count % _REPORT_COMMANDS == 0:
+        before = done.command_count
+        done.command_count += entry.command_count
+        if before // _REPORT_COMMANDS != done.command_count // _REPORT_COMMANDS:
             on_progress(done.command_count)
+
+
+def _apply_entry(entry: Entry, exchange: Exchange, sessions: Sessions | None) -> int:
+    """Apply one command; return how many were refused."""
+    outcome, _ = apply_command(exchange, entry.seq, entry.command, with_events=False)
+    if sessions is not None and entry.client is not None:
+        sessions.admit(entry.client, entry.request, zlib.crc32(pack_command(entry.given)))
+        sessions.settle(entry.client, entry.request, outcome)
+    return int(outcome.reason is not None)
+
+
+def _apply_packed_entry(
+    entry: PackedEntry, exchange: Exchange, sessions: Sessions | None
+) -> int:
+    commands = PackedCommands(entry.rows, entry.specials)
+    refused = apply_packed(exchange, entry.seq, commands, entry.stamp)
+    outcome = settle_packed(exchange, entry.seq, refused)
+    if sessions is not None and entry.client is not None:
+        taken = sessions.admit_packed(entry.client, entry.request, commands.checksums())
+        taken.outcome = outcome
+    return refused
 
 
 def _compare(batch: Batch, exchange: Exchange, agreed: int) -> dict[str, Any]:

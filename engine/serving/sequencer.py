@@ -5,10 +5,12 @@ The only road to the state of a journaled exchange.
 
 from __future__ import annotations
 
+import itertools
 import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from engine.errors import InvariantViolation
@@ -17,6 +19,14 @@ from engine.journal import Journal, Kind
 from engine.journal.layout import make_record, pack_command
 from engine.server import EventPublisher
 from engine.serving.keeper import Keeper
+from engine.serving.packed import (
+    PackedPending,
+    apply_packed,
+    count_commands,
+    outcome_of,
+    outcome_of_events,
+    settle_packed,
+)
 from engine.serving.sessions import ACCEPTED, REJECTED, Outcome, Sessions
 
 
@@ -52,6 +62,20 @@ class Pending:
         """Tells commands sent under the same number apart."""
         return zlib.crc32(self.packed)
 
+    @property
+    def command_count(self) -> int:
+        """How many commands it is."""
+        return 1
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes."""
+        return len(self.packed)
+
+    def record(self, stamp: int | None) -> bytes:
+        """What the journal keeps."""
+        return make_record(stamp, self.client, self.request, self.packed)
+
 
 def apply_command(
     exchange: Exchange, seq: int, command: Mapping[str, Any], *, with_events: bool
@@ -72,18 +96,27 @@ def apply_command(
     InvariantViolation
         The exchange counts in another way than the journal.
     """
+    outcome, events, _ = _apply(exchange, seq, command, with_events=with_events)
+    return outcome, events
+
+
+def _apply(
+    exchange: Exchange, seq: int, command: Mapping[str, Any], *, with_events: bool
+) -> tuple[Outcome, list[dict[str, Any]], int]:
+    """The same, and how many events there were."""
     exchange.submit(command)
     if exchange.seq != seq:
         raise InvariantViolation(f"command {seq} of the journal got seq {exchange.seq}")
     is_rejected = exchange.core.rejected_seq == seq
     if not (with_events or is_rejected):
-        exchange.discard_events()
-        return Outcome(ACCEPTED, seq, exchange.ts), []
+        count = exchange.discard_events()
+        return Outcome(ACCEPTED, seq, exchange.ts), [], count
     events = exchange.drain()
     if not is_rejected:
-        return Outcome(ACCEPTED, seq, exchange.ts), events
+        return Outcome(ACCEPTED, seq, exchange.ts), events, len(events)
     rejection = next(event for event in events if event["event"] == "rejected")
-    return Outcome(REJECTED, seq, exchange.ts, rejection["reason"], rejection["detail"]), events
+    outcome = Outcome(REJECTED, seq, exchange.ts, rejection["reason"], rejection["detail"])
+    return outcome, events, len(events)
 
 
 class Sequencer:
@@ -125,7 +158,7 @@ class Sequencer:
         self._next_checkpoint = exchange.seq + checkpoint_commands
         self._keeper = keeper
 
-    def commit(self, batch: Sequence[Pending]) -> None:
+    def commit(self, batch: Sequence[Pending | PackedPending]) -> None:
         """Make commands durable, then apply them, publish their events and settle them.
 
         Raises
@@ -136,13 +169,15 @@ class Sequencer:
         if not batch:
             return
         stamp = self._stamp()
-        self._journal.append([
-            make_record(stamp, pending.client, pending.request, pending.packed)
-            for pending in batch
-        ])
+        counts = [pending.command_count for pending in batch]
+        self._journal.append([pending.record(stamp) for pending in batch], counts)
+        is_heard = self._events is not None and self._events.is_heard
         for pending in batch:
-            self._apply(pending, stamp)
-        self.command_count += len(batch)
+            if isinstance(pending, Pending):
+                self._apply(pending, stamp, is_heard=is_heard)
+            else:
+                self._apply_packed(pending, stamp, is_heard=is_heard)
+        self.command_count += sum(counts)
         if self.exchange.seq >= self._next_checkpoint:
             self.checkpoint("interval")
         if self._keeper is not None and self._keeper.is_due(self.exchange.seq):
@@ -152,16 +187,37 @@ class Sequencer:
         # The wall clock may step back; the time of the engine may not.
         return max(time.time_ns(), self.exchange.ts) if self.has_clock else None
 
-    def _apply(self, pending: Pending, stamp: int | None) -> None:
+    def _apply(self, pending: Pending, stamp: int | None, *, is_heard: bool) -> None:
         exchange = self.exchange
         command = pending.command if stamp is None else {**pending.command, "ts": stamp}
-        outcome, events = apply_command(
-            exchange, exchange.seq + 1, command, with_events=self._events is not None)
+        outcome, events, event_count = _apply(
+            exchange, exchange.seq + 1, command, with_events=is_heard)
         pending.outcome = outcome
         if pending.client is not None:
             self.sessions.settle(pending.client, pending.request, outcome)
-        if self._events is not None:
+        if is_heard and self._events is not None:
             self._events.publish(exchange.seq, exchange.ts, events)
+        elif self._events is not None and event_count:
+            self._events.skip(1, event_count)
+
+    def _apply_packed(
+        self, pending: PackedPending, stamp: int | None, *, is_heard: bool
+    ) -> None:
+        exchange, listeners = self.exchange, self._events
+        first_seq = exchange.seq + 1
+        refused = apply_packed(exchange, first_seq, pending.commands, stamp)
+        if listeners is None:
+            pending.taken.outcome = settle_packed(exchange, first_seq, refused)
+        elif is_heard:
+            events = exchange.drain()
+            pending.taken.outcome = outcome_of_events(events, first_seq, exchange.ts)
+            for seq, group in itertools.groupby(events, itemgetter("seq")):
+                of_command = list(group)
+                listeners.publish(seq, of_command[-1]["ts"], of_command)
+        else:
+            records = exchange.drain_array()
+            pending.taken.outcome = outcome_of(records, first_seq, exchange.ts)
+            listeners.skip(count_commands(records), len(records))
 
     def checkpoint(self, reason: str) -> str:
         """Write the hash of the state into the journal, and return it."""

@@ -23,6 +23,7 @@ from engine.publisher import HEARTBEAT_S
 from engine.scenario import parse_line
 from engine.server import EventPublisher
 from engine.serving.gateway import Gateway
+from engine.serving.packed import PackedPending
 from engine.serving.sequencer import Pending, Sequencer
 from engine.subscriber import FeedError, MarkSubscriber
 
@@ -238,7 +239,7 @@ class Service:
 
     def _turn(self) -> bool:
         """Take one batch through; tell whether there was any."""
-        batch: list[Pending] = []
+        batch: list[Pending | PackedPending] = []
         if self._feed is not None:
             self._take_feed(self._feed, batch)
         if self._gateway is not None:
@@ -250,7 +251,9 @@ class Service:
             self._gateway.reply()
         return bool(batch)
 
-    def _take_feed(self, feed: MarkSubscriber, batch: list[Pending]) -> None:
+    def _take_feed(
+        self, feed: MarkSubscriber, batch: list[Pending | PackedPending]
+    ) -> None:
         before = feed.heard_count
         for number, step in feed.ready_steps(_FEED_MESSAGES_MAX):
             pending = self._feed_command(number, step, f"feed/{feed.epoch}")

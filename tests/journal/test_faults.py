@@ -7,6 +7,8 @@ command whose `append` returned.
 from __future__ import annotations
 
 import errno
+import struct
+import zlib
 from random import Random
 
 import pytest
@@ -81,6 +83,35 @@ def test_the_power_goes_at_every_operation(mode, has_history, operation_count):
         if survived:
             break
     assert survived == 3 and fail_at > operation_count // 2
+
+
+@pytest.mark.parametrize("mode", ["cut", "torn"])
+@pytest.mark.parametrize("has_commands", [False, True])
+def test_the_power_goes_while_an_older_journal_gets_a_new_segment(mode, has_commands):
+    before, acknowledged = Disk(), []
+    if has_commands:
+        append_all(before, acknowledged)
+    else:
+        with Journal(FOLDER, storage=before, segment_size=500) as journal:
+            assert list(journal.batches()) == []
+            journal.begin()
+    with_schema_1(before)
+    for fail_at in range(1, 12):
+        disk = before.after_restart()
+        disk._fail_at, disk._mode = fail_at, mode
+        noted = list(acknowledged)
+        try:
+            append_all(disk, noted)
+        except PowerCut:
+            pass
+        check_after(disk.after_power_cut(Random(fail_at)), noted)
+
+
+def with_schema_1(disk: Disk) -> None:
+    """Let the newest segment begin as it did before there were packed records."""
+    head = disk._names[max(disk._names)].data
+    struct.pack_into("<H", head, 10, 1)
+    struct.pack_into("<I", head, 60, zlib.crc32(head[:60]))
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])

@@ -11,12 +11,38 @@ import zlib
 from decimal import Decimal
 from pathlib import Path
 
+import msgpack
+import numpy as np
 import pytest
-from support.journals import Unflushed, batch_offsets, open_journal, read_all, record, segments
+from support.journals import (
+    Unflushed,
+    batch_offsets,
+    entries_of,
+    open_journal,
+    read_all,
+    record,
+    segments,
+)
 
-from engine.journal import Journal, JournalError, JournalReader, JournalWriteError, Kind, Storage
-from engine.journal.layout import Batch, make_record, pack_command, read_batch_header
+from engine.batches import empty_commands
+from engine.journal import (
+    Journal,
+    JournalError,
+    JournalReader,
+    JournalWriteError,
+    Kind,
+    PackedEntry,
+    Storage,
+)
+from engine.journal.layout import (
+    Batch,
+    make_packed_record,
+    make_record,
+    pack_command,
+    read_batch_header,
+)
 from engine.journal.store import Durability
+from engine.messages import Command
 
 
 def test_what_was_appended_comes_back(make_journal):
@@ -56,11 +82,11 @@ def raw_batch(payload: bytes, count: int, kind: int = Kind.COMMANDS) -> Batch:
 
 
 @pytest.mark.parametrize("payload, count, problem", [
-    (b"", 1, "0 records, the header says 1"),
+    (b"", 1, "0 commands, the header says 1"),
     (b"\xc1", 1, "not MessagePack"),
     (b"\x94\xc0\xc0\x00", 1, "the last record is not whole"),
     (b"\x93\xc0\xc0\x00", 1, "the record of seq 1 is none"),
-    (b"\x94\xc0\xc0\x00\x80" * 2, 1, "2 records, the header says 1"),
+    (b"\x94\xc0\xc0\x00\x80" * 2, 1, "2 commands, the header says 1"),
 ])
 def test_a_payload_that_is_none(payload, count, problem):
     with pytest.raises(JournalError, match=problem):
@@ -250,8 +276,8 @@ def test_segments_under_a_wrong_name_or_of_another_journal(make_journal):
 
 
 @pytest.mark.parametrize("field, value, problem", [
-    (8, 2, "format version 2, schema version 1; this engine reads 1 and 1"),
-    (10, 9, "format version 1, schema version 9; this engine reads 1 and 1"),
+    (8, 2, "format version 2, schema version 2; this engine reads 1 and 1 to 2"),
+    (10, 9, "format version 1, schema version 9; this engine reads 1 and 1 to 2"),
 ])
 def test_another_version_is_named(make_journal, field, value, problem):
     folder = make_journal(1)
@@ -262,6 +288,58 @@ def test_another_version_is_named(make_journal, field, value, problem):
     path.write_bytes(data)
     with pytest.raises(JournalError, match=problem):
         read_all(folder)
+
+
+def as_schema_1(folder: Path) -> None:
+    """Give the newest segment the header that it had before there were packed records."""
+    path = segments(folder)[-1]
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<H", data, 10, 1)
+    struct.pack_into("<I", data, 60, zlib.crc32(data[:60]))
+    path.write_bytes(data)
+
+
+def packed_record(number: int, count: int) -> bytes:
+    rows = empty_commands(count)
+    rows["cmd"], rows["ts"] = Command.TIME, np.arange(number, number + count)
+    return make_packed_record(None, "me", number, rows.tobytes(), b"")
+
+
+@pytest.mark.parametrize("has_commands", [True, False])
+def test_a_journal_of_schema_1_goes_on_in_a_new_segment(make_journal, has_commands):
+    folder = make_journal(2) if has_commands else make_journal()
+    as_schema_1(folder)
+    before, _ = read_all(folder)
+    with open_journal(folder)[0] as journal:
+        journal.note(Kind.START, {"epoch": 5})
+        journal.append([packed_record(90, 3), record(93)], [3, 1])
+        last = journal.last_seq
+    reader = JournalReader(str(folder), Storage())
+    batches = list(reader.batches())
+    entries = list(batches[-1].entries())
+    assert [entry.seq for entry in entries] == [last - 3, last] and reader.schema == 2
+    assert isinstance(entries[0], PackedEntry) and entries[0].command_count == 3
+    assert len(entries_of(batches)) == len(before) + 2
+    starts = [batch.facts()["epoch"] for batch in batches if batch.header.kind == Kind.START]
+    assert starts[-1] == 5 and len(segments(folder)) == (2 if has_commands else 1)
+
+
+def test_packed_commands_count_each(tmp_path):
+    with open_journal(tmp_path)[0] as journal:
+        journal.append([record(1), packed_record(2, 4), record(6)], [1, 4, 1])
+        assert journal.last_seq == 6
+    found = entries_of(JournalReader(str(tmp_path), Storage()).batches())
+    assert [(entry.seq, entry.request, entry.command_count) for entry in found] == [
+        (1, 1, 1), (2, 2, 4), (6, 6, 1)]
+
+
+@pytest.mark.parametrize("fields", [
+    (None, "me", 1, bytes(95), b""), (None, "me", 1, b"", b""), (None, "me", 1, bytes(96), "x"),
+    (None, "me", 1, bytes(96), bytes(3)), (None, 7, 1, bytes(96), b""),
+])
+def test_a_packed_record_that_is_none(fields):
+    with pytest.raises(JournalError, match="the record of seq 1 is none"):
+        list(raw_batch(msgpack.packb(fields), 1).entries())
 
 
 def test_an_unknown_kind_of_batch_is_not_skipped(make_journal):

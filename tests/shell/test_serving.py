@@ -538,10 +538,10 @@ def test_damage_and_other_versions_are_refused(server, client, shell):
     damaged = bytearray(whole)
     damaged[begin + 50] ^= 1
     newer = bytearray(whole)
-    struct.pack_into("<H", newer, 10, 2)
+    struct.pack_into("<H", newer, 10, 3)
     struct.pack_into("<I", newer, 60, zlib.crc32(newer[:60]))
     for data, problem in ((damaged, f"{path}: offset {begin}: damaged: "),
-                          (newer, f"{path}: format version 1, schema version 2; this engine")):
+                          (newer, f"{path}: format version 1, schema version 3; this engine")):
         path.write_bytes(data)
         done = shell.run("verify", str(server.journal), "--core", shell.core)
         assert done.code == 2 and done.only_error.startswith(f"error: {problem}")

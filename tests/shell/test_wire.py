@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from engine.journal import Batch, Kind
 from engine.journal.layout import (
     SegmentHeader,
     make_batch,
+    make_packed_record,
     make_record,
     make_segment_header,
     pack_command,
@@ -34,6 +36,9 @@ EVENT = {
 CANCEL = {"cmd": "cancel", "account": 1, "symbol": "BTCUSDT", "order_id": 5}
 OUTCOMES = [["accepted", 42, TS, None, None],
             ["rejected", 43, TS, "unknown_order", "no such order"]]
+# Cancel order 5 of account 1 on the first symbol.
+PACKED = struct.pack("<12q", 13, -2**63, 1, 0, 5, *[-2**63] * 5, 0, -2**63)
+PARTS = [[1, "applied", 42, TS, struct.pack("<2I", 0, 6), None]]
 ANSWER = {"seq": 42, "ts": TS, "reply": "state_hash", "state_hash": "ae22"}
 JOURNAL = 0x0123456789ABCDEF
 RECORD = make_record(TS, "desk-1", 7, pack_command({"cmd": "time"}))
@@ -56,6 +61,8 @@ def test_documented_vectors_are_what_we_write():
         "events.": wire.encode_events(EPOCH, 42, TS, [EVENT]),
         "commands.": wire.encode_commands("desk-1", 7, [CANCEL]),
         "outcomes.": wire.encode_outcomes(EPOCH, "desk-1", 7, OUTCOMES),
+        "packed.": wire.encode_packed("desk-1", 7, PACKED, b""),
+        "packed_outcomes.": wire.encode_packed_outcomes(EPOCH, "desk-1", 7, PARTS),
         "query.": wire.encode_query(3, {"query": "state_hash"}),
         "answer.": wire.encode_answer(EPOCH, 3, ANSWER),
         "hello. of a client": wire.encode_hello("desk-1"),
@@ -63,6 +70,7 @@ def test_documented_vectors_are_what_we_write():
         "refused.": wire.encode_refused(EPOCH, "not a client's name: ''"),
         "segment header": make_segment_header(SegmentHeader(JOURNAL, 1, EPOCH)),
         "record": RECORD,
+        "packed record": make_packed_record(TS, "desk-1", 7, PACKED, b""),
         "batch": make_batch(Kind.COMMANDS, JOURNAL, 42, EPOCH, 1, RECORD),
     }
     assert vectors() == written
@@ -76,12 +84,15 @@ def test_documented_vectors_are_what_we_read():
     assert wire.decode_events(payloads["events."]) == (EPOCH, 42, TS, [EVENT])
     assert wire.decode_commands(payloads["commands."]) == ("desk-1", 7, [CANCEL])
     assert wire.decode_outcomes(payloads["outcomes."]) == (EPOCH, "desk-1", 7, OUTCOMES)
+    assert wire.decode_packed(payloads["packed."]) == ("desk-1", 7, PACKED, b"")
+    assert wire.decode_packed_outcomes(payloads["packed_outcomes."]) == (
+        EPOCH, "desk-1", 7, PARTS)
     assert wire.decode_query(payloads["query."]) == (3, {"query": "state_hash"})
     assert wire.decode_answer(payloads["answer."]) == (EPOCH, 3, ANSWER)
     assert wire.decode_hello(payloads["hello. of a client"]) == "desk-1"
     assert wire.decode_welcome(payloads["hello. of the server"]) == (EPOCH, "desk-1", 7, 42, TS)
     assert wire.decode_refused(payloads["refused."]) == (EPOCH, "not a client's name: ''")
-    assert read_segment_header(payloads["segment header"], "x") == (JOURNAL, 1, EPOCH)
+    assert read_segment_header(payloads["segment header"], "x") == (JOURNAL, 1, EPOCH, 2)
     header = read_batch_header(payloads["batch"], 0)
     batch = Batch(header, payloads["batch"][48:], "x", 0)
     assert list(batch.entries()) == [(42, TS, "desk-1", 7, {"cmd": "time"})]
@@ -122,7 +133,8 @@ def test_malformed_marks(payload):
 DECODERS = (
     wire.decode_marks, wire.decode_heartbeat, wire.decode_end, wire.decode_events,
     wire.decode_commands, wire.decode_outcomes, wire.decode_query, wire.decode_answer,
-    wire.decode_hello, wire.decode_welcome, wire.decode_refused,
+    wire.decode_hello, wire.decode_welcome, wire.decode_refused, wire.decode_packed,
+    wire.decode_packed_outcomes,
 )
 
 

@@ -127,6 +127,12 @@ class Disk(Storage):
         assert new not in self._names, f"{new} would be replaced"
         self._names[new] = self._names.pop(old)
 
+    def replace(self, old: str, new: str) -> None:
+        if self._operation("replace"):
+            raise PowerCut
+        assert new in self._names
+        self._names[new] = self._names.pop(old)
+
     def remove(self, path: str) -> None:
         if self._operation("remove"):
             raise PowerCut

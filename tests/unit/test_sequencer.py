@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from support.disk import Disk
 
 from engine import Exchange
+from engine.batches import COMMAND_DTYPE, account_commands, to_bytes
 from engine.errors import InvariantViolation
 from engine.journal import Journal, JournalWriteError
+from engine.serving.packed import PackedCommands, PackedPending
 from engine.serving.recovery import replay
 from engine.serving.sequencer import Pending, Sequencer, apply_command
 from engine.serving.sessions import (
@@ -30,6 +33,11 @@ class Listener:
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
         self.published: list[tuple[int, str, str]] = []
+        self.is_heard = True
+        self.skipped = (0, 0)
+
+    def skip(self, message_count: int, event_count: int) -> None:
+        self.skipped = (self.skipped[0] + message_count, self.skipped[1] + event_count)
 
     def publish(self, seq: int, ts_ns: int, events: list[dict]) -> None:
         last = self._disk.log[-1]
@@ -63,6 +71,38 @@ def test_events_come_after_the_flush_and_outcomes_after_them():
     assert listener.published == [
         (1, "asset_added", "sync"), (2, "account_opened", "sync"), (3, "rejected", "sync")]
     assert [pending.outcome.code for pending in batch] == ["accepted", "accepted", "rejected"]
+
+
+def packed(sequencer: Sequencer, rows) -> PackedPending:
+    """Accounts and their money, as a client's message."""
+    commands = PackedCommands(to_bytes(rows, COMMAND_DTYPE, "rows"), b"")
+    first = sequencer.sessions.last_request("me") + 1
+    taken = sequencer.sessions.admit_packed("me", first, commands.checksums())
+    return PackedPending("me", first, commands, taken)
+
+
+@pytest.mark.parametrize("is_heard", [True, False])
+def test_packed_commands_among_others(is_heard):
+    disk = Disk()
+    listener = Listener(disk)
+    listener.is_heard = is_heard
+    sequencer = make_sequencer(disk, listener)
+    before = len(disk.log)
+    first = pendings(sequencer, ASSET)
+    accounts = packed(sequencer, account_commands(np.array([7, 8, 7])))
+    batch = [*first, accounts, *pendings(sequencer, {"cmd": "account", "account": 9})]
+    sequencer.commit(batch)
+    assert disk.log[before:] == ["write", "sync"]
+    assert accounts.taken.outcome == (2, 0, np.array([2, 2], "<u4").tobytes())
+    assert batch[-1].outcome == Outcome("accepted", 5, 0)
+    assert sequencer.command_count == 5
+    if is_heard:
+        assert [seq for seq, _, _ in listener.published] == [1, 2, 3, 4, 5]
+    else:
+        assert (listener.published, listener.skipped) == ([], (5, 5))
+    again = make_sequencer(disk.after_restart())
+    assert again.exchange.state_hash() == sequencer.exchange.state_hash()
+    assert again.sessions.dump() == sequencer.sessions.dump()
 
 
 @pytest.mark.parametrize("operation", [1, 2])

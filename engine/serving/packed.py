@@ -1,0 +1,319 @@
+"""Packed commands on their way: what tells them apart, and what became of them.
+
+A client sends a table of commands in one message; they get consecutive request numbers and,
+journaled as one record and applied in one crossing, consecutive `seq`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.batches import COMMAND_DTYPE, SPECIAL_DTYPE, from_bytes
+from engine.errors import InvariantViolation
+from engine.exchange import Exchange
+from engine.journal.layout import make_packed_record
+from engine.messages import COMMAND_COLUMNS, NONE, SPECIAL_COLUMNS, EventKind, RejectReason
+
+Table = npt.NDArray[np.int64]
+Checksums = npt.NDArray[np.uint32]
+
+#: Of commands that have a `seq`, accepted and rejected alike.
+APPLIED = "applied"
+UNAVAILABLE = "unavailable"
+
+#: One refused command of a batch: its place from 0, and its `RejectReason`.
+REJECTION_DTYPE = np.dtype([("offset", "<u4"), ("reason", "<u4")])
+
+_TS = COMMAND_COLUMNS.index("ts")
+_SPECIAL = COMMAND_COLUMNS.index("special")
+# Where a record of `EventKind.REJECTED` has its seq and its reason.
+_SEQ, _REASON = 1, 5
+
+
+# Fixed odd numbers, one a column: what rows differ in must not cancel out between columns. They
+# are part of the snapshots of a journal.
+_FACTORS, _SPECIAL_FACTORS = (
+    np.frombuffer(hashlib.shake_128(name).digest(8 * len(columns)), "<u8").astype(np.uint64)
+    | np.uint64(1)
+    for name, columns in ((b"commands", COMMAND_COLUMNS), (b"specials", SPECIAL_COLUMNS)))
+
+
+def _weighted(table: Table, factors: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    words = table.view(np.uint64)
+    # Absent values are a single bit at the top, which a product would leave there.
+    sums: npt.NDArray[np.uint64] = (words ^ (words >> np.uint64(31))) @ factors
+    return sums
+
+
+class PackedCommands(NamedTuple):
+    """A table of commands as it was sent.
+
+    Attributes
+    ----------
+    rows, specials : bytes
+    """
+
+    rows: bytes
+    specials: bytes
+
+    @property
+    def command_count(self) -> int:
+        """How many commands."""
+        return len(self.rows) // COMMAND_DTYPE.itemsize
+
+    def part(self, start: int, stop: int) -> PackedCommands:
+        """Some of the commands, with all the special terms."""
+        size = COMMAND_DTYPE.itemsize
+        return PackedCommands(self.rows[start * size:stop * size], self.specials)
+
+    def table(self, stamp: int | None = None) -> tuple[Table, Table]:
+        """Return commands and special terms as tables, the time of all of them put in."""
+        rows = from_bytes(self.rows, COMMAND_DTYPE)
+        if stamp is not None:
+            rows = rows.copy()
+            rows[:, _TS] = stamp
+        return rows, from_bytes(self.specials, SPECIAL_DTYPE)
+
+    def has_times(self) -> bool:
+        """Whether any of the commands says when it is."""
+        return bool((from_bytes(self.rows, COMMAND_DTYPE)[:, _TS] != NONE).any())
+
+    def checksums(self) -> Checksums:
+        """Return a number for each command that tells it from another one, terms included."""
+        rows, specials = self.table()
+        # Which row its terms have says nothing: they are in other rows of another message.
+        sums = _weighted(rows[:, :_SPECIAL], _FACTORS[:_SPECIAL])
+        named = np.flatnonzero(rows[:, _SPECIAL] != NONE)
+        if len(named):
+            terms = np.append(_weighted(specials, _SPECIAL_FACTORS) | np.uint64(1), np.uint64(1))
+            at = rows[named, _SPECIAL]
+            at[(at < 0) | (at >= len(specials))] = len(specials)  # terms that are not there
+            sums[named] += terms[at] * _FACTORS[_SPECIAL]
+        return (sums >> np.uint64(32)).astype(np.uint32) ^ sums.astype(np.uint32)
+
+
+class PackedOutcome(NamedTuple):
+    """What became of commands that were applied together.
+
+    Attributes
+    ----------
+    first_seq : int
+        Of the first; the following ones count on.
+    ts : int
+        Engine time after the last, ns.
+    rejections : bytes
+        Rows of `REJECTION_DTYPE`, by offset; the others were accepted.
+    """
+
+    first_seq: int
+    ts: int
+    rejections: bytes
+
+    def part(self, start: int, stop: int) -> PackedOutcome:
+        """What became of some of them."""
+        rows = np.frombuffer(self.rejections, REJECTION_DTYPE)
+        rows = rows[(rows["offset"] >= start) & (rows["offset"] < stop)].copy()
+        rows["offset"] -= start
+        return PackedOutcome(self.first_seq + start, self.ts, rows.tobytes())
+
+
+@dataclass
+class Taken:
+    """Packed commands that were taken, as the sessions know them.
+
+    Attributes
+    ----------
+    checksums : array of uint32
+        One a command.
+    outcome : PackedOutcome or None
+        None while they are under way.
+    """
+
+    checksums: Checksums
+    outcome: PackedOutcome | None = None
+
+
+class Part(NamedTuple):
+    """Some requests of a message that have the same answer.
+
+    Attributes
+    ----------
+    start, stop : int
+        Which commands of the message.
+    code : str or None
+        Why they are not applied now; None where `taken` says what became of them, or they
+        are new.
+    taken : Taken or None
+        Where they were taken before; None with no code: they are new.
+    offset : int
+        Where the first stands in `taken`.
+    detail : str or None
+    """
+
+    start: int
+    stop: int
+    code: str | None = None
+    taken: Taken | None = None
+    offset: int = 0
+    detail: str | None = None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nobody has seen them before."""
+        return self.code is None and self.taken is None
+
+    def declined(self, reason: str) -> tuple[Any, ...]:
+        """What the client is told where nothing is taken any more."""
+        return self.stop - self.start, UNAVAILABLE, None, None, b"", reason
+
+    def row(self) -> tuple[Any, ...]:
+        """What the client is told: count, code, first seq, ts, rejections, detail."""
+        count = self.stop - self.start
+        if self.code is not None or self.taken is None or self.taken.outcome is None:
+            return count, self.code or UNAVAILABLE, None, None, b"", self.detail
+        outcome = self.taken.outcome
+        if count != len(self.taken.checksums):
+            outcome = outcome.part(self.offset, self.offset + count)
+        return count, APPLIED, outcome.first_seq, outcome.ts, outcome.rejections, None
+
+
+@dataclass(frozen=True)
+class PackedOutcomes:
+    """What became of a message of packed commands; an entry for each.
+
+    Attributes
+    ----------
+    codes : array of str
+        `applied` where the command has a `seq`; else why it has none, as in `Outcome.code`.
+    seqs : array of int64
+        `engine.messages.NONE` where there is none.
+    reasons : array of int64
+        `engine.messages.RejectReason` of those that were refused, `NONE` elsewhere.
+    ts : array of int64
+        Engine time after the batch that the command was part of, ns; `NONE` where there is none.
+
+    Examples
+    --------
+    >>> outcomes = PackedOutcomes.of([[2, "applied", 7, 100, b"", None]])
+    >>> outcomes.accepted.tolist(), outcomes.seqs.tolist()
+    ([True, True], [7, 8])
+    """
+
+    codes: npt.NDArray[np.str_]
+    seqs: Table
+    reasons: Table
+    ts: Table
+
+    @classmethod
+    def of(cls, parts: Sequence[Sequence[Any]]) -> PackedOutcomes:
+        """Return the outcomes of the parts of a `packed_outcomes.` message."""
+        codes, seqs, reasons, ts = [], [], [], []
+        for count, code, first_seq, after, rejections, _ in parts:
+            refused = np.frombuffer(rejections, REJECTION_DTYPE)
+            why = np.full(count, NONE, np.int64)
+            why[refused["offset"]] = refused["reason"]
+            codes.append(np.full(count, code))
+            seqs.append(
+                np.full(count, NONE, np.int64) if first_seq is None
+                else np.arange(first_seq, first_seq + count))
+            reasons.append(why)
+            ts.append(np.full(count, NONE if after is None else after, np.int64))
+        return cls(*map(np.concatenate, (codes, seqs, reasons, ts)))
+
+    @property
+    def accepted(self) -> npt.NDArray[np.bool_]:
+        """Which were applied and not refused."""
+        return (self.codes == APPLIED) & (self.reasons == NONE)
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+
+@dataclass
+class PackedPending:
+    """Packed commands that are on their way.
+
+    Attributes
+    ----------
+    client : str or None
+        None for what the server does by itself.
+    request : int
+        Number of the first.
+    commands : PackedCommands
+    taken : Taken
+        Gets the outcome.
+    """
+
+    client: str | None
+    request: int
+    commands: PackedCommands
+    taken: Taken = field(default_factory=lambda: Taken(np.empty(0, np.uint32)))
+
+    @property
+    def command_count(self) -> int:
+        """How many commands."""
+        return self.commands.command_count
+
+    @property
+    def size(self) -> int:
+        """Bytes that they take."""
+        return len(self.commands.rows) + len(self.commands.specials)
+
+    def record(self, stamp: int | None) -> bytes:
+        """What the journal keeps."""
+        return make_packed_record(stamp, self.client, self.request, *self.commands)
+
+
+def apply_packed(
+    exchange: Exchange, seq: int, commands: PackedCommands, stamp: int | None
+) -> int:
+    """Apply packed commands that have to get certain numbers; return how many were refused.
+
+    Raises
+    ------
+    InvariantViolation
+        The exchange counts in another way than the journal.
+    """
+    refused = exchange.submit_many(*commands.table(stamp))
+    last = seq + commands.command_count - 1
+    if exchange.seq != last:
+        raise InvariantViolation(f"command {last} of the journal got seq {exchange.seq}")
+    return refused
+
+
+def settle_packed(exchange: Exchange, first_seq: int, refused: int) -> PackedOutcome:
+    """Return what became of commands that were just applied; their events are forgotten."""
+    if not refused:
+        exchange.discard_events()
+        return PackedOutcome(first_seq, exchange.ts, b"")
+    return outcome_of(exchange.drain_array(), first_seq, exchange.ts)
+
+
+def outcome_of(records: Table, first_seq: int, ts: int) -> PackedOutcome:
+    """Return what event records say of commands that were applied together."""
+    refused = records[records[:, 0] == EventKind.REJECTED]
+    rows = np.empty(len(refused), REJECTION_DTYPE)
+    rows["offset"] = refused[:, _SEQ] - first_seq
+    rows["reason"] = refused[:, _REASON]
+    return PackedOutcome(first_seq, ts, rows.tobytes())
+
+
+def outcome_of_events(
+    events: Sequence[Mapping[str, Any]], first_seq: int, ts: int
+) -> PackedOutcome:
+    """Return the same of rendered events."""
+    refused = [
+        (event["seq"] - first_seq, RejectReason[event["reason"].upper()])
+        for event in events if event["event"] == "rejected"]
+    return PackedOutcome(first_seq, ts, np.array(refused, REJECTION_DTYPE).tobytes())
+
+
+def count_commands(records: Table) -> int:
+    """How many commands event records are of."""
+    return int(np.count_nonzero(np.diff(records[:, _SEQ]))) + 1 if len(records) else 0
