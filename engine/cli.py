@@ -50,8 +50,29 @@ Scenario = Annotated[
 
 # Options of `engine serve`: None where a file or the default decides.
 Marks = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="[NAME=]ENDPOINT",
+        help=f"Where the marks are published, {_ENDPOINT}. Repeatable, with names.",
+    ),
+]
+MinSources = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="A mark needs so many publishers that agree; 1."),
+]
+MaxDeviation = Annotated[
     str | None,
-    typer.Option(metavar="ENDPOINT", help=f"Where the marks are published, {_ENDPOINT}."),
+    typer.Option(
+        metavar="X|none",
+        help="A publisher further than this part from their median is set aside; 0.02.",
+    ),
+]
+StaleAfter = Annotated[
+    float | None,
+    typer.Option(
+        metavar="S", help="Older prices do not count; without one a symbol's liquidations stop. "
+        "10 seconds with named publishers, else no rule.",
+    ),
 ]
 Events = Annotated[
     str | None, typer.Option(metavar="ENDPOINT", help="Publish every event here.")
@@ -164,6 +185,9 @@ def run(
 def serve(
     scenario: Scenario = None,
     marks: Marks = None,
+    min_sources: MinSources = None,
+    max_deviation: MaxDeviation = None,
+    stale_after: StaleAfter = None,
     events: Events = None,
     journal: JournalFolder = None,
     commands: Commands = None,
@@ -185,30 +209,38 @@ def serve(
     ends with its feed; the exit code is 1 when the feed did not arrive whole. Without a
     journal it follows the feed only, and needs a scenario.
     """
+    from engine.serving.feed_settings import feed_settings
     from engine.serving.settings import Settings, merge_options
 
     options = merge_options(config, {
-        "scenario": scenario, "marks": marks, "events": events, "journal": journal,
+        "scenario": scenario, "marks": marks or None, "min_sources": min_sources,
+        "max_deviation": max_deviation, "stale_after": stale_after,
+        "events": events, "journal": journal,
         "commands": commands, "fsync": fsync, "clock": clock, "checkpoint": checkpoint,
         "snapshot": snapshot, "retain": retain, "segment_size": segment_size,
         "timeout": timeout, "core": core, "allow_remote": allow_remote})
     _check_timeout(options["timeout"])
+    feed, feeds = feed_settings(options["marks"] or [], options)
     if options["journal"] is None:
+        if feeds is not None:
+            raise InputError("--marks with names, and rules for them, need --journal")
         if options["commands"] is not None:
             raise InputError("--commands needs --journal: what is acknowledged has to be durable")
         if options["scenario"] is None:
             raise InputError("Missing option '--scenario' (or --journal)")
         _serve_feed(
-            options["scenario"], options["marks"] or _ENDPOINT, options["events"],
+            options["scenario"], feed or _ENDPOINT, options["events"],
             options["timeout"], options["core"], options["allow_remote"])
         return
     from engine.serving.command import serve as serve_journaled
 
-    feed = options["marks"] or (None if options["commands"] else _ENDPOINT)
+    if feed is None and feeds is None and not options["commands"]:
+        feed = _ENDPOINT
     settings = Settings(
         options["journal"], options["scenario"], options["commands"], feed, options["events"],
         options["fsync"], options["clock"], options["segment_size"] << 20, options["checkpoint"],
-        options["snapshot"], options["retain"], options["timeout"], options["allow_remote"])
+        options["snapshot"], options["retain"], options["timeout"], options["allow_remote"],
+        feeds)
     rows, is_whole = serve_journaled(settings, partial(make_exchange, options["core"]), _say)
     _print_rows(rows)
     if not is_whole:

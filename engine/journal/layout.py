@@ -19,7 +19,7 @@ from engine.journal.errors import JournalError
 
 #: Version of the segment's own layout.
 FORMAT_VERSION = 1
-#: Version of the payloads: records and the commands in them. 2 brought packed records.
+#: Version of the payloads: records and the commands in them. 2 brought packed records and inputs.
 SCHEMA_VERSION = 2
 #: Versions of payloads that are read.
 SCHEMAS_READ = (1, 2)
@@ -44,6 +44,7 @@ class Kind(IntEnum):
     COMMANDS = 1
     CHECKPOINT = 2
     START = 3
+    INPUTS = 4
 
 
 class SegmentHeader(NamedTuple):

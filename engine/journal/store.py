@@ -93,6 +93,8 @@ class Journal:
         self._offset = 0
         self._capacity = 0
         self._failure: str | None = None
+        # Inputs stay in one segment with the commands that follow from them.
+        self._is_bound = True
         self._lock: int | None = None
         try:
             self._storage.make_folder(folder)
@@ -232,27 +234,37 @@ class Journal:
             self._write(Kind.COMMANDS, self.last_seq + 1, count, payload)
             self.last_seq += count
 
-    def note(self, kind: Kind, facts: Mapping[str, Any]) -> None:
-        """Append a batch without commands: a checkpoint, or the start of a server.
+    def note(self, kind: Kind, facts: Mapping[str, Any], *, is_flushed: bool = True) -> None:
+        """Append a batch without commands: a checkpoint, the start of a server, inputs.
+
+        Parameters
+        ----------
+        kind : Kind
+        facts : mapping
+        is_flushed : bool
+            Otherwise it is durable with the next batch that is.
 
         Raises
         ------
         JournalWriteError
         """
-        self._write(kind, self.last_seq, 0, msgpack.packb(facts))
+        self._write(kind, self.last_seq, 0, msgpack.packb(facts), is_flushed=is_flushed)
 
-    def _write(self, kind: Kind, seq: int, count: int, payload: bytes) -> None:
+    def _write(
+        self, kind: Kind, seq: int, count: int, payload: bytes, *, is_flushed: bool = True
+    ) -> None:
         if self._handle is None or self._failure is not None:
             raise JournalWriteError(self._failure or f"{self.folder}: not open for writing")
         batch = make_batch(kind, self._journal_id, seq, time.time_ns(), count, payload)
         try:
             # A segment without a command would leave its name to the next one: it grows instead.
-            if self._offset + len(batch) > self._segment_size and self._segments[-1][1] < seq:
+            is_full = self._offset + len(batch) > self._segment_size
+            if is_full and self._segments[-1][1] < seq and not self._is_bound:
                 self._start_segment(max(self._segment_size, SEGMENT_HEADER_SIZE + len(batch)))
             end = self._offset + len(batch)
             self._allocate(end)
             self._storage.write(self._handle, batch, self._offset)
-            if self._durability is not Durability.OFF:
+            if is_flushed and self._durability is not Durability.OFF:
                 self._storage.sync(self._handle)
         except OSError as error:
             what = f"seq {seq}" if count <= 1 else f"seq {seq} to {seq + count - 1}"
@@ -260,6 +272,8 @@ class Journal:
             self._cut_off()
             raise failure from None
         self._offset = end
+        if kind != Kind.START:
+            self._is_bound = kind == Kind.INPUTS
 
     def _start_segment(self, size: int) -> None:
         """Begin the next segment; it gets its name only once it is whole."""

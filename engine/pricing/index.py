@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal
 
 from engine.messages import RATE_SCALE
 from engine.pricing.rules import IndexRules, Source
@@ -151,6 +151,25 @@ class Index:
     def fresh_count(self, ts_ns: int) -> int:
         """Return how many sources are fresh; without news this never grows."""
         return len(self._fresh(ts_ns))
+
+    def next_expiry(self, ts_ns: int) -> int | None:
+        """Return the first time after `ts_ns` at which a fresh source is stale, if there is one."""
+        fresh = self._fresh(ts_ns)
+        if not fresh:
+            return None
+        return 1 + min(self._latest[name][0] + self._max_ages[name] for name in fresh)
+
+    def dump(self) -> list[Any]:
+        """Return the state as lists, for `load`."""
+        rows = [[name, *latest] for name, latest in self._latest.items()]
+        return [rows, None if self._good is None else list(self._good)]
+
+    def load(self, state: list[Any]) -> None:
+        """Go on from a state; sources that are not known here are left out."""
+        rows, good = state
+        self._latest = {name: (at, price) for name, at, price in rows if name in self._weights}
+        self._good = None if good is None else (good[0], good[1])
+        self._cached = None
 
     def keep(self, reading: IndexReading) -> None:
         """Remember a reading, if it is good, as the one to hold."""

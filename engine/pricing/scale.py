@@ -141,6 +141,10 @@ class PriceScale:
         """Return a number of mark ticks as a decimal string."""
         return self._tick.text(ticks)
 
+    def tick_text(self, subticks: int) -> str:
+        """Return a price in subticks on the mark tick: nearest, ties to even, at least one."""
+        return self._tick.text(max(1, divide_nearest(subticks, SUBTICKS_PER_TICK)))
+
     def subtick_text(self, subticks: int) -> str:
         """Return a number of subticks as a decimal string."""
         return self._subtick.text(subticks)

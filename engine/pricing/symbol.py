@@ -215,10 +215,8 @@ class SymbolPricer:
         self._components = components
         self._mark = round_mark(exact_median(components.values()), index, self._band)
         is_resume, self._is_halted = self._is_halted, False
-        # The index in ticks: nearest, ties to even, at least 1.
-        index_ticks = max(1, round(Fraction(index, SUBTICKS_PER_TICK)))
         return Instant(
-            self.scale.text(self._mark), self.scale.text(index_ticks), is_resume=is_resume)
+            self.scale.text(self._mark), self.scale.tick_text(index), is_resume=is_resume)
 
     def _component_prices(
         self, ts_ns: int, index: int, *, is_boundary: bool

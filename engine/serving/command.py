@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 
 from engine import __version__
 from engine.errors import InputError, RunError
@@ -15,10 +16,13 @@ from engine.journal import Journal, JournalError, JournalReader, Kind, Storage
 from engine.journal.reader import first_seq_of, journal_identity, segment_names
 from engine.progress import ProgressBar
 from engine.server import EventPublisher, drift_text
+from engine.serving.desk import Desk
+from engine.serving.feed_command import dump_desk, make_desk, open_feeds
+from engine.serving.feeds import Recollection
 from engine.serving.gateway import Gateway
 from engine.serving.keeper import Keeper
 from engine.serving.recovery import Replay, ReplayError, replay
-from engine.serving.sequencer import Sequencer
+from engine.serving.sequencer import Pending, Sequencer
 from engine.serving.service import Service, StopSignal, load_scenario
 from engine.serving.sessions import Sessions
 from engine.serving.settings import Settings
@@ -57,7 +61,8 @@ def serve(settings: Settings, make: Make, say: Say) -> tuple[Rows, bool]:
         journal = stack.enter_context(Journal(
             settings.journal, durability=settings.durability,
             segment_size=settings.segment_size))
-        exchange, sessions, epoch, snapshot_seq = _recover(journal, make, stop, say)
+        exchange, sessions, epoch, snapshot_seq, desk, owed = _recover(
+            journal, make, stop, say, settings)
         events = None
         if settings.events is not None:
             events = stack.enter_context(EventPublisher(settings.events, epoch))
@@ -65,7 +70,8 @@ def serve(settings: Settings, make: Make, say: Say) -> tuple[Rows, bool]:
         sequencer = Sequencer(
             exchange, journal, sessions, events=events, has_clock=has_clock,
             checkpoint_commands=settings.checkpoint_commands,
-            keeper=_keeper(settings, exchange, journal, epoch, snapshot_seq, say))
+            keeper=_keeper(settings, exchange, journal, epoch, snapshot_seq, say, desk))
+        sequencer.commit_owed(owed)
         if settings.scenario is not None:
             load_scenario(sequencer, settings.scenario, say)
         gateway = feed = None
@@ -75,11 +81,18 @@ def serve(settings: Settings, make: Make, say: Say) -> tuple[Rows, bool]:
         if settings.marks is not None:
             feed = stack.enter_context(MarkSubscriber(
                 settings.marks, report=lambda line: say(f"feed: {line}")))
+        feeds = None
+        if settings.feeds is not None and desk is not None:
+            feeds = open_feeds(
+                stack, settings.feeds, desk, sequencer, timeout_s=settings.timeout_s, say=say)
+        if gateway is not None and feeds is not None:
+            gateway.own_queries["feeds"] = feeds.figures
         service = Service(
-            sequencer, gateway=gateway, feed=feed, events=events,
+            sequencer, gateway=gateway, feed=feed, feeds=feeds, events=events,
             feed_timeout_s=settings.timeout_s, report=say)
         at = [f"commands at {gateway.endpoint}"] if gateway else []
         at += [f"marks from {settings.marks}"] if feed else []
+        at += [f"marks from {', '.join(feeds.subscribers)}"] if feeds else []
         at += [f"events at {events.endpoint}"] if events else []
         say(f"ready: {', '.join(at)}; epoch {epoch}")
         service.run(stop)
@@ -90,33 +103,39 @@ def serve(settings: Settings, make: Make, say: Say) -> tuple[Rows, bool]:
         ("journal", settings.journal),
         ("epoch", str(epoch)),
         *(feed.health.rows() if feed else []),
+        *(feeds.rows() if feeds else []),
         ("commands", str(sequencer.command_count)),
         ("batches", str(service.figures.batch_count)),
         ("seq", str(exchange.seq)),
         ("drift", drift_text(exchange)),
         ("state_hash", state_hash),
     ]
-    return rows, feed is None or gateway is not None or stop.is_set or feed.health.is_complete
+    is_complete = feed is None or feed.health.is_complete
+    is_complete = is_complete and (feeds is None or feeds.is_complete)
+    return rows, gateway is not None or stop.is_set or is_complete
 
 
 def _keeper(
-    settings: Settings, exchange: Exchange, journal: Journal, epoch: int, seq: int, say: Say
+    settings: Settings, exchange: Exchange, journal: Journal, epoch: int, seq: int, say: Say,
+    desk: Desk | None,
 ) -> Keeper | None:
     if exchange.core_name != "compiled" or journal.journal_id is None:
         return None  # the reference has no snapshots
     return Keeper(
         Snapshots(journal.folder, journal.journal_id), epoch, settings.snapshot_commands,
-        drops_segments=settings.retain == "snapshots", seq=seq, report=say)
+        drops_segments=settings.retain == "snapshots", seq=seq, report=say,
+        dump_desk=None if desk is None else partial(dump_desk, desk))
 
 
 def _recover(
-    journal: Journal, make: Make, stop: StopSignal, say: Say
-) -> tuple[Exchange, Sessions, int, int]:
+    journal: Journal, make: Make, stop: StopSignal, say: Say, settings: Settings
+) -> tuple[Exchange, Sessions, int, int, Desk | None, list[Pending]]:
     """Bring a journal back and open it for appending.
 
     Returns
     -------
-    exchange, sessions, epoch of this start, seq of the snapshot that was used
+    exchange, sessions, epoch of this start, seq of the snapshot that was used, what follows the
+    feeds, and its commands that are not in the journal yet
     """
 
     def on_progress(count: int) -> None:
@@ -131,8 +150,13 @@ def _recover(
     if restored is not None:
         exchange, sessions, last_epoch = restored.exchange, restored.sessions, restored.epoch
     began_at = exchange.seq
+    memory = None if settings.feeds is None else Recollection(make_desk(
+        settings.feeds, exchange, None if restored is None else restored.desk, say,
+        has_clock=settings.clock == "wall"))
     with ProgressBar("replaying", unit="commands") as bar:
-        done = replay(journal.batches(after=began_at), exchange, sessions, on_progress)
+        done = replay(
+            journal.batches(after=began_at), exchange, sessions, on_progress,
+            None if memory is None else memory.take)
     if journal.last_seq != exchange.seq:
         raise JournalError(
             f"{journal.folder}: the snapshot is of seq {exchange.seq}, the journal ends at "
@@ -150,7 +174,10 @@ def _recover(
             f"seq {exchange.seq}, state_hash {exchange.state_hash()}")
     else:
         say(f"{journal.folder}: a new journal")
-    return exchange, sessions, epoch, began_at
+    if memory is None:
+        return exchange, sessions, epoch, began_at, None, []
+    owed = memory.finish(sessions, say)
+    return exchange, sessions, epoch, began_at, memory.desk, owed
 
 
 def verify(folder: str, make: Make, say: Say) -> tuple[Rows, ReplayError | None]:

@@ -75,6 +75,8 @@ class Gateway(BoundSocket):
         As bound.
     refused_count : int
         Messages that could not be read.
+    own_queries : dict
+        Queries about the server, not the exchange: by name, what returns the answer's fields.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Gateway(BoundSocket):
         self._has_clock = has_clock
         self._asked: list[_Asked | _AskedPacked] = []
         self._asking: list[tuple[bytes, int, dict[str, Any]]] = []
+        self.own_queries: dict[str, Callable[[], dict[str, Any]]] = {}
         super().__init__(zmq.ROUTER, endpoint, {
             zmq.LINGER: 1000, zmq.SNDHWM: _HIGH_WATER_MARK,
             zmq.MAXMSGSIZE: wire.MESSAGE_SIZE_MAX})
@@ -211,7 +214,7 @@ class Gateway(BoundSocket):
 
     def _answer(self, peer: bytes, token: int, query: dict[str, Any]) -> None:
         try:
-            answer = self._exchange.query(query)
+            answer = self._query(query)
         except EngineError as error:
             self._refuse(peer, str(error), wire.QUERY, token)
             return
@@ -222,6 +225,13 @@ class Gateway(BoundSocket):
     ) -> None:
         self.refused_count += 1
         self._send(peer, wire.REFUSED, wire.encode_refused(self._epoch, detail, kind, number))
+
+    def _query(self, query: dict[str, Any]) -> dict[str, Any]:
+        exchange, name = self._exchange, query.get("query")
+        own = self.own_queries.get(name) if isinstance(name, str) else None
+        if own is None or len(query) > 1:
+            return exchange.query(query)
+        return {"seq": exchange.seq, "ts": exchange.ts, "reply": name, **own()}
 
     def decline(self, reason: str, is_over: Callable[[], bool]) -> None:
         """Say that nothing is taken any more, to everybody who has asked or still asks.

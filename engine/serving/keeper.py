@@ -27,6 +27,8 @@ class Keeper:
     report : callable
         Takes a line where the disk did not take one: the journal has everything, so the
         server goes on.
+    dump_desk : callable, optional
+        Returns the state of what makes commands of feeds.
 
     Notes
     -----
@@ -35,7 +37,7 @@ class Keeper:
 
     def __init__(
         self, snapshots: Snapshots, epoch: int, interval: int, *, drops_segments: bool, seq: int,
-        report: Callable[[str], None],
+        report: Callable[[str], None], dump_desk: Callable[[], str] | None = None,
     ) -> None:
         self._snapshots = snapshots
         self._epoch = epoch
@@ -43,6 +45,7 @@ class Keeper:
         self._drops_segments = drops_segments
         self._seq = seq
         self._report = report
+        self._dump_desk = dump_desk
 
     def is_due(self, seq: int) -> bool:
         """Tell whether enough commands have come since the last one."""
@@ -61,7 +64,8 @@ class Keeper:
         self._seq = exchange.seq
         journal.flush()  # a snapshot is never ahead of its journal
         try:
-            self._snapshots.write(exchange, sessions, self._epoch)
+            desk = None if self._dump_desk is None else self._dump_desk()
+            self._snapshots.write(exchange, sessions, self._epoch, desk)
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             self._report(f"{self._snapshots.path(exchange.seq)}: cannot write: {reason}")

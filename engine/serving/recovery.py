@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,6 +62,7 @@ class Replay:
 def replay(
     batches: Iterable[Batch], exchange: Exchange, sessions: Sessions | None = None,
     on_progress: Callable[[int], None] = lambda count: None,
+    on_inputs: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> Replay:
     """Apply the commands of a journal to an exchange.
 
@@ -74,6 +75,8 @@ def replay(
         Gets the requests of the clients.
     on_progress : callable
         Called with the number of commands now and then.
+    on_inputs : callable, optional
+        Takes what feeds said, where the exchange is as it was then.
 
     Returns
     -------
@@ -100,6 +103,9 @@ def replay(
             done.checkpoint_count += 1
             done.ends_clean = facts.get("reason") == "shutdown"
             agreed = exchange.seq
+        elif kind == Kind.INPUTS:
+            if on_inputs is not None:
+                on_inputs(batch.facts())
         else:
             _note_start(batch, done)
     done.elapsed_s = time.monotonic() - started
@@ -110,7 +116,7 @@ def _is_included(batch: Batch, seq: int) -> bool:
     """Tell whether a batch is part of the snapshot that the exchange came from."""
     if batch.header.kind == Kind.COMMANDS:
         return batch.last_seq <= seq
-    return batch.header.kind == Kind.CHECKPOINT and batch.last_seq < seq
+    return batch.header.kind != Kind.START and batch.last_seq < seq
 
 
 def _apply_batch(

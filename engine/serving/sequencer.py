@@ -183,6 +183,22 @@ class Sequencer:
         if self._keeper is not None and self._keeper.is_due(self.exchange.seq):
             self._keeper.keep(self.exchange, self.sessions, self._journal)
 
+    def commit_owed(self, owed: Sequence[Pending]) -> None:
+        """Commit what would have been committed, had the server not ended in between."""
+        for pending in owed:
+            if pending.client is not None:
+                self.sessions.admit(pending.client, pending.request, pending.checksum)
+        self.commit(owed)
+
+    def note_inputs(self, facts: Mapping[str, Any]) -> None:
+        """Write down what the next batch follows from; it is durable before that is applied.
+
+        Raises
+        ------
+        JournalWriteError
+        """
+        self._journal.note(Kind.INPUTS, facts, is_flushed=False)
+
     def _stamp(self) -> int | None:
         # The wall clock may step back; the time of the engine may not.
         return max(time.time_ns(), self.exchange.ts) if self.has_clock else None

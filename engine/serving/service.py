@@ -22,6 +22,7 @@ from engine.journal import JournalWriteError
 from engine.publisher import HEARTBEAT_S
 from engine.scenario import parse_line
 from engine.server import EventPublisher
+from engine.serving.feeds import Feeds
 from engine.serving.gateway import Gateway
 from engine.serving.packed import PackedPending
 from engine.serving.sequencer import Pending, Sequencer
@@ -175,6 +176,8 @@ class Service:
     sequencer : Sequencer
     gateway : Gateway, optional
     feed : MarkSubscriber, optional
+    feeds : Feeds, optional
+        Several publishers, or one by rules.
     events : EventPublisher, optional
     feed_timeout_s : float
         Longest silence of the feed; without a gateway it ends the run.
@@ -184,13 +187,15 @@ class Service:
 
     def __init__(
         self, sequencer: Sequencer, *, gateway: Gateway | None = None,
-        feed: MarkSubscriber | None = None, events: EventPublisher | None = None,
-        feed_timeout_s: float = 30.0, report: Callable[[str], None],
+        feed: MarkSubscriber | None = None, feeds: Feeds | None = None,
+        events: EventPublisher | None = None, feed_timeout_s: float = 30.0,
+        report: Callable[[str], None],
     ) -> None:
         self.figures = ServiceFigures()
         self._sequencer = sequencer
         self._gateway = gateway
         self._feed = feed
+        self._feeds = feeds
         self._events = events
         self._feed_timeout_s = feed_timeout_s
         self._report = report
@@ -215,10 +220,12 @@ class Service:
         for one in (self._gateway, self._feed):
             if one is not None:
                 poller.register(one.socket, zmq.POLLIN)
+        if self._feeds is not None:
+            self._feeds.join(poller)
         heartbeat_at = tick_at = time.monotonic()
         try:
             while not stop.is_set and not self._is_over():
-                poller.poll(int(HEARTBEAT_S * 1000))
+                poller.poll(self._wait_ms())
                 is_idle = not self._turn()
                 now = time.monotonic()
                 if is_idle and self._sequencer.has_clock and now >= tick_at:
@@ -235,13 +242,23 @@ class Service:
             raise
 
     def _is_over(self) -> bool:
-        return self._gateway is None and self._feed is None
+        if self._gateway is not None or self._feed is not None:
+            return False
+        return self._feeds is None or self._feeds.has_ended
+
+    def _wait_ms(self) -> int:
+        wait_ms = int(HEARTBEAT_S * 1000)
+        return wait_ms if self._feeds is None else self._feeds.wait_ms(wait_ms)
 
     def _turn(self) -> bool:
         """Take one batch through; tell whether there was any."""
         batch: list[Pending | PackedPending] = []
         if self._feed is not None:
             self._take_feed(self._feed, batch)
+        if self._feeds is not None:
+            self._feeds.take(batch)
+            if self._gateway is None:
+                self._feeds.check_silence()
         if self._gateway is not None:
             self._gateway.take(batch, BATCH_BYTES_MAX)
         if batch:

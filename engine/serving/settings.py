@@ -10,6 +10,7 @@ from typing import Any
 from engine.endpoints import check_endpoint
 from engine.errors import InputError
 from engine.journal.store import SEGMENT_SIZE, Durability
+from engine.serving.feed_settings import FeedSettings
 
 CLOCKS = ("commands", "wall")
 RETAIN = ("all", "snapshots")
@@ -18,7 +19,10 @@ _MEBIBYTE = 1 << 20
 #: Every option of `engine serve` that a file may set, its type, and what it is by default.
 OPTIONS: dict[str, tuple[type, Any]] = {
     "scenario": (str, None),
-    "marks": (str, None),
+    "marks": (list, None),
+    "min_sources": (int, None),
+    "max_deviation": (str, None),
+    "stale_after": (float, None),
     "events": (str, None),
     "journal": (str, None),
     "commands": (str, None),
@@ -32,7 +36,9 @@ OPTIONS: dict[str, tuple[type, Any]] = {
     "core": (str, "compiled"),
     "allow_remote": (bool, False),
 }
-_TYPE_NAMES = {str: "a text", int: "an integer", float: "a number", bool: "true or false"}
+_TYPE_NAMES = {
+    str: "a text", int: "an integer", float: "a number", bool: "true or false",
+    list: "a text or a list of texts"}
 
 
 def read_options(path: str) -> dict[str, Any]:
@@ -56,9 +62,18 @@ def read_options(path: str) -> dict[str, Any]:
             raise InputError(f"{path}: unknown option {name!r:.60}")
         wanted = OPTIONS[name][0]
         is_whole = wanted is float and type(value) is int
-        if type(value) is not wanted and not is_whole:
+        is_list = wanted is list and _is_texts(value)
+        if (type(value) is not wanted or wanted is list) and not (is_whole or is_list):
             raise InputError(f"{path}: {name} must be {_TYPE_NAMES[wanted]}, not {value!r:.60}")
+    if isinstance(found.get("marks"), str):
+        found["marks"] = [found["marks"]]
     return found
+
+
+def _is_texts(value: Any) -> bool:
+    if isinstance(value, str):
+        return True
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
 def merge_options(path: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,6 +108,8 @@ class Settings:
         What an empty journal begins with.
     commands, marks, events : str or None
         Endpoints: clients, the feed, listeners.
+    feeds : FeedSettings or None
+        Several publishers, or one by rules, in place of `marks`.
     fsync : {"always", "batch", "off"}
     clock : {"commands", "wall"}
         Who gives the time.
@@ -124,6 +141,7 @@ class Settings:
     retain: str = "all"
     timeout_s: float = 30.0
     allow_remote: bool = False
+    feeds: FeedSettings | None = None
 
     def __post_init__(self) -> None:
         names = [member.value for member in Durability]
@@ -139,9 +157,11 @@ class Settings:
             raise InputError("--snapshot: expected at least 1 command, or 0 for the end only")
         if self.retain not in RETAIN:
             raise InputError(f"--retain {self.retain}: expected {' or '.join(RETAIN)}")
-        if self.commands is None and self.marks is None:
+        if self.commands is None and self.marks is None and self.feeds is None:
             raise InputError("nothing to serve: give --commands, --marks or both")
         taken = [one for one in (self.commands, self.marks, self.events) if one is not None]
+        if self.feeds is not None:
+            taken += [address.endpoint for address in self.feeds.addresses]
         for endpoint in taken:
             check_endpoint(endpoint, allow_remote=self.allow_remote)
         if len(set(taken)) != len(taken):

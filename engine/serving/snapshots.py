@@ -53,6 +53,8 @@ class Restored:
     epoch : int
         Of the server that wrote it.
     path : str
+    desk : str or None
+        State of what makes commands of feeds, JSON.
     """
 
     seq: int
@@ -60,6 +62,7 @@ class Restored:
     sessions: Sessions
     epoch: int
     path: str
+    desk: str | None = None
 
 
 class Snapshots:
@@ -92,8 +95,18 @@ class Snapshots:
         """Return where the snapshot after a command is, or would be."""
         return os.path.join(self._folder, f"{seq:020d}.snapshot")
 
-    def write(self, exchange: Exchange, sessions: Sessions, epoch: int) -> str:
+    def write(
+        self, exchange: Exchange, sessions: Sessions, epoch: int, desk: str | None = None
+    ) -> str:
         """Write a snapshot, durably, and remove what is older than the latest ones.
+
+        Parameters
+        ----------
+        exchange : engine.Exchange
+        sessions : Sessions
+        epoch : int
+        desk : str, optional
+            State of what makes commands of feeds.
 
         Returns
         -------
@@ -108,7 +121,8 @@ class Snapshots:
             The core has none.
         """
         facts = msgpack.packb({
-            "state_hash": exchange.state_hash(), "epoch": epoch, "sessions": sessions.dump()})
+            "state_hash": exchange.state_hash(), "epoch": epoch, "sessions": sessions.dump(),
+            **({} if desk is None else {"desk": desk})})
         head = _HEAD.pack(_MAGIC, VERSION, len(facts), self._journal_id, exchange.seq) + facts
         data = b"".join((
             head, zlib.crc32(head).to_bytes(_CHECKSUM_SIZE, "little"), to_bytes(exchange)))
@@ -171,13 +185,14 @@ class Snapshots:
             exchange = Exchange.restore(memoryview(data)[end:])
             sessions = Sessions.from_dump(facts["sessions"])
             epoch = int(facts["epoch"])
+            desk = facts.get("desk")
         except InputError as error:
             raise BadSnapshot(f"{path}: {error}") from None
         except (KeyError, TypeError, ValueError) as error:
             raise BadSnapshot(f"{path}: {type(error).__name__}: {error}") from None
         if exchange.seq != seq or exchange.state_hash() != facts.get("state_hash"):
             raise BadSnapshot(f"{path}: the state in it has another seq or hash")
-        return Restored(seq, exchange, sessions, epoch, path)
+        return Restored(seq, exchange, sessions, epoch, path, desk)
 
     def _facts(self, data: bytes, path: str, seq: int) -> tuple[dict[str, Any], int]:
         if len(data) < _HEAD.size or data[:len(_MAGIC)] != _MAGIC:
