@@ -184,6 +184,8 @@ PROFILE: dict[str, Field] = {
     "fund_workoff": _members(FundWorkoff, required=False),
     "fund_workoff_fraction": _decimal(required=False),
     "fund_workoff_interval_ns": _int(required=False),
+    "fund_workoff_offset": _decimal(required=False),
+    "fund_workoff_reprice": _decimal(required=False),
     "adl": Field(lambda value: isinstance(value, bool), "true or false", False),
     "fund_fallback": Field(lambda value: isinstance(value, bool), "true or false", False),
     "backstop": _members(BackstopUse, required=False),

@@ -211,6 +211,7 @@ class FundWorkoff(IntEnum):
     IMMEDIATE = 0
     TWAP = 1
     HOLD = 2
+    PASSIVE = 3
 
 
 class BackstopUse(IntEnum):
@@ -279,13 +280,15 @@ class Profile(NamedTuple):
     slice_rate: int = NONE  # money, notional in an interval
     slice_interval_ns: int = 10**9
     fund_workoff: int = FundWorkoff.IMMEDIATE
-    fund_workoff_fraction: int = 10_000_000  # of what was taken over, an interval, under `twap`
+    fund_workoff_fraction: int = 10_000_000  # of what was taken over, an interval, at a pace
     fund_workoff_interval_ns: int = 60 * 10**9
     adl: int = 1
     fund_fallback: int = 0  # to the pooled fund, where the symbol's own does not do
     backstop: int = BackstopUse.AFTER_FUND
     closing_fee_reserve: int = 0  # whether the taker fee of a close is part of all margins
     maker_check: int = 0  # whether makers must still have their margin when they are matched
+    fund_workoff_offset: int = 0  # of mark, between it and a resting order of the fund
+    fund_workoff_reprice: int = 100_000  # of mark, a move after which that gets a new price
 
 
 class Command(IntEnum):
@@ -391,6 +394,7 @@ class CancelReason(IntEnum):
     EXPIRED = 18  # with its symbol
     ADL = 19  # of one who is deleveraged
     UNDERCOLLATERALIZED = 20  # of a maker that could not bear its fill
+    WITHDRAWN = 21  # by the fund, its own
 
 
 class PauseReason(IntEnum):

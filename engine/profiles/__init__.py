@@ -54,6 +54,7 @@ _FOR_READERS = ("description", "public_view")
 _RATES = (
     "target_ratio", "fraction", "exit_buffer", "fund_drawdown_limit", "spread_to_maintenance",
     "bankruptcy_adjustment", "bound_band", "slice_max_share", "fund_workoff_fraction",
+    "fund_workoff_offset", "fund_workoff_reprice",
 )
 _MONEY = (
     "fraction_above_notional", "min_remainder_notional", "fund_max_notional", "slice_rate")
@@ -287,6 +288,9 @@ def _check_row(row: Profile) -> None:
          "fund_workoff_fraction must be above 0, and at most 1"),
         (0 < row.fund_workoff_interval_ns <= MONEY_MAX,
          "fund_workoff_interval_ns must be positive"),
+        (0 <= row.fund_workoff_offset < RATE_SCALE,
+         "fund_workoff_offset must be from 0 to below 1"),
+        (0 <= row.fund_workoff_reprice <= RATE_SCALE, "fund_workoff_reprice must be 0 to 1"),
         (row.fraction_above_notional >= 0 and row.min_remainder_notional >= 0
          and (row.fund_max_notional == NONE or row.fund_max_notional >= 0)
          and (row.slice_rate == NONE or row.slice_rate >= 0),

@@ -47,6 +47,7 @@ class Audit(Digest):
                 order.leaves for side in Side for order in instrument.book.orders(side)
                 if order.reduce_only)
             self.check_expiry(instrument)
+            self.check_offer(instrument)
             assert instrument.halt in ASLEEP or not instrument.book.is_crossed(), instrument.index
         for pool in self.all_pools():
             self.check_pool(pool)
@@ -73,6 +74,18 @@ class Audit(Digest):
         assert self.position_totals(instrument.index) == (0, 0, 0), instrument.index
         for position in self.positions_in(instrument):
             assert not (position.quantity or position.orders), position
+
+    def check_offer(self, instrument: Instrument) -> None:
+        """The fund's resting order reduces its inventory, at the mark or better."""
+        orders = [order for side in Side for order in instrument.book.orders(side)
+                  if not order.account]
+        offer = instrument.offer
+        assert orders == ([] if offer is None else [offer]), instrument.index
+        if offer is not None:
+            assert offer.stage is Stage.RESTING and 0 < offer.leaves <= offer.quantity, offer
+            assert offer.reduce_only and self.reducible_by(offer), offer
+            assert self.liquidates(instrument), offer
+            assert not instrument.is_losing(offer.side, offer.price), offer
 
     def check_collateral(self, pool: Pool) -> None:
         """What counts elsewhere settles nothing and owes nothing; who owes has nothing left."""

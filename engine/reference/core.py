@@ -12,6 +12,7 @@ from engine.messages import (
     RATE_SCALE,
     TOO_LARGE,
     CallLevels,
+    CancelReason,
     Command,
     ContractKind,
     EventKind,
@@ -165,6 +166,7 @@ class Commands(Timers, Audit):
             instrument.workoff = Workoff()
             self.prune_history(instrument.insurer)
             self.emit(EventKind.PROFILE_CHANGED, symbol)
+            self.withdraw_offer(instrument, CancelReason.WITHDRAWN)
             self.retry_all()
 
         self.execute(Command.PROFILE, ts, run, symbol=symbol)

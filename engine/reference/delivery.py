@@ -43,6 +43,7 @@ class Delivery(Settlement):
         left goes to the rounding account.
         """
         symbol = instrument.index
+        self.withdraw_offer(instrument, CancelReason.EXPIRED)
         self.cancel_matching(NONE, symbol, NONE, CancelReason.EXPIRED)
         instrument.is_over, instrument.announced = True, None
         self.emit(EventKind.SETTLED, symbol, price)

@@ -47,12 +47,16 @@ TAG_WORKOFF = -91
 TAG_NAMED_FUND = -92
 TAG_INSURER = -93
 TAG_BACKSTOP = -94
+TAG_OFFER_PROFILE = -95
+TAG_OFFER = -96
 #: Fields of a profile that were there first; the others are digested by themselves.
 FIRST_FIELDS = 20
 #: Fields of a profile that come behind their own tag: those of the fund, from this one on.
 FUND_FIELDS = Profile._fields.index("fund_workoff")
 #: The first that comes behind a tag of its own, as do those after it.
 SINGLE_FIELDS = Profile._fields.index("closing_fee_reserve")
+#: Those of the fund's resting orders, from this one on.
+OFFER_FIELDS = Profile._fields.index("fund_workoff_offset")
 #: Bits by which what is written beside a smaller number is shifted. One-way accounts have
 #: nothing there.
 UPPER = 32
@@ -159,6 +163,11 @@ class Digest(Views):
         workoff = instrument.workoff
         if workoff != Workoff():
             out += [TAG_WORKOFF, workoff.lots, workoff.interval, workoff.done]
+        if profile[OFFER_FIELDS:] != default[OFFER_FIELDS:]:
+            out += [TAG_OFFER_PROFILE, *profile[OFFER_FIELDS:]]
+        if instrument.offer is not None:
+            out += [TAG_OFFER, workoff.mark]
+            self.digest_order(instrument.offer, out)
         if instrument.profile.closing_fee_reserve:
             out.append(TAG_CLOSING_FEE)
         if instrument.profile.maker_check:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from engine.messages import (
+    MONEY_MAX,
     NONE,
     RATE_SCALE,
+    CancelReason,
     EventKind,
     FundWorkoff,
     InsuranceReason,
@@ -15,8 +17,16 @@ from engine.messages import (
 )
 from engine.reference.margin import ceil_div, floor_div
 from engine.reference.margin_calls import MarginCalls
+from engine.reference.matching import PACED
 from engine.reference.sides import signed
-from engine.reference.state import Instrument, InsuranceFund, Order, Pool, Position
+from engine.reference.state import (
+    NO_LIQUIDATION,
+    Instrument,
+    InsuranceFund,
+    Order,
+    Pool,
+    Position,
+)
 
 
 class Fund(MarginCalls):
@@ -93,7 +103,7 @@ class Fund(MarginCalls):
 
     def note_taken_over(self, instrument: Instrument) -> None:
         """Let a pace be measured anew by what the fund holds now."""
-        if instrument.profile.fund_workoff == FundWorkoff.TWAP:
+        if instrument.profile.fund_workoff in PACED:
             instrument.workoff.lots = abs(instrument.fund.quantity)
 
     def reduce_inventory(self, instrument: Instrument) -> None:
@@ -102,6 +112,9 @@ class Fund(MarginCalls):
         As much of it as the profile lets it. The limit is rounded in the fund's favour: up
         for a sale, down for a purchase.
         """
+        if instrument.profile.fund_workoff == FundWorkoff.PASSIVE:
+            self.rest_inventory(instrument)
+            return
         held = instrument.fund.quantity
         side = Side.SELL if held > 0 else Side.BUY
         if side is Side.SELL:
@@ -114,9 +127,7 @@ class Fund(MarginCalls):
                 0, instrument.index, 0, side, OrderType.LIMIT, limit, lots, lots,
                 TimeInForce.IOC, False, False, StpMode.NONE,
             )
-            filled, _ = self.sweep(order, limit, liquidation=True)
-            if instrument.profile.fund_workoff == FundWorkoff.TWAP:
-                instrument.workoff.done += filled
+            self.sweep(order, limit, liquidation=True)
 
     def lots_to_offer(self, instrument: Instrument) -> int:
         """How much of its inventory the fund may trade now.
@@ -131,11 +142,82 @@ class Fund(MarginCalls):
         if profile.fund_workoff == FundWorkoff.IMMEDIATE:
             return held
         workoff.lots = workoff.lots or held
-        interval = floor_div(self.ts, profile.fund_workoff_interval_ns)
+        interval = self.workoff_interval(instrument)
         if interval != workoff.interval:
             workoff.interval, workoff.done = interval, 0
         most = max(1, floor_div(workoff.lots * profile.fund_workoff_fraction, RATE_SCALE))
         return min(held, max(0, most - workoff.done))
+
+    def workoff_interval(self, instrument: Instrument) -> int:
+        """Number of the interval under way, since the epoch."""
+        return floor_div(self.ts, instrument.profile.fund_workoff_interval_ns)
+
+    # --- resting orders of the fund -------------------------------------------------------
+
+    def rest_inventory(self, instrument: Instrument) -> None:
+        """Let the fund's inventory rest in the book: one order, post-only and reduce-only.
+
+        One that rests is replaced when the mark has moved far enough since it was priced, or
+        in another interval; where the new one would be the same it stays.
+        """
+        workoff, offer = instrument.workoff, instrument.offer
+        if offer is not None and self.workoff_interval(instrument) == workoff.interval and (
+                abs(instrument.mark - workoff.mark) * RATE_SCALE
+                <= instrument.profile.fund_workoff_reprice * workoff.mark):
+            return
+        side = Side.SELL if instrument.fund.quantity > 0 else Side.BUY
+        lots = self.lots_to_offer(instrument)
+        price = self.offer_price(instrument, side)
+        marks = price * instrument.marks_per_tick
+        if not (0 < marks <= MONEY_MAX and self.fits(instrument, 0, marks)):
+            lots = 0
+        workoff.mark = instrument.mark
+        if offer is not None:
+            if (offer.price, offer.leaves) == (price, lots):
+                return
+            self.cancel_order(offer, CancelReason.WITHDRAWN)
+        if lots:
+            order = Order(
+                0, instrument.index, self.arrivals + 1, side, OrderType.LIMIT, price, lots, lots,
+                TimeInForce.GTC, True, True, StpMode.NONE,
+            )
+            self.accept_order(order)
+            self.rest(order)
+            self.order_changed(order)
+            instrument.offer = order
+
+    @staticmethod
+    def offer_price(instrument: Instrument, side: Side) -> int:
+        """Price in ticks of a resting order: so far from the mark, short of the other side.
+
+        Rounded in the fund's favour: up for a sale, down for a purchase, 0: there is none.
+        """
+        scale = RATE_SCALE * instrument.marks_per_tick
+        offset = instrument.profile.fund_workoff_offset
+        if side is Side.SELL:
+            price = ceil_div(instrument.mark * (RATE_SCALE + offset), scale)
+            return max(price, instrument.book.best_price(Side.BUY) + 1)
+        price = floor_div(instrument.mark * (RATE_SCALE - offset), scale)
+        best = instrument.book.best_price(Side.SELL)
+        return price if best == NONE else min(price, best - 1)
+
+    @staticmethod
+    def liquidates(instrument: Instrument) -> bool:
+        """Whether positions in a symbol are liquidated now, and the fund's inventory sold."""
+        return instrument.halt not in NO_LIQUIDATION and not instrument.pause
+
+    def withdraw_offer(self, instrument: Instrument, reason: CancelReason) -> None:
+        if instrument.offer is not None:
+            self.cancel_order(instrument.offer, reason)
+
+    def review_offers(self) -> None:
+        """Withdraw resting orders that the mark has passed, or of symbols that pause."""
+        for instrument in self.instruments:
+            offer = instrument.offer
+            if offer is not None and (
+                    not self.liquidates(instrument)
+                    or instrument.is_losing(offer.side, offer.price)):
+                self.cancel_order(offer, CancelReason.WITHDRAWN)
 
     # --- losses that are shared -----------------------------------------------------------
 

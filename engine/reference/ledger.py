@@ -17,6 +17,7 @@ from engine.messages import (
     InsuranceReason,
     MarginMode,
     OrderStatus,
+    PositionSide,
     Side,
 )
 from engine.reference.collateral import COLLATERAL_MAX, Collateral
@@ -60,6 +61,7 @@ class Ledger(Publishing):
         self.backstops: dict[tuple[int, int, int], Backstop] = {}  # by account, asset, symbol
         self.instruments: list[Instrument] = []
         self.accounts: dict[int, Account] = {}
+        self.house = Account(0, MarginMode.CROSS)  # in whose name the fund's orders rest
         self.records: list[tuple[int, ...]] = []
         self.market_messages = []
         self.changed_orders: dict[Order, None] = {}
@@ -114,8 +116,19 @@ class Ledger(Publishing):
 
     # --- orders -----------------------------------------------------------------------
 
+    def owner_of(self, order: Order) -> Account:
+        return self.accounts[order.account] if order.account else self.house
+
     def position_of(self, order: Order) -> Position:
-        return self.accounts[order.account].positions[order.symbol, order.position_side]
+        if order.account:
+            return self.accounts[order.account].positions[order.symbol, order.position_side]
+        return self.fund_position(self.instruments[order.symbol])
+
+    def fund_position(self, instrument: Instrument) -> Position:
+        """What the fund's orders of a symbol reduce: its inventory, as a position."""
+        position = self.house.position(instrument, PositionSide.BOTH)
+        position.quantity = instrument.fund.quantity
+        return position
 
     def legs_of(self, position: Position) -> list[Position]:
         """The positions that a symbol's settings hold for: this one and its twin, long first."""
@@ -130,7 +143,7 @@ class Ledger(Publishing):
         self.arrivals += 1
         order.arrival = self.arrivals
         position = self.position_of(order)
-        self.accounts[order.account].orders[order.order_id] = order
+        self.owner_of(order).orders[order.order_id] = order
         position.orders[order.order_id] = order
         if order.is_bound:
             position.bound[order] = None
@@ -143,9 +156,11 @@ class Ledger(Publishing):
         self.changed_orders.pop(order, None)
         self.timed_orders.pop(order, None)
         position = self.position_of(order)
-        self.accounts[order.account].orders.pop(order.order_id, None)
+        self.owner_of(order).orders.pop(order.order_id, None)
         position.orders.pop(order.order_id, None)
         position.bound.pop(order, None)
+        if not order.account:
+            self.instruments[order.symbol].offer = None
 
     def rest(self, order: Order) -> None:
         """Put an order on the book, an iceberg with its first part."""

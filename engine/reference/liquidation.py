@@ -31,7 +31,6 @@ from engine.reference.margin import ceil_div, floor_div, urgency
 from engine.reference.policy import adl_score, allocate, is_due, is_healthy
 from engine.reference.sides import signed
 from engine.reference.state import (
-    NO_LIQUIDATION,
     RETRIES_PER_COMMAND,
     Instrument,
     Order,
@@ -281,11 +280,6 @@ class Liquidation(Closing):
     def may_liquidate(self, position: Position) -> bool:
         return self.liquidates(self.instruments[position.symbol])
 
-    @staticmethod
-    def liquidates(instrument: Instrument) -> bool:
-        """Whether positions in a symbol are liquidated now."""
-        return instrument.halt not in NO_LIQUIDATION and not instrument.pause
-
     def finish(
         self, pool: Pool, outcome: LiquidationOutcome, equity: int, maintenance: int,
         last: tuple[Instrument, Side] | None = None,
@@ -412,6 +406,7 @@ class Liquidation(Closing):
             instrument.insurer, profit, InsuranceReason.INVENTORY, position.account
         )
         self.note_taken_over(instrument)
+        self.drop_reduce_only(self.fund_position(instrument))
 
     # --- auto-deleveraging ------------------------------------------------------------
 

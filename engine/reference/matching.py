@@ -6,6 +6,7 @@ from engine.messages import (
     NONE,
     CancelReason,
     EventKind,
+    FundWorkoff,
     InsuranceReason,
     Side,
     StpMode,
@@ -17,6 +18,9 @@ from engine.reference.maker_check import MakerChecks
 from engine.reference.margin import trade_fee
 from engine.reference.sides import opposite, reducible, signed
 from engine.reference.state import Instrument, Order
+
+#: Under these the fund trades so much of its inventory in an interval, and no more.
+PACED = (FundWorkoff.TWAP, FundWorkoff.PASSIVE)
 
 
 class Matching(MakerChecks):
@@ -55,7 +59,7 @@ class Matching(MakerChecks):
                 lots = min(lots, self.reducible_by(taker))
             if maker.reduce_only:
                 lots = min(lots, self.reducible_by(maker))
-            if instrument.profile.maker_check and not self.can_carry(
+            if instrument.profile.maker_check and maker.account and not self.can_carry(
                     self.holdings_of(self.position_of(maker)), maker, lots):
                 self.cancel_order(maker, CancelReason.UNDERCOLLATERALIZED)
                 continue
@@ -85,7 +89,7 @@ class Matching(MakerChecks):
         if taker.account == maker.account:
             return True
         group = self.accounts[taker.account].stp_group
-        return group != NONE and group == self.accounts[maker.account].stp_group
+        return group != NONE and group == self.owner_of(maker).stp_group
 
     def prevent_self_trade(self, taker: Order, maker: Order) -> bool:
         """Apply the taker's self-trade prevention; return whether the sweep goes on."""
@@ -120,7 +124,7 @@ class Matching(MakerChecks):
         In an auction's uncrossing both orders rest, and keep their places in the queue.
         """
         value = instrument.worth_at_tick(lots, price)
-        maker_fee = trade_fee(value, instrument.maker_fee)
+        maker_fee = trade_fee(value, instrument.maker_fee) if maker.account else 0
         # A liquidation pays the liquidation fee instead of the taker fee.
         taker_fee = 0 if liquidation else trade_fee(value, instrument.taker_fee)
         self.trade_id += 1
@@ -141,11 +145,11 @@ class Matching(MakerChecks):
         else:
             self.take_lots(taker, lots)
             self.group_filled(taker, lots)
-        parties = [(maker, maker_fee)]
-        if taker.account:
-            parties.append((taker, taker_fee))
-        else:
-            self.settle_fund(instrument, taker.side, lots, value)
+        parties = [(order, fee) for order, fee in ((maker, maker_fee), (taker, taker_fee))
+                   if order.account]
+        for order in (maker, taker):
+            if not order.account:
+                self.settle_fund(instrument, order.side, lots, value)
         for order, fee in parties:
             position = self.position_of(order)
             self.settle_fill(
@@ -154,7 +158,7 @@ class Matching(MakerChecks):
             self.assets[instrument.settle].fees += fee
         for order, _ in parties:
             self.entry_filled(order)
-        for order, _ in parties:
+        for order in (maker, taker):
             self.drop_reduce_only(self.position_of(order))
         self.count_maker_trade(self.position_of(maker), lots)
         if price != price_before:
@@ -195,3 +199,5 @@ class Matching(MakerChecks):
         profit = self.settle_house(
             instrument.fund, signed(side, lots), instrument.signed_value(side, value))
         self.change_insurance(instrument.insurer, profit, InsuranceReason.INVENTORY, 0)
+        if instrument.profile.fund_workoff in PACED:
+            instrument.workoff.done += lots

@@ -100,7 +100,7 @@ class Rehearsals(Matching):
                 fill = min(fill, reducible(held, maker.side))
             if fill == 0:
                 continue
-            if instrument.profile.maker_check and not self.can_carry(
+            if instrument.profile.maker_check and maker.account and not self.can_carry(
                     self.rehearsed(course, maker), maker, fill):
                 course.gone.add(maker.group or maker)  # cancelled there
                 continue
@@ -126,6 +126,8 @@ class Rehearsals(Matching):
         course.held[self.position_of(maker)] += signed(maker.side, lots)
         if instrument.profile.maker_check:
             for order, rate in ((maker, instrument.maker_fee), (taker, instrument.taker_fee)):
+                if not order.account:
+                    continue
                 self.try_fill(self.rehearsed(course, order), order, lots, maker.price, rate)
         course.fills.append((maker, lots))
         course.lots += lots

@@ -13,6 +13,7 @@ class Settlement(OrderEntry):
     def settle(self) -> None:
         """Work off everything that the command set off, then report what changed."""
         self.watch_marks()
+        self.review_offers()
         self.begin_turns()
         self.work_off()
         for instrument in self.marked:

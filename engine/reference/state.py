@@ -98,6 +98,7 @@ class Workoff:
     lots: int = 0  # its inventory when it last took something over, 0: none yet
     interval: int = 0  # number of the latest one in which it offered some, since the epoch
     done: int = 0  # lots traded in that
+    mark: int = 0  # by which its resting order was priced
 
 
 @dataclass(eq=False)
@@ -156,6 +157,7 @@ class Instrument:
     slices_since: int = 0  # start of the latest interval in which slices were closed
     slices_taken: int = 0  # notional closed in it
     workoff: Workoff = field(default_factory=Workoff)
+    offer: Order | None = None  # the fund's resting order
     call_levels: CallLevels = DEFAULT_CALL_LEVELS  # of the profile
 
     @property

@@ -44,9 +44,9 @@ CIMPORTS = {
 # From here on each module may use all above it, but for the standalone order book's.
 for _upper in (
     "forms", "ledger", "pledges", "makers", "matching", "linked", "conditional", "protection",
-    "triggers", "risk", "deleveraging", "fund", "backstops", "conversion", "closing", "liquidation",
-    "entry", "timers", "orders", "auctions", "pairs", "views", "digest", "audit", "publishing",
-    "external", "commands", "settings", "valuation", "bulk", "snapshots", "exchange",
+    "triggers", "risk", "deleveraging", "fund", "backstops", "conversion", "closing", "offers",
+    "liquidation", "entry", "timers", "orders", "auctions", "pairs", "views", "digest", "audit",
+    "publishing", "external", "commands", "settings", "valuation", "bulk", "snapshots", "exchange",
 ):
     CIMPORTS[_upper] = " ".join(
         name for name in CIMPORTS if name not in ("resting", "solo", "orderbook")

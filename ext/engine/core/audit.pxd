@@ -10,6 +10,7 @@ cdef class Audit(Digest):
     cdef int check_account(self, int32_t account) except -1
     cdef int check_pledges(self) except -1
     cdef int check_known_rest(self) except -1
+    cdef int check_offers(self) except -1
     cdef int check_expiry(self, int32_t symbol) except -1
     cdef int check_leg(self, int32_t account, int32_t position) except -1
     cdef int check_book(self, int32_t symbol) except -1

@@ -53,6 +53,7 @@ cdef class Audit(Digest):
             trigger_check(&self.pledge_sides[i], self.pledges)
         self.check_pledges()
         self.check_known_rest()
+        self.check_offers()
         for i in range(self.account_count):
             self.require_row(
                 self.accounts[i].dead_man == NONE or self.accounts[i].dead_man > self.ts,
@@ -100,6 +101,24 @@ cdef class Audit(Digest):
         return self.require_row(
             rest == self.known_rest, "remembered inventory but that of symbol",
             self.known_symbol)
+
+    # The fund's resting orders reduce its inventory, at the mark or better.
+    cdef int check_offers(self) except -1:
+        cdef int32_t symbol, offer, count = 0
+        for symbol in range(self.instrument_count):
+            offer = self.instruments[symbol].offer
+            if offer < 0:
+                continue
+            count += 1
+            self.require_row(
+                self.orders[offer].is_resting and self.orders[offer].is_reduce_only
+                and self.orders[offer].symbol == symbol and self.orders[offer].account == NIL
+                and self.tickets[offer].position == NIL and self.reducible(offer) > 0
+                and 0 < self.orders[offer].leaves <= self.tickets[offer].quantity
+                and self.may_liquidate(symbol) and not self.is_losing(
+                    symbol, self.orders[offer].side, self.orders[offer].price),
+                "resting order of the fund in symbol", symbol)
+        return self.require(count == self.offer_count, "number of the fund's resting orders")
 
     # What has expired is over, and nothing of what is over is left.
     cdef int check_expiry(self, int32_t symbol) except -1:

@@ -72,6 +72,4 @@ cdef class Closing(Conversion):
         self, int32_t symbol, int side, int64_t lots, int64_t bound, int64_t account) except -1
     cdef int take_over(
         self, int32_t position, int side, int64_t lots, int64_t bound) except -1
-    cdef int reduce_inventory(self, int32_t symbol) except -1
-    cdef int64_t lots_to_offer(self, int32_t symbol) except? -1
     cdef int schedule_cooldown(self, int32_t pool, int64_t until) except -1

@@ -4,10 +4,11 @@ from engine.core.book cimport order_t, ticket_t
 from engine.core.contracts cimport inverse_limit, value_sign
 from engine.core.fixed cimport (
     abs64, add, add_checked, ceil_div, floor_div, i128, low_half, max64, min64, mul, mul3_wide,
-    mul_div_floor, mul_wide, narrow, neg, sign_of, sub, sub_checked, wide,
+    mul_wide, narrow, neg, sign_of, sub, sub_checked, wide,
 )
-from engine.core.ledger cimport instrument_t, workoff_t
+from engine.core.ledger cimport instrument_t
 from engine.core.levels cimport book_t
+from engine.core.matching cimport is_paced
 from engine.core.profiles cimport (
     fraction_keep, profile_t, ramp_lots, ramp_next, ramp_share, spread, target_room, tier_keep,
 )
@@ -18,8 +19,7 @@ from engine.core.types cimport (
     CLOSE_TO_TARGET, EVENT_LEGS_NETTED, EVENT_LIQUIDATION_STEP, EVENT_LIQUIDATION_TAKEOVER,
     HALT_ALL, HALT_AUCTION, HALT_NO_LIQUIDATION, INSURANCE_INVENTORY, INSURANCE_LIQUIDATION_FEE,
     INSURANCE_SURPLUS, KIND_INVERSE, MONEY_MAX, NIL, NONE, RAMPOF_TARGET, RATE_SCALE, SIDE_BUY,
-    SIDE_SELL, SURPLUS_FUND, TIF_IOC, TYPE_LIMIT, UNFILLED_TAKEOVER, WORKOFF_HOLD,
-    WORKOFF_IMMEDIATE, WORKOFF_TWAP,
+    SIDE_SELL, SURPLUS_FUND, TIF_IOC, TYPE_LIMIT, UNFILLED_TAKEOVER,
 )
 
 # Levels of the book that say how liquid a symbol is.
@@ -541,46 +541,6 @@ cdef class Closing(Conversion):
         out[5] = self.positions[position].leg
         self.change_insurance(
             self.instruments[symbol].insurer, profit, INSURANCE_INVENTORY, account)
-        if self.instruments[symbol].profile.fund_workoff == WORKOFF_TWAP:
+        if is_paced(self.instruments[symbol].profile.fund_workoff):
             self.instruments[symbol].workoff.lots = abs64(self.instruments[symbol].fund.quantity)
-        return 0
-
-    # Offer the fund's inventory to the book at the mark or better, as an immediate order, as
-    # much of it as the profile lets it. The limit is rounded in the fund's favour: up for a
-    # sale, down for a purchase.
-    cdef int reduce_inventory(self, int32_t symbol) except -1:
-        cdef instrument_t *instrument = &self.instruments[symbol]
-        cdef int64_t held = instrument.fund.quantity
-        cdef int64_t lots = self.lots_to_offer(symbol)
-        cdef int64_t filled, worth, limit
-        cdef int side = SIDE_SELL if held > 0 else SIDE_BUY
-        if side == SIDE_SELL:
-            limit = narrow(ceil_div(wide(instrument.mark), wide(instrument.marks_per_tick)))
-        else:
-            limit = instrument.mark // instrument.marks_per_tick
-        if limit and lots:
-            self.sweep_part(NIL, symbol, NIL, side, lots, limit, &filled, &worth)
-            if self.instruments[symbol].profile.fund_workoff == WORKOFF_TWAP:
-                self.instruments[symbol].workoff.done += filled
-        return 0
-
-    # Lots of its inventory that the fund may trade now. At a pace: a fraction (rounded down, at
-    # least one lot) of what it held when it last took something over, an interval; intervals
-    # are counted from the epoch.
-    cdef int64_t lots_to_offer(self, int32_t symbol) except? -1:
-        cdef instrument_t *instrument = &self.instruments[symbol]
-        cdef const profile_t *profile = &instrument.profile
-        cdef workoff_t *workoff = &instrument.workoff
-        cdef int64_t held = abs64(instrument.fund.quantity)
-        cdef int64_t interval
-        if profile.fund_workoff == WORKOFF_HOLD:
-            return 0
-        if profile.fund_workoff == WORKOFF_IMMEDIATE:
-            return held
-        if workoff.lots == 0:
-            workoff.lots = held
-        interval = self.ts // profile.fund_workoff_interval
-        if interval != workoff.interval:
-            workoff.interval, workoff.done = interval, 0
-        return min64(held, max64(0, max64(1, mul_div_floor(
-            workoff.lots, profile.fund_workoff_fraction, RATE_SCALE)) - workoff.done))
+        return self.drop_offer(symbol)

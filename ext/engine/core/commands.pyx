@@ -13,7 +13,7 @@ from engine.core.risk cimport CALL_LEVELS_MAX, call_set_t
 from engine.core.tiers cimport schedule_fits, schedule_load, schedule_scale, schedule_t, tier_index
 from engine.core.timers cimport TIMER_CONTRACT
 from engine.core.types cimport (
-    ACCEPTED, CMD_ACCOUNT, CMD_AMEND, CMD_ASSET, CMD_CANCEL, CMD_CANCEL_ALL,
+    ACCEPTED, CANCEL_WITHDRAWN, CMD_ACCOUNT, CMD_AMEND, CMD_ASSET, CMD_CANCEL, CMD_CANCEL_ALL,
     CMD_CANCEL_ALL_AFTER, CMD_DEPOSIT, CMD_INSTRUMENT, CMD_INSURANCE, CMD_ISOLATED_MARGIN,
     CMD_LEVERAGE, CMD_MARGIN_MODE, CMD_ORDER, CMD_PROFILE, CMD_PROTECTION, CMD_TIERS,
     CMD_WITHDRAW, EVENT_ACCOUNT_OPENED, EVENT_ASSET_ADDED, EVENT_INSTRUMENT_ADDED,
@@ -115,6 +115,7 @@ cdef class Commands(External):
             row.profile = policy
             self.put_profile_calls(row, calls)
             row.mark = row.index_price = row.feed_seq = row.announced_ts = NONE
+            row.offer = NIL
             self.new_book()
             self.books[self.instrument_count].checks_makers = policy.maker_check
             self.add_triggers()
@@ -206,6 +207,7 @@ cdef class Commands(External):
         self.books[symbol].checks_makers = policy.maker_check
         self.prune_history(instrument.insurer)
         self.emit(EVENT_PROFILE_CHANGED)[0] = symbol
+        self.withdraw_offer(<int32_t>symbol, CANCEL_WITHDRAWN)
         self.reevaluate_holders(<int32_t>symbol)
         return ACCEPTED
 

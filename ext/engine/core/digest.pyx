@@ -45,6 +45,8 @@ cdef enum:
     TAG_NAMED_FUND = -92
     TAG_INSURER = -93
     TAG_BACKSTOP = -94
+    TAG_OFFER_PROFILE = -95
+    TAG_OFFER = -96
     FIRST_FIELDS = 20            # of a profile; the others are digested by themselves
 
 
@@ -58,6 +60,8 @@ cdef tuple DEFAULT_PROFILE = tuple(map(int, Profile()))
 cdef int FUND_FIELDS = Profile._fields.index("fund_workoff")
 # The first that comes behind a tag of its own, as do those after it.
 cdef int SINGLE_FIELDS = Profile._fields.index("closing_fee_reserve")
+# Those of the fund's resting orders, from this one on.
+cdef int OFFER_FIELDS = Profile._fields.index("fund_workoff_offset")
 
 
 cdef class Words:
@@ -187,7 +191,7 @@ cdef int digest_instrument(Digest core, int32_t symbol, Words words) except -1:
             order = core.books[symbol].levels[level].head
             while order >= 0:
                 words.put(core.orders[order].price)
-                words.put(core.accounts[core.orders[order].account].id)
+                words.put(core.owner_id(order))
                 words.put(core.orders[order].order_id)
                 order = core.orders[order].next
             level = core.books[symbol].levels[level].worse
@@ -229,6 +233,14 @@ cdef int digest_fund_terms(Digest core, int32_t symbol, Words words) except -1:
         words.put(instrument.workoff.lots)
         words.put(instrument.workoff.interval)
         words.put(instrument.workoff.done)
+    if row[OFFER_FIELDS:] != DEFAULT_PROFILE[OFFER_FIELDS:]:
+        words.put(TAG_OFFER_PROFILE)
+        for value in row[OFFER_FIELDS:]:
+            words.put(value)
+    if instrument.offer >= 0:
+        words.put(TAG_OFFER)
+        words.put(instrument.workoff.mark)
+        digest_order(core, instrument.offer, words)
     return 0
 
 

@@ -56,6 +56,7 @@ cdef struct workoff_t:
     int64_t lots                 # inventory when it last took something over, 0: none yet
     int64_t interval             # number of the latest one in which it offered some
     int64_t done                 # lots traded in that
+    int64_t mark                 # by which its resting order was priced
 
 cdef struct instrument_t:
     # terms
@@ -96,6 +97,7 @@ cdef struct instrument_t:
     int64_t announced_ts         # NONE: none
     int64_t announced_maintenance, announced_initial
     workoff_t workoff
+    int32_t offer                # order row of the fund's resting order, NIL: none
     int32_t call_set             # row of the profile's margin-call levels; 0: the default
 
 cdef struct account_t:
@@ -300,6 +302,11 @@ cdef class Ledger(Desk):
     cdef inline int32_t position_at(self, int32_t account, int32_t symbol, int leg) except -1:
         cdef int32_t row = self.find_position(account, symbol, leg)
         return row if row >= 0 else self.new_position(account, symbol, leg)
+
+    # Id of an order's owner: 0 for the fund, whose orders have neither account nor position.
+    cdef inline int64_t owner_id(self, int32_t order) noexcept:
+        cdef int32_t account = self.orders[order].account
+        return self.accounts[account].id if account >= 0 else 0
 
     # The open orders of a position, to be looked at.
     cdef inline open_orders_t *orders_of(self, int32_t position) noexcept:

@@ -379,7 +379,7 @@ cdef class Ledger(Desk):
         cdef int64_t *out = self.emit(EVENT_ORDER_UPDATE)
         cdef int64_t quantity = self.tickets[order].quantity
         cdef int64_t leaves = self.orders[order].leaves
-        out[0] = self.accounts[self.orders[order].account].id
+        out[0] = self.owner_id(order)
         out[1] = self.orders[order].symbol
         out[2] = self.orders[order].order_id
         out[3] = STATUS_OPEN

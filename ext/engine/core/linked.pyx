@@ -8,9 +8,9 @@ from engine.core.fixed cimport min64
 from engine.core.memory cimport larger
 from engine.core.tables cimport table_free, table_init, table_put, table_remove
 from engine.core.types cimport (
-    CANCEL_OCO, EVENT_ORDER_ACCEPTED, EVENT_ORDER_AMENDED, EVENT_ORDER_TERMS, MONEY_MAX, NIL,
-    NONE, TIF_GTC, TIF_IOC, TYPE_STOP_LIMIT, TYPE_STOP_MARKET, TYPE_TAKE_PROFIT_LIMIT,
-    TYPE_TAKE_PROFIT_MARKET,
+    CANCEL_OCO, EVENT_ORDER_ACCEPTED, EVENT_ORDER_AMENDED, EVENT_ORDER_TERMS, LEG_BOTH,
+    MONEY_MAX, NIL, NONE, TIF_GTC, TIF_IOC, TYPE_STOP_LIMIT, TYPE_STOP_MARKET,
+    TYPE_TAKE_PROFIT_LIMIT, TYPE_TAKE_PROFIT_MARKET,
 )
 
 
@@ -108,7 +108,7 @@ cdef class Linked(Matching):
         cdef int64_t *out = self.emit(EVENT_ORDER_ACCEPTED)
         self.arrivals += 1
         ticket.arrival = self.arrivals
-        out[0] = self.accounts[order.account].id
+        out[0] = self.owner_id(row)
         out[1] = order.symbol
         out[2] = order.order_id
         out[3] = order.side
@@ -119,7 +119,7 @@ cdef class Linked(Matching):
         out[8] = ticket.is_post_only
         out[9] = order.is_reduce_only
         out[10] = order.stp
-        out[11] = self.positions[ticket.position].leg
+        out[11] = self.positions[ticket.position].leg if ticket.position >= 0 else LEG_BOTH
         if ticket.special >= 0:
             self.emit_terms(row)
         return 0

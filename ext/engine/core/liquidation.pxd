@@ -6,11 +6,12 @@
 
 from libc.stdint cimport int32_t, int64_t
 
-from engine.core.closing cimport Closing, measured_t, plan_t
+from engine.core.closing cimport measured_t, plan_t
+from engine.core.offers cimport Offers
 
 cdef bint is_more_urgent(const measured_t *a, const measured_t *b) noexcept nogil
 
-cdef class Liquidation(Closing):
+cdef class Liquidation(Offers):
     cdef int32_t *batch          # pools of the evaluation round under way
     cdef int32_t batch_capacity
     cdef measured_t *round_rows
@@ -31,6 +32,8 @@ cdef class Liquidation(Closing):
     cdef inline int settle(self) except -1:
         if self.has_mark_rules:
             self.watch_marks()
+        if self.offer_count:
+            self.review_offers()
         if (self.pending_count or self.tripped_count or self.noted_count or self.turn_count
                 or self.marked_count or self.is_ranking_live or self.has_bounded_steps):
             self.settle_all()

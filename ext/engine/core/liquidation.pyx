@@ -59,7 +59,7 @@ cdef int compare_rows(const void *a, const void *b) noexcept nogil:
     return 1 if is_more_urgent(<const measured_t *>b, <const measured_t *>a) else 0
 
 
-cdef class Liquidation(Closing):
+cdef class Liquidation(Offers):
     """The risk core with its consequences."""
 
     def __cinit__(self):

@@ -163,5 +163,7 @@ cdef class Makers(Pledges):
 
     cdef bint may_match(self, int32_t maker, int64_t lots) except *:
         cdef holdings_t held
+        if self.orders[maker].is_reduce_only:  # the fund's, too, which has no position
+            return True
         self.take_stock(self.tickets[maker].position, &held)
         return self.can_carry(&held, maker, lots)

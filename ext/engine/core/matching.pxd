@@ -10,7 +10,8 @@ from engine.core.fixed cimport (
 from engine.core.ledger cimport instrument_t, position_t
 from engine.core.makers cimport Makers
 from engine.core.types cimport (
-    KIND_INVERSE, MODE_CROSS, MODE_ISOLATED, MONEY_MAX, NIL, SIDE_BUY,
+    KIND_INVERSE, MODE_CROSS, MODE_ISOLATED, MONEY_MAX, NIL, SIDE_BUY, WORKOFF_PASSIVE,
+    WORKOFF_TWAP,
 )
 
 # What an order would add to its side of a symbol: value and loss against mark.
@@ -38,9 +39,14 @@ cdef struct trial_t:
 cdef enum:
     STP_OWN_POSITION = 100       # rehearsals only: step over orders of the same position
 
+# Whether the fund trades so much of its inventory in an interval, and no more.
+cdef inline bint is_paced(int64_t workoff) noexcept nogil:
+    return workoff == WORKOFF_TWAP or workoff == WORKOFF_PASSIVE
+
 cdef class Matching(Makers):
     cdef int64_t traded_value    # of the sweep under way, minor units
     cdef bint is_uncrossing      # both sides of a trade rest
+    cdef int32_t offer_count     # resting orders of the fund, at most one a symbol
     # Of the rehearsal under way: lots by position row (makers with reduce-only orders) and by
     # group row. Kept, for most rehearsals need neither.
     cdef dict held, linked
@@ -48,6 +54,9 @@ cdef class Matching(Makers):
     cdef int link_order(self, int32_t order) except -1
     cdef int sync_reserve(self, int32_t order, int64_t lots) except -1
     cdef int32_t retire_order(self, int32_t order) except -2
+    cdef int unlink_order(self, int32_t order) except -1
+    cdef int withdraw_offer(self, int32_t symbol, int reason) except -1
+    cdef int drop_offer(self, int32_t symbol) except -1
     cdef int cancel_order(self, int32_t order, int reason) except -1
     # Hooks for orders that are tied to others, and for protection; plain orders have none.
     cdef int note_fill(self, int32_t order, int64_t lots) except -1
@@ -99,6 +108,11 @@ cdef class Matching(Makers):
     # Lots by which an order of `side` may still reduce a position.
     cdef inline int64_t reducible_by(self, int32_t position, int side) noexcept:
         cdef int64_t held = self.positions[position].quantity
+        return max64(0, -held) if side == SIDE_BUY else max64(0, held)
+
+    # Lots by which an order of `side` may still reduce the fund's inventory.
+    cdef inline int64_t inventory_of(self, int32_t symbol, int side) noexcept:
+        cdef int64_t held = self.instruments[symbol].fund.quantity
         return max64(0, -held) if side == SIDE_BUY else max64(0, held)
 
     # Worth of lots at a price in ticks; the caller knows that it fits.

@@ -107,15 +107,27 @@ cdef class Matching(Makers):
     # Forget an order that is dead and off the book; its last event is the caller's.
     # Returns the group that is to be dissolved after that event, NIL for none.
     cdef int32_t retire_order(self, int32_t order) except -2:
-        cdef order_t *row = &self.orders[order]
         cdef ticket_t *ticket = &self.tickets[order]
-        cdef open_orders_t *own = self.own_orders(ticket.position)
         cdef int32_t group = self.untie(order) if ticket.special >= 0 else NIL
         self.sync_reserve(order, 0)
-        table_remove(&self.order_table, row.account, row.order_id)
         if ticket.changed:
             self.changed_orders[ticket.changed - 1] = NIL
             ticket.changed = 0
+        if ticket.position >= 0:
+            self.unlink_order(order)
+        else:
+            self.instruments[self.orders[order].symbol].offer = NIL
+            self.offer_count -= 1
+        self.free_order_row(order)
+        return group
+
+    # Take an order out of the table and its owner's list.
+    @cython.final
+    cdef int unlink_order(self, int32_t order) except -1:
+        cdef order_t *row = &self.orders[order]
+        cdef ticket_t *ticket = &self.tickets[order]
+        cdef open_orders_t *own = self.own_orders(ticket.position)
+        table_remove(&self.order_table, row.account, row.order_id)
         if ticket.own_prev < 0:
             own.first = ticket.own_next
         else:
@@ -129,8 +141,7 @@ cdef class Matching(Makers):
         if own.count == 0:
             own.extreme_price[0] = 0
             own.extreme_price[1] = MONEY_MAX
-        self.free_order_row(order)
-        return group
+        return 0
 
     # Cancel an order, resting or not.
     cdef int cancel_order(self, int32_t order, int reason) except -1:
@@ -142,7 +153,7 @@ cdef class Matching(Makers):
         cdef int64_t *out
         cdef int32_t group = self.retire_order(row)  # readable until the row is used again
         out = self.emit(EVENT_ORDER_CANCELED)
-        out[0] = self.accounts[self.orders[row].account].id
+        out[0] = self.owner_id(row)
         out[1] = self.orders[row].symbol
         out[2] = self.orders[row].order_id
         out[3] = reason
@@ -184,7 +195,22 @@ cdef class Matching(Makers):
         return 0
 
     cdef int64_t reducible(self, int32_t row) except -1:
-        return self.reducible_by(self.tickets[row].position, self.orders[row].side)
+        cdef int32_t position = self.tickets[row].position
+        if position < 0:
+            return self.inventory_of(self.orders[row].symbol, self.orders[row].side)
+        return self.reducible_by(position, self.orders[row].side)
+
+    # Cancel the fund's resting order of a symbol, if there is one.
+    cdef int withdraw_offer(self, int32_t symbol, int reason) except -1:
+        cdef int32_t offer = self.instruments[symbol].offer
+        return self.cancel_order(offer, reason) if offer >= 0 else 0
+
+    # The same where nothing of the inventory is left that it could reduce.
+    cdef int drop_offer(self, int32_t symbol) except -1:
+        cdef int32_t offer = self.instruments[symbol].offer
+        if offer >= 0 and self.reducible(offer) == 0:
+            return self.cancel_order(offer, CANCEL_REDUCE_ONLY)
+        return 0
 
     # Cancel resting reduce-only orders that have nothing left to reduce, and those bound to
     # the position that wait for their trigger. Later ones may fall with earlier ones. All of
@@ -231,14 +257,18 @@ cdef class Matching(Makers):
         cdef int64_t worth = self.worth_at_tick(symbol, lots, price)
         # Fees round up, so a rebate (a negative fee) is rounded down in size. A
         # liquidation pays the liquidation fee instead of the taker fee.
-        cdef int64_t maker_fee = trade_fee(worth, instrument.maker_fee)
+        # The fund pays none.
+        cdef int64_t maker_fee = 0
         cdef int64_t taker_fee = 0
         cdef int32_t maker_position = self.tickets[maker].position
         cdef int32_t taker_position = self.tickets[taker].position
         cdef int sign = 1 if self.orders[taker].side == SIDE_BUY else -1
         cdef int64_t value = value_sign(&instrument.contract, self.orders[taker].side) * worth
         cdef bint is_fund = taker_position < 0
+        cdef bint is_offer = maker_position < 0
         cdef int64_t *out
+        if not is_offer:
+            maker_fee = trade_fee(worth, instrument.maker_fee)
         if not self.tickets[taker].is_liquidation:
             taker_fee = trade_fee(worth, instrument.taker_fee)
         self.traded_value = add_checked(self.traded_value, worth)
@@ -249,9 +279,9 @@ cdef class Matching(Makers):
         out[2] = price
         out[3] = lots
         out[4] = self.orders[maker].order_id
-        out[5] = self.accounts[self.orders[maker].account].id
+        out[5] = self.owner_id(maker)
         out[6] = self.orders[taker].order_id
-        out[7] = 0 if is_fund else self.accounts[self.orders[taker].account].id
+        out[7] = self.owner_id(taker)
         out[8] = self.orders[taker].side
         out[9] = maker_fee
         out[10] = taker_fee
@@ -264,17 +294,23 @@ cdef class Matching(Makers):
             self.on_fill(taker, lots)
         if is_fund:
             self.settle_fund(symbol, sign * lots, value)
-        self.settle_fill(maker_position, -sign * lots, -value)
-        self.charge(maker_position, maker_fee)
+        if is_offer:
+            self.settle_fund(symbol, -sign * lots, -value)
+        else:
+            self.settle_fill(maker_position, -sign * lots, -value)
+            self.charge(maker_position, maker_fee)
         if not is_fund:
             self.settle_fill(taker_position, sign * lots, value)
             self.charge(taker_position, taker_fee)
-        self.drop_reduce_only(maker_position)
+        if is_offer:
+            self.drop_offer(symbol)
+        else:
+            self.drop_reduce_only(maker_position)
         if not is_fund:
             self.drop_reduce_only(taker_position)
         self.assets[self.instruments[symbol].settle].fees = add_checked(
             self.assets[self.instruments[symbol].settle].fees, maker_fee + taker_fee)
-        if self.positions[maker_position].protection >= 0:
+        if not is_offer and self.positions[maker_position].protection >= 0:
             self.count_maker_fill(maker_position, lots)
         return 0
 
@@ -295,8 +331,10 @@ cdef class Matching(Makers):
 
     # Book a trade of the fund (account 0 in events) to its inventory and its balance.
     cdef int settle_fund(self, int32_t symbol, int64_t quantity, int64_t value) except -1:
-        cdef int64_t profit = self.settle_house(
-            symbol, &self.instruments[symbol].fund, quantity, value)
+        cdef instrument_t *instrument = &self.instruments[symbol]
+        cdef int64_t profit = self.settle_house(symbol, &instrument.fund, quantity, value)
+        if is_paced(instrument.profile.fund_workoff):
+            instrument.workoff.done += abs64(quantity)
         return self.change_insurance(
             self.instruments[symbol].insurer, profit, INSURANCE_INVENTORY, 0)
 
@@ -422,7 +460,8 @@ cdef class Matching(Makers):
         if self.would_reduce_nothing(trial.taker, row):
             trial.is_over = self.orders[trial.taker].is_reduce_only  # cancelled there
             return 0
-        if self.orders_of(self.tickets[row].position).reduce_only_count:
+        if self.tickets[row].position < 0 or (
+                self.orders_of(self.tickets[row].position).reduce_only_count):
             fill = self.rehearse_reduce_only(row, fill, trial)
         if fill == 0:
             return 0
@@ -461,10 +500,12 @@ cdef class Matching(Makers):
         cdef order_t *maker = &self.orders[row]
         cdef instrument_t *instrument = &self.instruments[maker.symbol]
         cdef int32_t position = self.tickets[row].position
-        cdef holdings_t *held = self.rehearsed(position)
-        if not self.can_carry(held, row, fill):
-            return False
-        self.try_fill(held, position, maker.side, fill, maker.price, instrument.maker_fee)
+        cdef holdings_t *held
+        if position >= 0:
+            held = self.rehearsed(position)
+            if not self.can_carry(held, row, fill):
+                return False
+            self.try_fill(held, position, maker.side, fill, maker.price, instrument.maker_fee)
         if trial.stp == STP_NONE or trial.stp == STP_OWN_POSITION:
             position = self.tickets[trial.taker].position
             self.try_fill(
@@ -501,7 +542,9 @@ cdef class Matching(Makers):
         cdef order_t *maker = &self.orders[row]
         cdef int32_t position = self.tickets[row].position
         cdef int64_t change = self.held.get(position, 0)
-        cdef int64_t quantity = self.positions[position].quantity + change
+        cdef int64_t quantity = change + (
+            self.positions[position].quantity if position >= 0
+            else self.instruments[maker.symbol].fund.quantity)
         cdef int sign = 1 if maker.side == SIDE_BUY else -1
         if maker.is_reduce_only:
             fill = min64(fill, max64(0, -sign * quantity))

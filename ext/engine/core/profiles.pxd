@@ -48,6 +48,8 @@ cdef struct profile_t:
     int64_t backstop             # BackstopUse
     int64_t closing_fee_reserve
     int64_t maker_check
+    int64_t fund_workoff_offset  # rate units, of mark
+    int64_t fund_workoff_reprice  # rate units, of mark
 
 cdef int profile_load(profile_t *profile, tuple row) except -1
 cdef tuple profile_row(const profile_t *profile)

@@ -120,6 +120,7 @@ cdef class Snapshots(Bulk):
         image.rows(<void **>&self.orders, &self.order_count, &self.order_capacity, sizeof(order_t))
         image.rows(<void **>&self.tickets, &tickets, NULL, sizeof(ticket_t))
         image.scalar(&self.free_order, sizeof(self.free_order))
+        image.scalar(&self.offer_count, sizeof(self.offer_count))
         image.table(&self.order_table)
         return carry_books(image, &self.books, &self.book_count, &self.book_capacity)
 

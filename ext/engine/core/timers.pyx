@@ -180,6 +180,7 @@ cdef class Timers(Entry):
         cdef int32_t i, account, row
         cdef int64_t value, quantity, profit
         cdef int64_t *out
+        self.withdraw_offer(symbol, CANCEL_EXPIRED)
         for _, account in sorted([(self.accounts[i].id, i) for i in range(self.account_count)]):
             self.cancel_of_account(account, symbol, NONE, CANCEL_EXPIRED)
         instrument.is_over = 1

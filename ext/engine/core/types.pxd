@@ -152,6 +152,7 @@ cdef enum FundWorkoff:
     WORKOFF_IMMEDIATE = 0
     WORKOFF_TWAP = 1
     WORKOFF_HOLD = 2
+    WORKOFF_PASSIVE = 3
 
 cdef enum BackstopUse:
     BACKSTOP_OFF = 0
@@ -255,6 +256,7 @@ cdef enum CancelReason:
     CANCEL_EXPIRED = 18
     CANCEL_ADL = 19
     CANCEL_UNDERCOLLATERALIZED = 20
+    CANCEL_WITHDRAWN = 21
 
 cdef enum PauseReason:
     PAUSE_NONE = 0

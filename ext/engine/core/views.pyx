@@ -434,7 +434,7 @@ cdef class Views(Auctions):
             order = self.books[symbol].levels[level].head
             while order >= 0:
                 orders.append((
-                    self.accounts[self.orders[order].account].id, self.orders[order].order_id,
+                    self.owner_id(order), self.orders[order].order_id,
                     self.orders[order].leaves - self.orders[order].hidden,
                     self.orders[order].leaves))
                 order = self.orders[order].next
