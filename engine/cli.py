@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from engine import Exchange, __version__
+from engine import access_options as access
 from engine import replay_options as options
 from engine.data import command as data_command
 from engine.errors import EngineError, InputError, RunError
@@ -38,10 +39,7 @@ _ENDPOINT = "tcp://127.0.0.1:5555"
 
 AllowRemote = Annotated[
     bool,
-    typer.Option(
-        "--allow-remote",
-        help="Accept endpoints beyond this machine; the wire is not authenticated.",
-    ),
+    typer.Option("--allow-remote", help="Accept an endpoint beyond this machine. Needs keys."),
 ]
 Core = Annotated[str, typer.Option(help="Implementation: compiled, or reference (plain, slow).")]
 Scenario = Annotated[
@@ -127,10 +125,7 @@ ServerCore = Annotated[
 ]
 ServerRemote = Annotated[
     bool | None,
-    typer.Option(
-        "--allow-remote",
-        help="Accept endpoints beyond this machine; the wire is not authenticated.",
-    ),
+    typer.Option("--allow-remote", help="Accept endpoints beyond this machine. Needs keys."),
 ]
 Config = Annotated[
     str | None,
@@ -200,6 +195,10 @@ def serve(
     timeout: Timeout = None,
     core: ServerCore = None,
     allow_remote: ServerRemote = None,
+    key: access.Key = None,
+    clients: access.Clients = None,
+    feed_key: access.FeedKey = None,
+    local_role: access.LocalRole = None,
     config: Config = None,
 ) -> None:
     """Hold an exchange: take commands over ZeroMQ, follow a mark feed, publish events.
@@ -218,7 +217,8 @@ def serve(
         "events": events, "journal": journal,
         "commands": commands, "fsync": fsync, "clock": clock, "checkpoint": checkpoint,
         "snapshot": snapshot, "retain": retain, "segment_size": segment_size,
-        "timeout": timeout, "core": core, "allow_remote": allow_remote})
+        "timeout": timeout, "core": core, "allow_remote": allow_remote, "key": key,
+        "clients": clients, "feed_key": feed_key, "local_role": local_role})
     _check_timeout(options["timeout"])
     feed, feeds = feed_settings(options["marks"] or [], options)
     if options["journal"] is None:
@@ -228,6 +228,8 @@ def serve(
             raise InputError("--commands needs --journal: what is acknowledged has to be durable")
         if options["scenario"] is None:
             raise InputError("Missing option '--scenario' (or --journal)")
+        if options["key"] is not None:
+            raise InputError("--key needs --journal")
         _serve_feed(
             options["scenario"], feed or _ENDPOINT, options["events"],
             options["timeout"], options["core"], options["allow_remote"])
@@ -240,7 +242,8 @@ def serve(
         options["journal"], options["scenario"], options["commands"], feed, options["events"],
         options["fsync"], options["clock"], options["segment_size"] << 20, options["checkpoint"],
         options["snapshot"], options["retain"], options["timeout"], options["allow_remote"],
-        feeds)
+        feeds,
+        **{name: options[name] for name in ("key", "clients", "feed_key", "local_role")})
     rows, is_whole = serve_journaled(settings, partial(make_exchange, options["core"]), _say)
     _print_rows(rows)
     if not is_whole:
@@ -321,6 +324,8 @@ def replay(
     limit: options.Limit = None,
     core: Core = "compiled",
     allow_remote: AllowRemote = False,
+    key: access.Key = None,
+    clients: access.Clients = None,
 ) -> None:
     """Publish a recorded market feed over ZeroMQ, or feed it to an engine in this process.
 
@@ -336,6 +341,8 @@ def replay(
         price=price, clock=clock, start=start, end=end, loop=loop, rebase=rebase, limit=limit,
         is_strict=strict, keep_records=records or crowd is not None)
     if in_process:
+        if key is not None or clients is not None:
+            raise InputError("--key and --clients: an engine in this process has no socket")
         if records:
             raise InputError("--records: an engine in this process takes the marks alone")
         rows = replay_in_process(
@@ -347,9 +354,10 @@ def replay(
         if population is not None or crowd is not None:
             raise InputError("--population and --crowd go with --in-process")
         _check_timeout(timeout)
-        check_endpoint(bind, allow_remote=allow_remote)
+        keys = access.publisher_keys(key, clients)
+        check_endpoint(bind, allow_remote=allow_remote, has_keys=keys is not None)
         rows = replay_over_zmq(
-            plan, bind, parse_speed(speed or "1"), subscribers, timeout, _say)
+            plan, bind, parse_speed(speed or "1"), subscribers, timeout, _say, keys)
     _print_rows(rows)
 
 
@@ -548,6 +556,7 @@ def _say(line: str) -> None:
 
 
 app.add_typer(data_command.app, name="data")
+app.add_typer(access.app, name="keys")
 
 
 def call(application: typer.Typer, arguments: Sequence[str] | None = None) -> int:

@@ -1,7 +1,7 @@
-"""Where sockets may be: endpoint names checked, bound and explained in one line.
+"""Where sockets may be and who reaches them: endpoints checked, bound, guarded and explained.
 
-The wire carries no authentication yet, so only this machine is in reach unless
-the caller says otherwise: `tcp` on loopback, or `ipc`.
+Without keys only this machine is in reach: `tcp` on loopback, or `ipc`, whose socket file is for
+its owner alone. With CURVE keys (`engine.keys`), and the caller's word, any `tcp` host.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any, Self
 import zmq
 
 from engine.errors import InputError
+from engine.keys import ClientKeys, ServerKeys
 
 _TCP = re.compile(r"tcp://(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]+):(?P<port>[0-9]{1,5}|\*)")
 _LOOPBACK = ("localhost", "[::1]")
@@ -25,7 +26,9 @@ _LOOPBACK = ("localhost", "[::1]")
 IPC_PATH_MAX = 103
 
 
-def check_endpoint(endpoint: str, *, allow_remote: bool = False) -> str:
+def check_endpoint(
+    endpoint: str, *, allow_remote: bool = False, has_keys: bool = False
+) -> str:
     """Check that an endpoint is well formed and on this machine.
 
     Parameters
@@ -34,7 +37,9 @@ def check_endpoint(endpoint: str, *, allow_remote: bool = False) -> str:
         `tcp://127.0.0.1:5555`, `tcp://localhost:5555`, `tcp://[::1]:5555` or
         `ipc:///path/of/socket`.
     allow_remote : bool
-        Accept any tcp host.
+        Accept any tcp host, if the socket has keys.
+    has_keys : bool
+        Whether the socket is encrypted and knows its peers by their keys.
 
     Returns
     -------
@@ -55,10 +60,10 @@ def check_endpoint(endpoint: str, *, allow_remote: bool = False) -> str:
     host = found["host"]
     is_local = host in _LOOPBACK or re.fullmatch(r"127(\.[0-9]{1,3}){3}", host) is not None
     if not (is_local or allow_remote):
+        raise InputError(f"endpoint {endpoint}: not on loopback; give --allow-remote, and keys")
+    if not (is_local or has_keys):
         raise InputError(
-            f"endpoint {endpoint}: not on loopback, and the wire is not authenticated; "
-            "give --allow-remote if the network is trusted"
-        )
+            f"endpoint {endpoint}: not on loopback, and without keys open to everybody there")
     return endpoint
 
 
@@ -79,16 +84,22 @@ def bind_socket(zmq_socket: zmq.Socket[bytes], endpoint: str) -> str:
     ------
     InputError
     """
-    if endpoint.startswith("ipc://"):
+    is_file = endpoint.startswith("ipc://")
+    if is_file:
         _refuse_taken_path(endpoint)
     elif endpoint.startswith("tcp://["):
         zmq_socket.setsockopt(zmq.IPV6, 1)
     # ZeroMQ binds to interfaces, not to names.
     target = endpoint.replace("//localhost:", "//127.0.0.1:")
+    # The mask of the whole process, for a moment: a mode set afterwards would come too late.
+    mask = os.umask(0o177) if is_file else None
     try:
         zmq_socket.bind(target)
     except zmq.ZMQError as error:
         raise InputError(f"cannot bind {endpoint}: {_reason(error)}") from None
+    finally:
+        if mask is not None:
+            os.umask(mask)
     return zmq_socket.getsockopt_string(zmq.LAST_ENDPOINT)
 
 
@@ -103,6 +114,10 @@ class BoundSocket:
         To bind.
     options : mapping of int to int
         Set before it is bound. `zmq.LINGER` also says how long what was sent is kept at the end.
+    keys : ServerKeys, optional
+        Encrypted, and only for those whom they admit.
+    domain : str
+        What the socket is for: `keys.admits` is asked with it.
 
     Attributes
     ----------
@@ -115,16 +130,21 @@ class BoundSocket:
         It cannot be bound there; nothing stays open.
     """
 
-    def __init__(self, kind: int, endpoint: str, options: Mapping[int, int]) -> None:
+    def __init__(
+        self, kind: int, endpoint: str, options: Mapping[int, int], *,
+        keys: ServerKeys | None = None, domain: str = "",
+    ) -> None:
         self._context = zmq.Context()
         self._socket = self._context.socket(kind)
+        self._guard = None
         for option, value in options.items():
             self._socket.setsockopt(option, value)
         try:
+            if keys is not None:
+                self._guard = keys.guard(self._context, self._socket, domain)
             self.endpoint = bind_socket(self._socket, endpoint)
         except BaseException:
-            self._socket.close(linger=0)
-            self._context.term()
+            self._close(linger=0)
             raise
 
     def __enter__(self) -> Self:
@@ -136,17 +156,34 @@ class BoundSocket:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._socket.close()
+        self._close()
+
+    def _close(self, linger: int | None = None) -> None:
+        """Close the socket, its guard and its context; by default with the socket's linger."""
+        self._socket.close(linger=linger)
+        if self._guard is not None:
+            self._guard.stop()
         self._context.term()
 
 
-def connect_socket(zmq_socket: zmq.Socket[Any], endpoint: str) -> None:
+def connect_socket(
+    zmq_socket: zmq.Socket[Any], endpoint: str, keys: ClientKeys | None = None
+) -> None:
     """Connect; the peer need not be there yet.
+
+    Parameters
+    ----------
+    zmq_socket : zmq.Socket
+    endpoint : str
+    keys : ClientKeys, optional
+        Where the peer asks for them.
 
     Raises
     ------
     InputError
     """
+    if keys is not None:
+        keys.unlock(zmq_socket)
     if endpoint.startswith("tcp://["):
         zmq_socket.setsockopt(zmq.IPV6, 1)
     try:

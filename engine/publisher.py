@@ -22,6 +22,7 @@ from engine.endpoints import BoundSocket
 from engine.errors import RunError
 from engine.feeds.steps import Step
 from engine.feeds.timeline import Moment
+from engine.keys import ServerKeys
 
 #: Messages queued per subscriber before the publisher waits.
 HIGH_WATER_MARK = 64
@@ -65,6 +66,7 @@ class MarkPublisher(BoundSocket):
         Give up after this long without a subscriber taking anything.
     epoch : int, optional
         Default: the wall clock in ns, so that every start has another one.
+    keys : ServerKeys, optional
 
     Attributes
     ----------
@@ -73,7 +75,10 @@ class MarkPublisher(BoundSocket):
     counts : PublishCounts
     """
 
-    def __init__(self, endpoint: str, *, stall_s: float = 60.0, epoch: int | None = None) -> None:
+    def __init__(
+        self, endpoint: str, *, stall_s: float = 60.0, epoch: int | None = None,
+        keys: ServerKeys | None = None,
+    ) -> None:
         self._stall_s = stall_s
         self._epoch = time.time_ns() if epoch is None else epoch
         self._sequences = dict.fromkeys((wire.MARKS, wire.HEARTBEAT, wire.END, wire.RECORDS), 0)
@@ -84,7 +89,8 @@ class MarkPublisher(BoundSocket):
             zmq.XPUB_NODROP: 1,
             # Every subscription and its end is reported, not only the first and last.
             zmq.XPUB_VERBOSER: 1,
-            zmq.SNDHWM: HIGH_WATER_MARK, zmq.SNDTIMEO: wait_ms, zmq.LINGER: wait_ms})
+            zmq.SNDHWM: HIGH_WATER_MARK, zmq.SNDTIMEO: wait_ms, zmq.LINGER: wait_ms,
+        }, keys=keys, domain="marks")
 
     def __exit__(
         self,
@@ -93,8 +99,7 @@ class MarkPublisher(BoundSocket):
         trace: TracebackType | None,
     ) -> None:
         # A clean end waits until everything is handed over; a failed one does not.
-        self._socket.close(linger=None if kind is None else 0)
-        self._context.term()
+        self._close(linger=None if kind is None else 0)
 
     @property
     def subscriber_count(self) -> int:

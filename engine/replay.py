@@ -26,6 +26,7 @@ from engine.feeds.steps import limit_marks
 
 if TYPE_CHECKING:
     from engine import Exchange
+    from engine.keys import ServerKeys
     from engine.publisher import Pace
     from engine.server import RunFigures
     from engine.tally import Tally
@@ -137,7 +138,7 @@ def parse_speed(text: str) -> float | None:
 
 def replay_over_zmq(
     plan: Replay, endpoint: str, speed: float | None, subscriber_count: int, timeout_s: float,
-    report: Callable[[str], None],
+    report: Callable[[str], None], keys: ServerKeys | None = None,
 ) -> Rows:
     """Publish a feed; return the summary.
 
@@ -151,12 +152,14 @@ def replay_over_zmq(
     timeout_s : float
     report : callable
         Takes one line for each bad row, at the end.
+    keys : ServerKeys, optional
+        Of the socket.
     """
     from engine.progress import ProgressBar
     from engine.publisher import MarkPublisher, Pace
 
     problems, kinds, pace = Problems(plan.is_strict), Counter[str](), Pace(speed)
-    with MarkPublisher(endpoint) as publisher:
+    with MarkPublisher(endpoint, keys=keys) as publisher:
         publisher.wait_for_subscribers(subscriber_count, timeout_s)
         with ProgressBar("publishing") as bar:
             publisher.publish(plan.moments(problems, kinds), pace, bar.update)

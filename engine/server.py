@@ -20,6 +20,7 @@ from engine.endpoints import BoundSocket
 from engine.errors import InputError
 from engine.exchange import Exchange
 from engine.feeds.steps import Step
+from engine.keys import ServerKeys
 from engine.publisher import PublishError, wait_until_left
 from engine.render import render_event
 from engine.tally import Tally
@@ -103,16 +104,20 @@ class EventPublisher(BoundSocket):
         To bind.
     epoch : int, optional
         Default: the wall clock in ns, so that every start has another one.
+    keys : ServerKeys, optional
     """
 
-    def __init__(self, endpoint: str, epoch: int | None = None) -> None:
+    def __init__(
+        self, endpoint: str, epoch: int | None = None, *, keys: ServerKeys | None = None
+    ) -> None:
         self._epoch = time.time_ns() if epoch is None else epoch
         self._sequence = 0
         self._heartbeat_count = 0
         self._event_count = 0
         self._listener_count = 0
         super().__init__(zmq.XPUB, endpoint, {
-            zmq.XPUB_VERBOSER: 1, zmq.SNDHWM: _EVENTS_HIGH_WATER_MARK, zmq.LINGER: 0})
+            zmq.XPUB_VERBOSER: 1, zmq.SNDHWM: _EVENTS_HIGH_WATER_MARK, zmq.LINGER: 0,
+        }, keys=keys, domain="events")
 
     def publish(self, seq: int, ts_ns: int, events: Sequence[dict[str, Any]]) -> None:
         """Publish the events of one command, if it had any."""

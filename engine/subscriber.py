@@ -18,6 +18,7 @@ from engine import wire
 from engine.endpoints import connect_socket
 from engine.errors import RunError
 from engine.feeds.steps import Step
+from engine.keys import ClientKeys
 
 HIGH_WATER_MARK = 64
 _POLL_MS = 200
@@ -41,6 +42,8 @@ class MarkSubscriber:
         Takes one line about each thing wrong with the feed.
     on_idle : callable, optional
         Called a few times a second while nothing arrives; may raise.
+    keys : ClientKeys, optional
+        Where the publisher asks for them.
 
     Attributes
     ----------
@@ -56,6 +59,7 @@ class MarkSubscriber:
         timeout_s: float = 30.0,
         report: Callable[[str], None],
         on_idle: Callable[[], None] | None = None,
+        keys: ClientKeys | None = None,
     ) -> None:
         self._timeout_s = timeout_s
         self._report_line = report
@@ -78,7 +82,7 @@ class MarkSubscriber:
         for topic in (wire.END, wire.HEARTBEAT, wire.MARKS):
             self._socket.setsockopt(zmq.SUBSCRIBE, topic)
         try:
-            connect_socket(self._socket, endpoint)
+            connect_socket(self._socket, endpoint, keys)
         except BaseException:
             self.close()
             raise

@@ -395,9 +395,10 @@ def decode_welcome(payload: bytes) -> tuple[int, str, int, int, int]:
 
 
 def encode_refused(
-    epoch: int, detail: str, kind: bytes | None = None, number: int | None = None
+    epoch: int, detail: str, kind: bytes | None = None, number: int | None = None,
+    code: str = "malformed_message",
 ) -> bytes:
-    """Encode the payload of a `refused.` message: a message that could not be read or done.
+    """Encode the payload of a `refused.` message: a message that could or may not be done.
 
     Parameters
     ----------
@@ -407,16 +408,21 @@ def encode_refused(
         Of the message that is refused.
     number : int, optional
         Its token or first request, as far as it could be read.
+    code : str
+        What was wrong, for programs.
     """
     return msgpack.packb(
-        [VERSION, epoch, detail, None if kind is None else kind.decode(), number])
+        [VERSION, epoch, detail, None if kind is None else kind.decode(), number, code])
 
 
-def decode_refused(payload: bytes) -> tuple[int, str]:
-    """Decode the payload of a `refused.` message: epoch, detail."""
-    _, epoch, detail = _unpack(payload, 3)
-    _require(_is_count(epoch) and isinstance(detail, str), "not an epoch and a text")
-    return epoch, detail
+def decode_refused(payload: bytes) -> tuple[int, str, str]:
+    """Decode the payload of a `refused.` message: epoch, detail, code."""
+    fields = _unpack(payload, 3, 6)
+    epoch, detail = fields[1:3]
+    code = fields[5] if len(fields) > 5 else "refused"
+    _require(_is_count(epoch), "not a number")
+    _require(isinstance(detail, str) and isinstance(code, str), "not a text")
+    return epoch, detail, code
 
 
 def refused_request(payload: bytes) -> tuple[bytes | None, int | None]:

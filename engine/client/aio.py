@@ -14,6 +14,7 @@ import zmq.asyncio
 from engine.client.requests import Asked, NoAnswer, Requests
 from engine.endpoints import connect_socket
 from engine.errors import EngineError, RunError
+from engine.keys import ClientKeys
 from engine.serving.sessions import WINDOW, Outcome
 
 #: An attempt that stays without an answer lasts twice as long as the one before, up to this.
@@ -29,7 +30,7 @@ class AsyncClient:
 
     Parameters
     ----------
-    endpoint, name, timeout_s, retry_s
+    endpoint, name, timeout_s, retry_s, keys
         As of `engine.client.Client`; the timeout is of each call by itself.
 
     Attributes
@@ -54,12 +55,14 @@ class AsyncClient:
     """
 
     def __init__(
-        self, endpoint: str, name: str, *, timeout_s: float = 10.0, retry_s: float = 1.0
+        self, endpoint: str, name: str, *, timeout_s: float = 10.0, retry_s: float = 1.0,
+        keys: ClientKeys | None = None,
     ) -> None:
         self._requests = Requests(endpoint, name, time.monotonic_ns())
         self._endpoint = endpoint
         self._timeout_s = timeout_s
         self._retry_s = retry_s
+        self._keys = keys
         self._context = zmq.asyncio.Context()
         self._socket: zmq.asyncio.Socket | None = None
         self._answers: dict[Asked, asyncio.Future[None]] = {}  # under way
@@ -244,7 +247,7 @@ class AsyncClient:
                 (zmq.LINGER, 0), (zmq.RECONNECT_IVL, -1), (zmq.SNDHWM, 0), (zmq.RCVHWM, 0)):
             socket.setsockopt(option, value)
         self._socket, self._is_lost = socket, False
-        connect_socket(socket, self._endpoint)
+        connect_socket(socket, self._endpoint, self._keys)
         for asked in self._requests.waiting:
             self._send(socket, asked)
 

@@ -258,8 +258,8 @@ class Requests:
         return self._settle((asked.kind, asked.number), outcomes)
 
     def _refuse(self, payload: bytes) -> list[Asked]:
-        self.epoch, detail = wire.decode_refused(payload)
-        error = RunError(f"{self._endpoint}: {detail}")
+        self.epoch, detail, code = wire.decode_refused(payload)
+        error = RunError(f"{self._endpoint}: {code}: {detail}")
         kind, number = wire.refused_request(payload)
         if kind is None or number is None:
             return self.fail_all(error)  # it does not say which

@@ -12,6 +12,7 @@ import zmq
 from engine.batches import Packed
 from engine.client.requests import Asked, NoAnswer, Requests
 from engine.endpoints import connect_socket
+from engine.keys import ClientKeys
 from engine.serving.packed import PackedOutcomes
 from engine.serving.sessions import Outcome
 
@@ -30,6 +31,8 @@ class Client:
         Longest wait for an answer, all attempts together.
     retry_s : float
         How long an attempt waits before the message is sent again.
+    keys : engine.keys.ClientKeys, optional
+        Where the server asks for them; the name is then the one that belongs to the key.
 
     Attributes
     ----------
@@ -47,12 +50,14 @@ class Client:
     """
 
     def __init__(
-        self, endpoint: str, name: str, *, timeout_s: float = 10.0, retry_s: float = 1.0
+        self, endpoint: str, name: str, *, timeout_s: float = 10.0, retry_s: float = 1.0,
+        keys: ClientKeys | None = None,
     ) -> None:
         self._requests = Requests(endpoint, name, time.monotonic_ns())
         self._endpoint = endpoint
         self._timeout_s = timeout_s
         self._retry_s = retry_s
+        self._keys = keys
         self._context = zmq.Context()
         self._socket: zmq.Socket[bytes] | None = None
 
@@ -198,7 +203,7 @@ class Client:
             self._socket.setsockopt(zmq.LINGER, 0)
             self._socket.setsockopt(zmq.RECONNECT_IVL, 20)
             self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 200)
-            connect_socket(self._socket, self._endpoint)
+            connect_socket(self._socket, self._endpoint, self._keys)
         return self._socket
 
     def _disconnect(self) -> None:

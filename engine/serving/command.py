@@ -22,6 +22,7 @@ from engine.serving.feeds import Recollection
 from engine.serving.gateway import Gateway
 from engine.serving.keeper import Keeper
 from engine.serving.recovery import Replay, ReplayError, replay
+from engine.serving.roles import Role
 from engine.serving.sequencer import Pending, Sequencer
 from engine.serving.service import Service, StopSignal, load_scenario
 from engine.serving.sessions import Sessions
@@ -65,7 +66,8 @@ def serve(settings: Settings, make: Make, say: Say) -> tuple[Rows, bool]:
             journal, make, stop, say, settings)
         events = None
         if settings.events is not None:
-            events = stack.enter_context(EventPublisher(settings.events, epoch))
+            events = stack.enter_context(EventPublisher(
+                settings.events, epoch, keys=settings.server_keys))
         has_clock = settings.clock == "wall"
         sequencer = Sequencer(
             exchange, journal, sessions, events=events, has_clock=has_clock,
@@ -77,14 +79,18 @@ def serve(settings: Settings, make: Make, say: Say) -> tuple[Rows, bool]:
         gateway = feed = None
         if settings.commands is not None:
             gateway = stack.enter_context(Gateway(
-                settings.commands, exchange, sessions, epoch, has_clock=has_clock))
+                settings.commands, exchange, sessions, epoch, has_clock=has_clock,
+                keys=settings.server_keys, access=settings.access,
+                local_role=Role(settings.local_role)))
         if settings.marks is not None:
             feed = stack.enter_context(MarkSubscriber(
-                settings.marks, report=lambda line: say(f"feed: {line}")))
+                settings.marks, report=lambda line: say(f"feed: {line}"),
+                keys=settings.feed_keys))
         feeds = None
         if settings.feeds is not None and desk is not None:
             feeds = open_feeds(
-                stack, settings.feeds, desk, sequencer, timeout_s=settings.timeout_s, say=say)
+                stack, settings.feeds, desk, sequencer, timeout_s=settings.timeout_s, say=say,
+                keys=settings.feed_keys)
         if gateway is not None and feeds is not None:
             gateway.own_queries["feeds"] = feeds.figures
         service = Service(

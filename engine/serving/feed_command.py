@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from engine.exchange import Exchange
+from engine.keys import ClientKeys
 from engine.serving.desk import Desk
 from engine.serving.feed_settings import FeedSettings
 from engine.serving.feeds import Feeds
@@ -49,16 +50,16 @@ def dump_desk(desk: Desk) -> str:
 
 def open_feeds(
     stack: ExitStack, settings: FeedSettings, desk: Desk, sequencer: Sequencer, *,
-    timeout_s: float, say: Say,
+    timeout_s: float, say: Say, keys: ClientKeys | None = None,
 ) -> Feeds:
-    """Subscribe to all publishers; the stack closes what is opened."""
+    """Subscribe to all publishers, with the same keys; the stack closes what is opened."""
 
     def reporter(name: str) -> Say:
         return lambda line: say(f"feed: {name}: {line}")
 
     subscribers = {
         address.name: stack.enter_context(
-            MarkSubscriber(address.endpoint, report=reporter(address.name)))
+            MarkSubscriber(address.endpoint, report=reporter(address.name), keys=keys))
         for address in settings.addresses}
     return Feeds(
         subscribers, desk, sequencer, stale_after_s=settings.stale_after_s, timeout_s=timeout_s,

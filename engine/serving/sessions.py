@@ -29,6 +29,9 @@ MALFORMED = "malformed"
 TOO_OLD = "request_too_old"
 REUSED = "request_reused"
 TOO_MANY_CLIENTS = "too_many_clients"
+FORBIDDEN = "forbidden"
+RATE_LIMITED = "rate_limited"
+TOO_MANY_OPEN = "too_many_open"
 
 #: Other characters are left to the names that the server itself gives (`feed/…`).
 _CLIENT = re.compile(r"[A-Za-z0-9._:-]{1,64}")

@@ -5,12 +5,16 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from engine.endpoints import check_endpoint
 from engine.errors import InputError
 from engine.journal.store import SEGMENT_SIZE, Durability
+from engine.keys import ClientKeys, KeyPair, ServerKeys, read_key_pair, read_public_key
+from engine.serving.access import Access, read_clients
 from engine.serving.feed_settings import FeedSettings
+from engine.serving.roles import Role
 
 CLOCKS = ("commands", "wall")
 RETAIN = ("all", "snapshots")
@@ -35,6 +39,10 @@ OPTIONS: dict[str, tuple[type, Any]] = {
     "timeout": (float, 30.0),
     "core": (str, "compiled"),
     "allow_remote": (bool, False),
+    "key": (str, None),
+    "clients": (str, None),
+    "feed_key": (str, None),
+    "local_role": (str, "admin"),
 }
 _TYPE_NAMES = {
     str: "a text", int: "an integer", float: "a number", bool: "true or false",
@@ -122,6 +130,14 @@ class Settings:
     timeout_s : float
         Longest silence of the feed.
     allow_remote : bool
+    key : str or None
+        Secret key file of the server; with `clients` every socket that it binds has keys.
+    clients : str or None
+        File of those who may connect.
+    feed_key : str or None
+        Public key file of the feed's publisher; goes with `key`.
+    local_role : {"trade", "read", "feed", "admin"}
+        Of everybody who reaches the commands socket, where there are no keys.
 
     Raises
     ------
@@ -142,6 +158,10 @@ class Settings:
     timeout_s: float = 30.0
     allow_remote: bool = False
     feeds: FeedSettings | None = None
+    key: str | None = None
+    clients: str | None = None
+    feed_key: str | None = None
+    local_role: str = Role.ADMIN
 
     def __post_init__(self) -> None:
         names = [member.value for member in Durability]
@@ -159,13 +179,48 @@ class Settings:
             raise InputError(f"--retain {self.retain}: expected {' or '.join(RETAIN)}")
         if self.commands is None and self.marks is None and self.feeds is None:
             raise InputError("nothing to serve: give --commands, --marks or both")
+        self._check_keys()
         taken = [one for one in (self.commands, self.marks, self.events) if one is not None]
         if self.feeds is not None:
             taken += [address.endpoint for address in self.feeds.addresses]
+        bound = (self.commands, self.events)
         for endpoint in taken:
-            check_endpoint(endpoint, allow_remote=self.allow_remote)
+            keys = self.server_keys if endpoint in bound else self.feed_keys
+            check_endpoint(
+                endpoint, allow_remote=self.allow_remote, has_keys=keys is not None)
         if len(set(taken)) != len(taken):
             raise InputError("two sockets at one endpoint")
+
+    def _check_keys(self) -> None:
+        if self.local_role not in list(Role):
+            raise InputError(f"--local-role {self.local_role}: expected {', '.join(Role)}")
+        if self.key is None and (self.clients is not None or self.feed_key is not None):
+            raise InputError("--clients and --feed-key need --key, the server's own")
+        if self.key is not None and self.server_keys is None and self.feed_keys is None:
+            raise InputError("--key needs --clients, --feed-key or both")
+
+    @cached_property
+    def _pair(self) -> KeyPair | None:
+        return None if self.key is None else read_key_pair(self.key)
+
+    @cached_property
+    def access(self) -> Access | None:
+        """Who may connect; None where there are no keys."""
+        return None if self.clients is None else read_clients(self.clients)
+
+    @cached_property
+    def server_keys(self) -> ServerKeys | None:
+        """For every socket that the server binds."""
+        if self.access is None or self._pair is None:
+            return None
+        return self.access.keys(self._pair)
+
+    @cached_property
+    def feed_keys(self) -> ClientKeys | None:
+        """For the sockets on which the server follows feeds."""
+        if self.feed_key is None or self._pair is None:
+            return None
+        return ClientKeys(self._pair, read_public_key(self.feed_key))
 
     @property
     def durability(self) -> Durability:

@@ -155,8 +155,10 @@ def test_messages_that_cannot_be_read_are_refused(server, client):
         for frames, problem in REFUSED:
             dealer.send_multipart(frames)
             kind, payload = dealer.recv_multipart()
-            epoch, detail = wire.decode_refused(payload)
+            epoch, detail, code = wire.decode_refused(payload)
             assert kind == wire.REFUSED and epoch == server.epoch and problem in detail
+            is_query = frames[0] == b"query." and "token" not in problem
+            assert code == ("malformed_query" if is_query else "malformed_message")
     context.term()
     assert client.send(ASSET).seq == 1
     with pytest.raises(RunError, match="unknown query"):

@@ -353,7 +353,7 @@ def test_endpoints_beyond_this_machine_need_a_word(far):
     with pytest.raises(InputError):
         check_endpoint(far)
     if "*" not in far:
-        assert check_endpoint(far, allow_remote=True) == far
+        assert check_endpoint(far, allow_remote=True, has_keys=True) == far
 
 
 @pytest.mark.parametrize("kind", ["ipc", "tcp"])

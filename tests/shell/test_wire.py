@@ -91,7 +91,8 @@ def test_documented_vectors_are_what_we_read():
     assert wire.decode_answer(payloads["answer."]) == (EPOCH, 3, ANSWER)
     assert wire.decode_hello(payloads["hello. of a client"]) == "desk-1"
     assert wire.decode_welcome(payloads["hello. of the server"]) == (EPOCH, "desk-1", 7, 42, TS)
-    assert wire.decode_refused(payloads["refused."]) == (EPOCH, "not a client's name: ''")
+    assert wire.decode_refused(payloads["refused."]) == (
+        EPOCH, "not a client's name: ''", "malformed_message")
     assert read_segment_header(payloads["segment header"], "x") == (JOURNAL, 1, EPOCH, 2)
     header = read_batch_header(payloads["batch"], 0)
     batch = Batch(header, payloads["batch"][48:], "x", 0)

@@ -86,7 +86,7 @@ def test_a_refusal_fails_what_it_names_and_otherwise_everything():
         requests.commands([TIME]), requests.query({"query": "x"}), requests.query({"query": "y"}))
     refused = wire.encode_refused(5, "unknown query", wire.QUERY, one.number)
     assert requests.take([wire.REFUSED, refused]) == [one]
-    with pytest.raises(RunError, match="ipc://x: unknown query"):
+    with pytest.raises(RunError, match="ipc://x: malformed_message: unknown query"):
         one.result()
     assert requests.take([wire.REFUSED, wire.encode_refused(5, "what?")]) == [command, other]
     assert requests.waiting == []
