@@ -22,6 +22,7 @@ from engine import access_options as access
 from engine import replay_options as options
 from engine.data import command as data_command
 from engine.errors import EngineError, InputError, RunError
+from engine.load import options as load_options
 
 if TYPE_CHECKING:
     from engine.server import RunFigures
@@ -359,6 +360,50 @@ def replay(
         rows = replay_over_zmq(
             plan, bind, parse_speed(speed or "1"), subscribers, timeout, _say, keys)
     _print_rows(rows)
+
+
+@app.command()
+def load(
+    connect: load_options.Connect = None,
+    in_process: load_options.InProcess = False,
+    accounts: load_options.Accounts = None,
+    journal: load_options.Journal = None,
+    fsync: load_options.Fsync = "batch",
+    scenario: Scenario = None,
+    population: load_options.Population = None,
+    symbol: load_options.Symbol = None,
+    rate: load_options.Rate = None,
+    duration: load_options.Duration = None,
+    arrivals: load_options.ArrivalsKind = "poisson",
+    tape: load_options.Tape = None,
+    mix: load_options.Mix = load_options.DEFAULT_MIX,
+    swing: load_options.Swing = 0.005,
+    clients: load_options.Clients = 1,
+    traders: load_options.Traders = 8,
+    batch: load_options.Batch = None,
+    packed: load_options.PackedTables = False,
+    seed: load_options.Seed = 1,
+    knee: load_options.KneeSearch = False,
+    target: load_options.Target = "10ms",
+    repeats: load_options.Repeats = 3,
+    precision: load_options.Precision = 0.1,
+    soak: load_options.Soak = False,
+    page: load_options.Page = None,
+    hgrm: load_options.Hgrm = None,
+    allow_remote: AllowRemote = False,
+) -> None:
+    """Send commands at a rate, and measure what each waits from when it was meant to be sent.
+
+    Against a server that it starts, one that runs, or an exchange in this process. With --knee
+    it finds the highest rate at which the 99th percentile stays within the target.
+    """
+    make_exchange("compiled")  # says what to do where it is not built
+    from engine.load.command import Options, run_and_print
+
+    run_and_print(Options(
+        connect, in_process, accounts or (), journal, fsync, scenario, population,
+        tuple(symbol or ()), rate, duration, arrivals, tape, mix, swing, clients, traders, batch,
+        packed, seed, knee, target, repeats, precision, soak, page, hgrm, allow_remote))
 
 
 @app.command()

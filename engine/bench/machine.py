@@ -19,7 +19,7 @@ def machine_rows() -> list[tuple[str, str]]:
     list of tuple
     """
     return [
-        ("processor", f"{_processor()}, {_core_count()} cores seen"),
+        ("processor", f"{_processor()}, {core_count()} cores seen"),
         ("memory", _memory()),
         ("system", f"{platform.system()} {platform.release()} {platform.machine()}"),
         ("python", f"{platform.python_implementation()} {platform.python_version()}"),
@@ -30,7 +30,8 @@ def machine_rows() -> list[tuple[str, str]]:
     ]
 
 
-def _core_count() -> int:
+def core_count() -> int:
+    """Return how many processor cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
