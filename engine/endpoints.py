@@ -118,6 +118,8 @@ class BoundSocket:
         Encrypted, and only for those whom they admit.
     domain : str
         What the socket is for: `keys.admits` is asked with it.
+    context : zmq.Context, optional
+        That nobody else uses; it is ended with the socket.
 
     Attributes
     ----------
@@ -133,8 +135,9 @@ class BoundSocket:
     def __init__(
         self, kind: int, endpoint: str, options: Mapping[int, int], *,
         keys: ServerKeys | None = None, domain: str = "",
+        context: zmq.Context[zmq.Socket[bytes]] | None = None,
     ) -> None:
-        self._context = zmq.Context()
+        self._context = zmq.Context() if context is None else context
         self._socket = self._context.socket(kind)
         self._guard = None
         for option, value in options.items():

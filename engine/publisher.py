@@ -18,6 +18,7 @@ import numpy as np
 import zmq
 
 from engine import wire
+from engine.clock import Clock
 from engine.endpoints import BoundSocket
 from engine.errors import RunError
 from engine.feeds.steps import Step
@@ -226,7 +227,9 @@ class MarkPublisher(BoundSocket):
         self.counts.message_count += 1
 
 
-def wait_until_left(count_left: Callable[[int], int], limit_s: float) -> None:
+def wait_until_left(
+    count_left: Callable[[int], int], limit_s: float, clock: Clock | None = None
+) -> None:
     """Keep a connection until everybody has read it to the end.
 
     What a subscriber has received and not yet read is lost when the publisher
@@ -237,15 +240,17 @@ def wait_until_left(count_left: Callable[[int], int], limit_s: float) -> None:
     count_left : callable
         Waits up to so many ms for news, returns how many subscribers are left.
     limit_s : float
+    clock : Clock, optional
 
     Raises
     ------
     PublishError
         Somebody is still there after `limit_s`.
     """
-    deadline = time.monotonic() + limit_s
+    clock = clock or Clock()
+    deadline = clock.monotonic() + limit_s
     while left := count_left(100):
-        if time.monotonic() >= deadline:
+        if clock.monotonic() >= deadline:
             raise PublishError(
                 f"{left} subscribers had not left {limit_s:g} s after the end; "
                 "they may not have read all of it"

@@ -15,6 +15,7 @@ from typing import Any
 import zmq
 
 from engine import scenario, wire
+from engine.clock import Clock
 from engine.driver import MarkDriver
 from engine.endpoints import BoundSocket
 from engine.errors import InputError
@@ -105,19 +106,24 @@ class EventPublisher(BoundSocket):
     epoch : int, optional
         Default: the wall clock in ns, so that every start has another one.
     keys : ServerKeys, optional
+    context : zmq.Context, optional
+        As of `BoundSocket`.
+    clock : Clock, optional
     """
 
     def __init__(
-        self, endpoint: str, epoch: int | None = None, *, keys: ServerKeys | None = None
+        self, endpoint: str, epoch: int | None = None, *, keys: ServerKeys | None = None,
+        context: zmq.Context[zmq.Socket[bytes]] | None = None, clock: Clock | None = None,
     ) -> None:
-        self._epoch = time.time_ns() if epoch is None else epoch
+        self._clock = clock or Clock()
+        self._epoch = self._clock.time_ns() if epoch is None else epoch
         self._sequence = 0
         self._heartbeat_count = 0
         self._event_count = 0
         self._listener_count = 0
         super().__init__(zmq.XPUB, endpoint, {
             zmq.XPUB_VERBOSER: 1, zmq.SNDHWM: _EVENTS_HIGH_WATER_MARK, zmq.LINGER: 0,
-        }, keys=keys, domain="events")
+        }, keys=keys, domain="events", context=context)
 
     def publish(self, seq: int, ts_ns: int, events: Sequence[dict[str, Any]]) -> None:
         """Publish the events of one command, if it had any."""
@@ -153,7 +159,7 @@ class EventPublisher(BoundSocket):
         payload = wire.encode_end(self._epoch, last, self._sequence, self._event_count)
         self._socket.send_multipart(wire.make_frames(wire.END, 1, payload))
         try:
-            wait_until_left(self._count_left, _EVENTS_END_S)
+            wait_until_left(self._count_left, _EVENTS_END_S, self._clock)
         except PublishError:
             return  # they know from the sequence whether they have it all
 

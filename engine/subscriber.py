@@ -44,6 +44,8 @@ class MarkSubscriber:
         Called a few times a second while nothing arrives; may raise.
     keys : ClientKeys, optional
         Where the publisher asks for them.
+    context : zmq.Context, optional
+        That nobody else uses; it is ended with the socket.
 
     Attributes
     ----------
@@ -60,6 +62,7 @@ class MarkSubscriber:
         report: Callable[[str], None],
         on_idle: Callable[[], None] | None = None,
         keys: ClientKeys | None = None,
+        context: zmq.Context[zmq.Socket[bytes]] | None = None,
     ) -> None:
         self._timeout_s = timeout_s
         self._report_line = report
@@ -70,7 +73,7 @@ class MarkSubscriber:
         self._epoch: int | None = None
         self._marks = wire.SequenceCheck()
         self.health = wire.FeedHealth()
-        self._context = zmq.Context()
+        self._context = zmq.Context() if context is None else context
         self._socket = self._context.socket(zmq.SUB)
         self._socket.setsockopt(zmq.RCVHWM, HIGH_WATER_MARK)
         self._socket.setsockopt(zmq.LINGER, 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
@@ -11,6 +10,7 @@ import zmq
 
 from engine.batches import Packed
 from engine.client.requests import Asked, NoAnswer, Requests
+from engine.clock import Clock
 from engine.endpoints import connect_socket
 from engine.keys import ClientKeys
 from engine.serving.packed import PackedOutcomes
@@ -33,6 +33,9 @@ class Client:
         How long an attempt waits before the message is sent again.
     keys : engine.keys.ClientKeys, optional
         Where the server asks for them; the name is then the one that belongs to the key.
+    context : zmq.Context, optional
+        That nobody else uses; it is ended with the client.
+    clock : Clock, optional
 
     Attributes
     ----------
@@ -51,14 +54,16 @@ class Client:
 
     def __init__(
         self, endpoint: str, name: str, *, timeout_s: float = 10.0, retry_s: float = 1.0,
-        keys: ClientKeys | None = None,
+        keys: ClientKeys | None = None, context: zmq.Context[zmq.Socket[bytes]] | None = None,
+        clock: Clock | None = None,
     ) -> None:
-        self._requests = Requests(endpoint, name, time.monotonic_ns())
+        self._clock = clock or Clock()
+        self._requests = Requests(endpoint, name, int(self._clock.monotonic() * 1e9))
         self._endpoint = endpoint
         self._timeout_s = timeout_s
         self._retry_s = retry_s
         self._keys = keys
-        self._context = zmq.Context()
+        self._context = zmq.Context() if context is None else context
         self._socket: zmq.Socket[bytes] | None = None
 
     def __enter__(self) -> Client:
@@ -183,12 +188,12 @@ class Client:
             self._requests.forget(asked)
 
     def _attempt(self, asked: Asked) -> Asked:
-        deadline = time.monotonic() + self._timeout_s
-        while (left := deadline - time.monotonic()) > 0:
+        deadline = self._clock.monotonic() + self._timeout_s
+        while (left := deadline - self._clock.monotonic()) > 0:
             socket = self._connected()
             socket.send_multipart(asked.message)
-            attempt_ends = time.monotonic() + min(left, self._retry_s)
-            while (wait := attempt_ends - time.monotonic()) > 0:
+            attempt_ends = self._clock.monotonic() + min(left, self._retry_s)
+            while (wait := attempt_ends - self._clock.monotonic()) > 0:
                 if not socket.poll(int(wait * 1000) + 1):
                     break
                 self._requests.take(socket.recv_multipart())

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import secrets
 
 from engine.journal.errors import JournalError
 
@@ -21,6 +22,10 @@ class Storage:
     def make_folder(self, folder: str) -> None:
         """Make a folder, and its parents, where it is missing."""
         os.makedirs(folder, exist_ok=True)
+
+    def new_identity(self) -> int:
+        """Return a number for a new journal that no other one has."""
+        return secrets.randbits(63)
 
     def lock(self, folder: str) -> int:
         """Take a folder for writing; no other process gets it until `close`, or until the end.

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from types import TracebackType
@@ -12,6 +10,7 @@ from typing import Any
 
 import msgpack
 
+from engine.clock import Clock
 from engine.journal.errors import JournalError, JournalWriteError
 from engine.journal.layout import (
     PAYLOAD_SIZE_MAX,
@@ -60,6 +59,7 @@ class Journal:
         A larger batch gets a segment of its own.
     storage : Storage, optional
         Default: the real disk.
+    clock : Clock, optional
 
     Raises
     ------
@@ -80,12 +80,14 @@ class Journal:
     def __init__(
         self, folder: str, *, durability: Durability = Durability.BATCH,
         segment_size: int = SEGMENT_SIZE, storage: Storage | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self.folder = folder
         self.last_seq = 0
         self._durability = durability
         self._segment_size = segment_size
         self._storage = storage or Storage()
+        self._clock = clock or Clock()
         self._reader = JournalReader(folder, self._storage)
         self._journal_id = 0
         self._segments: list[tuple[str, int]] = []
@@ -154,7 +156,7 @@ class Journal:
                 if name.endswith(UNFINISHED_SUFFIX):
                     storage.remove(os.path.join(self.folder, name))
             if reader.journal_id is None:
-                self._journal_id = secrets.randbits(63)
+                self._journal_id = storage.new_identity()
                 self._start_segment(self._segment_size)
                 return None
             self._journal_id = reader.journal_id
@@ -193,7 +195,7 @@ class Journal:
         notes = storage.read(path)[SEGMENT_HEADER_SIZE:self._offset]
         handle = storage.open(path + UNFINISHED_SUFFIX, is_new=True)
         try:
-            header = SegmentHeader(self._journal_id, self.last_seq + 1, time.time_ns())
+            header = SegmentHeader(self._journal_id, self.last_seq + 1, self._clock.time_ns())
             storage.allocate(handle, 0, self._capacity)
             storage.write(handle, make_segment_header(header) + notes, 0)
             storage.sync(handle)
@@ -255,7 +257,7 @@ class Journal:
     ) -> None:
         if self._handle is None or self._failure is not None:
             raise JournalWriteError(self._failure or f"{self.folder}: not open for writing")
-        batch = make_batch(kind, self._journal_id, seq, time.time_ns(), count, payload)
+        batch = make_batch(kind, self._journal_id, seq, self._clock.time_ns(), count, payload)
         try:
             # A segment without a command would leave its name to the next one: it grows instead.
             is_full = self._offset + len(batch) > self._segment_size
@@ -282,7 +284,7 @@ class Journal:
         path = os.path.join(self.folder, name)
         handle = storage.open(path + UNFINISHED_SUFFIX, is_new=True)
         try:
-            header = SegmentHeader(self._journal_id, self.last_seq + 1, time.time_ns())
+            header = SegmentHeader(self._journal_id, self.last_seq + 1, self._clock.time_ns())
             storage.allocate(handle, 0, size)
             storage.write(handle, make_segment_header(header), 0)
             storage.sync(handle)

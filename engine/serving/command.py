@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -21,6 +20,7 @@ from engine.serving.feed_command import dump_desk, make_desk, open_feeds
 from engine.serving.feeds import Recollection
 from engine.serving.gateway import Gateway
 from engine.serving.keeper import Keeper
+from engine.serving.outside import Outside
 from engine.serving.recovery import Replay, ReplayError, replay
 from engine.serving.roles import Role
 from engine.serving.sequencer import Pending, Sequencer
@@ -35,7 +35,10 @@ Say = Callable[[str], None]
 Make = Callable[[], Exchange]
 
 
-def serve(settings: Settings, make: Make, say: Say) -> tuple[Rows, bool]:
+def serve(
+    settings: Settings, make: Make, say: Say, outside: Outside | None = None,
+    stop: StopSignal | None = None,
+) -> tuple[Rows, bool]:
     """Bring a journal back and serve until told to stop.
 
     Parameters
@@ -45,6 +48,10 @@ def serve(settings: Settings, make: Make, say: Say) -> tuple[Rows, bool]:
         Makes a fresh exchange.
     say : callable
         Takes one line at a time about what goes on.
+    outside : Outside, optional
+        Default: this machine.
+    stop : StopSignal, optional
+        Default: SIGTERM and SIGINT.
 
     Returns
     -------
@@ -57,22 +64,25 @@ def serve(settings: Settings, make: Make, say: Say) -> tuple[Rows, bool]:
     ------
     EngineError
     """
+    outside = outside or Outside()
     with ExitStack() as stack:
-        stop = stack.enter_context(StopSignal())
+        stop = stack.enter_context(stop or StopSignal())
         journal = stack.enter_context(Journal(
             settings.journal, durability=settings.durability,
-            segment_size=settings.segment_size))
+            segment_size=settings.segment_size, storage=outside.storage, clock=outside.clock))
         exchange, sessions, epoch, snapshot_seq, desk, owed = _recover(
-            journal, make, stop, say, settings)
+            journal, make, stop, say, settings, outside)
         events = None
         if settings.events is not None:
             events = stack.enter_context(EventPublisher(
-                settings.events, epoch, keys=settings.server_keys))
+                settings.events, epoch, keys=settings.server_keys,
+                context=outside.make_context(), clock=outside.clock))
         has_clock = settings.clock == "wall"
         sequencer = Sequencer(
             exchange, journal, sessions, events=events, has_clock=has_clock,
             checkpoint_commands=settings.checkpoint_commands,
-            keeper=_keeper(settings, exchange, journal, epoch, snapshot_seq, say, desk))
+            keeper=_keeper(settings, exchange, journal, epoch, snapshot_seq, say, desk, outside),
+            clock=outside.clock)
         sequencer.commit_owed(owed)
         if settings.scenario is not None:
             load_scenario(sequencer, settings.scenario, say)
@@ -81,11 +91,11 @@ def serve(settings: Settings, make: Make, say: Say) -> tuple[Rows, bool]:
             gateway = stack.enter_context(Gateway(
                 settings.commands, exchange, sessions, epoch, has_clock=has_clock,
                 keys=settings.server_keys, access=settings.access,
-                local_role=Role(settings.local_role)))
+                local_role=Role(settings.local_role), context=outside.make_context()))
         if settings.marks is not None:
             feed = stack.enter_context(MarkSubscriber(
                 settings.marks, report=lambda line: say(f"feed: {line}"),
-                keys=settings.feed_keys))
+                keys=settings.feed_keys, context=outside.make_context()))
         feeds = None
         if settings.feeds is not None and desk is not None:
             feeds = open_feeds(
@@ -95,7 +105,7 @@ def serve(settings: Settings, make: Make, say: Say) -> tuple[Rows, bool]:
             gateway.own_queries["feeds"] = feeds.figures
         service = Service(
             sequencer, gateway=gateway, feed=feed, feeds=feeds, events=events,
-            feed_timeout_s=settings.timeout_s, report=say)
+            feed_timeout_s=settings.timeout_s, report=say, outside=outside)
         at = [f"commands at {gateway.endpoint}"] if gateway else []
         at += [f"marks from {settings.marks}"] if feed else []
         at += [f"marks from {', '.join(feeds.subscribers)}"] if feeds else []
@@ -123,18 +133,19 @@ def serve(settings: Settings, make: Make, say: Say) -> tuple[Rows, bool]:
 
 def _keeper(
     settings: Settings, exchange: Exchange, journal: Journal, epoch: int, seq: int, say: Say,
-    desk: Desk | None,
+    desk: Desk | None, outside: Outside,
 ) -> Keeper | None:
     if exchange.core_name != "compiled" or journal.journal_id is None:
         return None  # the reference has no snapshots
     return Keeper(
-        Snapshots(journal.folder, journal.journal_id), epoch, settings.snapshot_commands,
+        Snapshots(journal.folder, journal.journal_id, outside.storage), epoch,
+        settings.snapshot_commands,
         drops_segments=settings.retain == "snapshots", seq=seq, report=say,
         dump_desk=None if desk is None else partial(dump_desk, desk))
 
 
 def _recover(
-    journal: Journal, make: Make, stop: StopSignal, say: Say, settings: Settings
+    journal: Journal, make: Make, stop: StopSignal, say: Say, settings: Settings, outside: Outside
 ) -> tuple[Exchange, Sessions, int, int, Desk | None, list[Pending]]:
     """Bring a journal back and open it for appending.
 
@@ -152,7 +163,7 @@ def _recover(
     exchange, sessions, last_epoch = make(), Sessions(), 0
     journal_id, restored = journal.journal_id, None
     if journal_id is not None and exchange.core_name == "compiled":
-        restored = Snapshots(journal.folder, journal_id).newest(say)
+        restored = Snapshots(journal.folder, journal_id, outside.storage).newest(say)
     if restored is not None:
         exchange, sessions, last_epoch = restored.exchange, restored.sessions, restored.epoch
     began_at = exchange.seq
@@ -171,7 +182,7 @@ def _recover(
     if torn is not None:
         say(torn)
     # Another one at each start, even if the wall clock was set back.
-    epoch = max(time.time_ns(), done.last_epoch + 1, last_epoch + 1)
+    epoch = max(outside.clock.time_ns(), done.last_epoch + 1, last_epoch + 1)
     journal.note(Kind.START, {"epoch": epoch, "engine": __version__})
     if done.start_count or restored:
         say(
@@ -186,7 +197,9 @@ def _recover(
     return exchange, sessions, epoch, began_at, memory.desk, owed
 
 
-def verify(folder: str, make: Make, say: Say) -> tuple[Rows, ReplayError | None]:
+def verify(
+    folder: str, make: Make, say: Say, storage: Storage | None = None
+) -> tuple[Rows, ReplayError | None]:
     """Re-execute a journal, from its start and from its newest snapshot, and compare.
 
     Parameters
@@ -196,6 +209,8 @@ def verify(folder: str, make: Make, say: Say) -> tuple[Rows, ReplayError | None]
         Makes a fresh exchange.
     say : callable
         Takes a line about each snapshot that is not good.
+    storage : Storage, optional
+        Default: the real disk.
 
     Returns
     -------
@@ -212,12 +227,14 @@ def verify(folder: str, make: Make, say: Say) -> tuple[Rows, ReplayError | None]
     -----
     Changes nothing, and may run beside a server: it sees what was whole when it got there.
     """
-    journal_id = journal_identity(Storage(), folder)
+    storage = storage or Storage()
+    journal_id = journal_identity(storage, folder)
     if journal_id is None:
         raise JournalError(f"{folder}: no journal")
-    reader, exchange = JournalReader(folder, Storage()), make()
-    snapshots = Snapshots(folder, journal_id) if exchange.core_name == "compiled" else None
-    first = first_seq_of(segment_names(Storage(), folder)[0])
+    reader, exchange = JournalReader(folder, storage), make()
+    is_compiled = exchange.core_name == "compiled"
+    snapshots = Snapshots(folder, journal_id, storage) if is_compiled else None
+    first = first_seq_of(segment_names(storage, folder)[0])
     if snapshots is not None and first > 1:
         exchange = _oldest_beginning(snapshots, first, say) or exchange
     done, difference = Replay(), None
@@ -226,7 +243,7 @@ def verify(folder: str, make: Make, say: Say) -> tuple[Rows, ReplayError | None]
             done = replay(reader.batches(), exchange, on_progress=bar.update)
             newest = snapshots.newest(say, at_most=exchange.seq) if snapshots else None
             if newest is not None:
-                _compare_snapshot(newest, exchange, folder)
+                _compare_snapshot(newest, exchange, folder, storage)
         except ReplayError as error:
             difference = error
     rows = [
@@ -259,10 +276,12 @@ def _oldest_beginning(snapshots: Snapshots, first_seq: int, say: Say) -> Exchang
     return None
 
 
-def _compare_snapshot(newest: Restored, exchange: Exchange, folder: str) -> None:
+def _compare_snapshot(
+    newest: Restored, exchange: Exchange, folder: str, storage: Storage
+) -> None:
     """Go on from a snapshot to the end of the journal, and compare with where that came to."""
     again = newest.exchange
-    batches = JournalReader(folder, Storage(), after=newest.seq).batches()
+    batches = JournalReader(folder, storage, after=newest.seq).batches()
     replay(itertools.takewhile(lambda batch: batch.last_seq <= exchange.seq, batches), again)
     if (again.seq, again.state_hash()) != (exchange.seq, exchange.state_hash()):
         raise ReplayError(

@@ -114,6 +114,8 @@ class Gateway(BoundSocket):
         Who has which key, and may do what; goes with `keys`.
     local_role : Role
         Of everybody, where there are no keys.
+    context : zmq.Context, optional
+        As of `BoundSocket`.
 
     Attributes
     ----------
@@ -129,6 +131,7 @@ class Gateway(BoundSocket):
         self, endpoint: str, exchange: Exchange, sessions: Sessions, epoch: int, *,
         has_clock: bool = False, keys: ServerKeys | None = None, access: Access | None = None,
         local_role: Role = Role.ADMIN,
+        context: zmq.Context[zmq.Socket[bytes]] | None = None,
     ) -> None:
         self.refused_count = 0
         self._access = access
@@ -143,7 +146,7 @@ class Gateway(BoundSocket):
         super().__init__(zmq.ROUTER, endpoint, {
             zmq.LINGER: 1000, zmq.SNDHWM: _HIGH_WATER_MARK,
             zmq.MAXMSGSIZE: wire.MESSAGE_SIZE_MAX,
-        }, keys=keys, domain="commands")
+        }, keys=keys, domain="commands", context=context)
 
     @property
     def socket(self) -> zmq.Socket[bytes]:

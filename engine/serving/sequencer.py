@@ -6,13 +6,13 @@ The only road to the state of a journaled exchange.
 from __future__ import annotations
 
 import itertools
-import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
+from engine.clock import Clock
 from engine.errors import InvariantViolation
 from engine.exchange import Exchange
 from engine.journal import Journal, Kind
@@ -136,6 +136,7 @@ class Sequencer:
         The hash of the state is written into the journal after so many.
     keeper : Keeper, optional
         Writes snapshots.
+    clock : Clock, optional
 
     Attributes
     ----------
@@ -147,6 +148,7 @@ class Sequencer:
         self, exchange: Exchange, journal: Journal, sessions: Sessions, *,
         events: EventPublisher | None = None, has_clock: bool = False,
         checkpoint_commands: int = 100_000, keeper: Keeper | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self.exchange = exchange
         self.sessions = sessions
@@ -157,6 +159,7 @@ class Sequencer:
         self._checkpoint_commands = checkpoint_commands
         self._next_checkpoint = exchange.seq + checkpoint_commands
         self._keeper = keeper
+        self._clock = clock or Clock()
 
     def commit(self, batch: Sequence[Pending | PackedPending]) -> None:
         """Make commands durable, then apply them, publish their events and settle them.
@@ -201,7 +204,7 @@ class Sequencer:
 
     def _stamp(self) -> int | None:
         # The wall clock may step back; the time of the engine may not.
-        return max(time.time_ns(), self.exchange.ts) if self.has_clock else None
+        return max(self._clock.time_ns(), self.exchange.ts) if self.has_clock else None
 
     def _apply(self, pending: Pending, stamp: int | None, *, is_heard: bool) -> None:
         exchange = self.exchange

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import signal
 import socket
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType, TracebackType
@@ -24,6 +23,7 @@ from engine.scenario import parse_line
 from engine.server import EventPublisher
 from engine.serving.feeds import Feeds
 from engine.serving.gateway import Gateway
+from engine.serving.outside import Outside
 from engine.serving.packed import PackedPending
 from engine.serving.sequencer import Pending, Sequencer
 from engine.subscriber import FeedError, MarkSubscriber
@@ -183,14 +183,17 @@ class Service:
         Longest silence of the feed; without a gateway it ends the run.
     report : callable
         Takes one line at a time about what goes on.
+    outside : Outside, optional
     """
 
     def __init__(
         self, sequencer: Sequencer, *, gateway: Gateway | None = None,
         feed: MarkSubscriber | None = None, feeds: Feeds | None = None,
         events: EventPublisher | None = None, feed_timeout_s: float = 30.0,
-        report: Callable[[str], None],
+        report: Callable[[str], None], outside: Outside | None = None,
     ) -> None:
+        self._outside = outside = outside or Outside()
+        self._monotonic = outside.clock.monotonic
         self.figures = ServiceFigures()
         self._sequencer = sequencer
         self._gateway = gateway
@@ -201,7 +204,7 @@ class Service:
         self._report = report
         self._driver = MarkDriver(sequencer.exchange)
         self._driver_symbols = len(sequencer.exchange.symbols)
-        self._feed_heard_at = time.monotonic()
+        self._feed_heard_at = self._monotonic()
         self._is_feed_silent = False
         self._unknown: set[str] = set()
 
@@ -215,19 +218,19 @@ class Service:
         FeedError
             The feed went silent, and there is nothing else to wait for.
         """
-        poller = zmq.Poller()
+        poller = self._outside.make_poller()
         poller.register(stop.fileno(), zmq.POLLIN)
         for one in (self._gateway, self._feed):
             if one is not None:
                 poller.register(one.socket, zmq.POLLIN)
         if self._feeds is not None:
             self._feeds.join(poller)
-        heartbeat_at = tick_at = time.monotonic()
+        heartbeat_at = tick_at = self._monotonic()
         try:
             while not stop.is_set and not self._is_over():
                 poller.poll(self._wait_ms())
                 is_idle = not self._turn()
-                now = time.monotonic()
+                now = self._monotonic()
                 if is_idle and self._sequencer.has_clock and now >= tick_at:
                     self._tick()
                     tick_at = now + _TICK_S
@@ -276,7 +279,7 @@ class Service:
             pending = self._feed_command(number, step, f"feed/{feed.epoch}")
             if pending is not None:
                 batch.append(pending)
-        now = time.monotonic()
+        now = self._monotonic()
         if feed.heard_count != before:
             self._feed_heard_at, self._is_feed_silent = now, False
         elif now - self._feed_heard_at > self._feed_timeout_s and not self._is_feed_silent:
@@ -321,5 +324,5 @@ class Service:
 
     def _decline(self, reason: str) -> None:
         if self._gateway is not None:
-            deadline = time.monotonic() + _DECLINE_S
-            self._gateway.decline(reason, lambda: time.monotonic() >= deadline)
+            deadline = self._monotonic() + _DECLINE_S
+            self._gateway.decline(reason, lambda: self._monotonic() >= deadline)

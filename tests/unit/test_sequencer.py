@@ -146,11 +146,10 @@ def test_checkpoints_come_in_time_and_agree():
     assert (done.command_count, done.checkpoint_count, done.ends_clean) == (10, 3, True)
 
 
-def test_the_clock_never_goes_back(monkeypatch):
+def test_the_clock_never_goes_back():
     times = iter([500, 400, 600])
-    monkeypatch.setattr(
-        "engine.serving.sequencer.time", SimpleNamespace(time_ns=lambda: next(times)))
-    sequencer = make_sequencer(Disk(), has_clock=True)
+    clock = SimpleNamespace(time_ns=lambda: next(times))
+    sequencer = make_sequencer(Disk(), has_clock=True, clock=clock)
     stamps = []
     for _ in range(3):
         batch = pendings(sequencer, {"cmd": "time"})

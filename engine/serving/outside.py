@@ -1,0 +1,31 @@
+"""What a server takes from its machine: clocks, disk, sockets. A simulation gives its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import zmq
+
+from engine.clock import Clock
+from engine.journal import Storage
+
+
+@dataclass(frozen=True)
+class Outside:
+    """Everything that can fail or vary between two runs on the same commands.
+
+    Attributes
+    ----------
+    clock : Clock
+    storage : Storage
+    make_context : callable
+        Makes a ZeroMQ context, from which all sockets come.
+    make_poller : callable
+        Makes something to wait on several sockets with.
+    """
+
+    clock: Clock = field(default_factory=Clock)
+    storage: Storage = field(default_factory=Storage)
+    make_context: Callable[[], zmq.Context[zmq.Socket[bytes]]] = zmq.Context
+    make_poller: Callable[[], zmq.Poller] = zmq.Poller
