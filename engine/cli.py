@@ -73,6 +73,12 @@ StaleAfter = Annotated[
         "10 seconds with named publishers, else no rule.",
     ),
 ]
+Pricing = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE", help="TOML: symbols whose marks, funding and multipliers are made here, "
+        "from what the publishers say."),
+]
 Events = Annotated[
     str | None, typer.Option(metavar="ENDPOINT", help="Publish every event here.")
 ]
@@ -184,6 +190,7 @@ def serve(
     min_sources: MinSources = None,
     max_deviation: MaxDeviation = None,
     stale_after: StaleAfter = None,
+    pricing: Pricing = None,
     events: Events = None,
     journal: JournalFolder = None,
     commands: Commands = None,
@@ -214,7 +221,7 @@ def serve(
 
     options = merge_options(config, {
         "scenario": scenario, "marks": marks or None, "min_sources": min_sources,
-        "max_deviation": max_deviation, "stale_after": stale_after,
+        "max_deviation": max_deviation, "stale_after": stale_after, "pricing": pricing,
         "events": events, "journal": journal,
         "commands": commands, "fsync": fsync, "clock": clock, "checkpoint": checkpoint,
         "snapshot": snapshot, "retain": retain, "segment_size": segment_size,

@@ -12,13 +12,14 @@ from fractions import Fraction
 from functools import lru_cache
 
 from engine.pricing.scale import divide_nearest
+from engine.pricing.state import Stateful
 
 _DECAY_SCALE = 10**18
 # exp is correctly rounded by definition of the decimal arithmetic, so it is the same everywhere.
 _CONTEXT = Context(prec=40)
 
 
-class BasisAverage:
+class BasisAverage(Stateful):
     """Plain average of the samples of a sliding window.
 
     Parameters
@@ -31,6 +32,8 @@ class BasisAverage:
     Binance: 30 samples of 5 s in 2.5 minutes; Bybit: 300 of 1 s. Complexity: O(1) a sample,
     amortised; memory for the samples of one window.
     """
+
+    STATE = ("_samples", "_sum")
 
     def __init__(self, window_ns: int) -> None:
         self._window_ns = window_ns
@@ -61,7 +64,7 @@ def decay_units(elapsed_ns: int, decay_ns: int) -> int:
     return round(Fraction(_CONTEXT.exp(exponent)) * _DECAY_SCALE)
 
 
-class BasisEma:
+class BasisEma(Stateful):
     """Exponential average of samples weighted by the time since the one before.
 
     numerator ← numerator × exp(−t ÷ decay) + sample × t, denominator likewise with 1 for the
@@ -81,6 +84,8 @@ class BasisEma:
         Numerator and denominator to the nearest whole unit (half subtick × ns, and ns), ties
         to even.
     """
+
+    STATE = ("_elapsed_ns", "_last_ns", "_numerator", "_denominator")
 
     def __init__(self, decay_ns: int, first_ns: int) -> None:
         self._decay_ns = decay_ns

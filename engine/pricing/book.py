@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 from engine.errors import InputError
 from engine.pricing.scale import PriceScale, exact
@@ -100,8 +101,7 @@ class ImpactTerms:
         return impact_price(side, self.notional, self.contract, is_inverse=self.is_inverse)
 
 
-@dataclass(frozen=True)
-class BookView:
+class BookView(NamedTuple):
     """What is kept of a snapshot of the own book.
 
     Attributes

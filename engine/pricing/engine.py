@@ -7,6 +7,7 @@ from typing import Any
 
 from engine.errors import InputError
 from engine.pricing.book import read_side
+from engine.pricing.index import IndexReading
 from engine.pricing.inputs import BookSnapshot, Clock, PriceInput, SourcePrice, TradePrice
 from engine.pricing.rules import SymbolConfig
 from engine.pricing.symbol import Instant, Status, SymbolPricer
@@ -140,6 +141,28 @@ class PriceEngine:
         if self._done_ns is None:
             raise InputError("no input yet")
         return self._pricers[symbol].status(self._done_ns)
+
+    @property
+    def next_instant(self) -> int | None:
+        """Time of the next instant of any symbol; None before the first input."""
+        return min(self._due.values(), default=None)
+
+    def index_reading(self, symbol: str) -> IndexReading:
+        """Return the index as of the last instant worked off, and what became of its sources."""
+        return self._pricers[symbol].index.read(self._done_ns or 0)
+
+    def dump(self) -> dict[str, Any]:
+        """Return the state as maps, lists, texts and integers, for `load`."""
+        return {
+            "done": self._done_ns, "due": dict(self._due),
+            "symbols": {name: pricer.dump() for name, pricer in self._pricers.items()}}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from a state of the same configurations."""
+        self._done_ns, self._due = state["done"], dict(state["due"])
+        self._pricers = self._new_pricers(0)
+        for name, pricer in self._pricers.items():
+            pricer.load(state["symbols"][name])
 
     # --- time -----------------------------------------------------------------------------
 

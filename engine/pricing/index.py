@@ -17,6 +17,7 @@ from engine.pricing.scale import (
     floor_fraction,
     rate_units,
 )
+from engine.pricing.state import Stateful
 
 Reason = Literal["missing", "stale", "outlier"]
 
@@ -94,7 +95,7 @@ def weighted_median(prices: Sequence[tuple[int, int]]) -> int:
     raise ValueError("no prices")
 
 
-class Index:
+class Index(Stateful):
     """Keeps the newest price of each source and combines them on request.
 
     Parameters
@@ -109,6 +110,8 @@ class Index:
     `docs/pricing.md`. Complexity: O(sources × log sources) a reading; kept until a price comes
     or a source turns stale.
     """
+
+    STATE = ("_latest", "_good")
 
     def __init__(self, sources: Iterable[Source], rules: IndexRules) -> None:
         ordered = sorted(sources, key=lambda source: source.name)
@@ -159,16 +162,9 @@ class Index:
             return None
         return 1 + min(self._latest[name][0] + self._max_ages[name] for name in fresh)
 
-    def dump(self) -> list[Any]:
-        """Return the state as lists, for `load`."""
-        rows = [[name, *latest] for name, latest in self._latest.items()]
-        return [rows, None if self._good is None else list(self._good)]
-
-    def load(self, state: list[Any]) -> None:
-        """Go on from a state; sources that are not known here are left out."""
-        rows, good = state
-        self._latest = {name: (at, price) for name, at, price in rows if name in self._weights}
-        self._good = None if good is None else (good[0], good[1])
+    def load(self, state: Any) -> None:
+        """Go on from a state of the same sources."""
+        super().load(state)
         self._cached = None
 
     def keep(self, reading: IndexReading) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from engine.errors import InputError
 from engine.messages import RATE_SCALE
 from engine.pricing.scale import DAY_NS, HOUR_NS, SECOND_NS, PriceScale, ceil_fraction, exact
+from engine.pricing.state import Stateful
 from engine.pricing.volatility import VarianceEma, volatility_ratio
 from engine.units import RATE, DecimalLike
 
@@ -132,7 +133,7 @@ class OpenInterestRules:
             raise InputError("the multipliers of bands ascend")
 
 
-class Ladder:
+class Ladder(Stateful):
     """A multiplier that goes up at once and comes down with patience.
 
     Parameters
@@ -143,6 +144,8 @@ class Ladder:
     lowest : int, 1e-8
         Where it begins.
     """
+
+    STATE = ("rung", "_low_since", "_low_peak")
 
     def __init__(
         self, rung_of: Callable[[Fraction], int], patience: Patience, lowest: int
@@ -196,7 +199,7 @@ def open_interest_rung(rules: OpenInterestRules) -> Callable[[Fraction], int]:
     return rung
 
 
-class MarginMultipliers:
+class MarginMultipliers(Stateful):
     """Makes `margin_multiplier` commands for one symbol from its marks and open interest.
 
     Parameters
@@ -236,6 +239,10 @@ class MarginMultipliers:
     >>> margin.advance(0)[0]["initial"], margin.advance(0)
     ('1.5', [])
     """
+
+    STATE = (
+        "_variance", "_maintenance", "_initial", "_told_ns", "_done_ns", "_mark", "_is_fresh",
+        "_open_interest", "_in_force", "_announced")
 
     def __init__(
         self, symbol: str, mark_tick: DecimalLike, volatility: VolatilityRules | None = None,

@@ -6,6 +6,7 @@ from fractions import Fraction
 
 from engine.pricing.rules import PremiumRules
 from engine.pricing.scale import PREMIUM_SCALE, rate_units
+from engine.pricing.state import Stateful
 
 #: Premium units (1e-12) in a rate unit (1e-8).
 PREMIUMS_PER_RATE = 10**4
@@ -44,7 +45,7 @@ def premium_index(
     return round((above - below) * Fraction(PREMIUM_SCALE, index))
 
 
-class PremiumAverage:
+class PremiumAverage(Stateful):
     """Average premium of the current interval, sampled at multiples of a clock.
 
     An interval holds the instants after its start, up to and including its end.
@@ -61,6 +62,8 @@ class PremiumAverage:
     Binance and Bybit weight the n-th instant of an interval by n, Hyperliquid and dYdX all
     alike. Complexity: O(1) an instant, whatever the length of a gap.
     """
+
+    STATE = ("_first_ns", "_start_ns", "_sum", "_weights", "sample_count", "thin_count")
 
     def __init__(self, rules: PremiumRules, interval_ns: int, start_ns: int) -> None:
         self._rules = rules

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 from engine.pricing.basis import BasisAverage, BasisEma
 from engine.pricing.book import BookView, ImpactTerms, Level
@@ -14,6 +15,7 @@ from engine.pricing.mark import exact_median, funding_basis_price, round_mark
 from engine.pricing.premium import PremiumAverage, premium_index
 from engine.pricing.rules import Component, SymbolConfig
 from engine.pricing.scale import SUBTICKS_PER_TICK, PriceScale, exact, rate_units
+from engine.pricing.state import Stateful
 from engine.units import RATE, fraction_text
 
 
@@ -81,7 +83,7 @@ class Status:
     next_funding_ns: int
 
 
-class SymbolPricer:
+class SymbolPricer(Stateful):
     """State of one symbol; driven by `PriceEngine`, which knows the order of time.
 
     Parameters
@@ -91,6 +93,10 @@ class SymbolPricer:
         Instants from here on are worked off, each once, in order. A boundary right here is
         not settled: nothing is known of the interval before it.
     """
+
+    STATE = (
+        "index", "_basis", "_ema", "_start_ns", "_premium", "_book", "_last", "_mark",
+        "_components", "_rate", "_is_halted")
 
     def __init__(self, config: SymbolConfig, start_ns: int) -> None:
         self.config = config
@@ -119,6 +125,11 @@ class SymbolPricer:
     def set_book(self, ts_ns: int, bids: Sequence[Level], asks: Sequence[Level]) -> None:
         """Take a snapshot of the own book."""
         self._book = BookView.of(ts_ns, bids, asks, self._impact)
+
+    def load(self, state: Any) -> None:
+        """Go on from a state of the same configuration."""
+        super().load(state)
+        self._book = None if self._book is None else BookView(*self._book)
 
     def set_last(self, price: int) -> None:
         """Take the price of a trade, in subticks."""

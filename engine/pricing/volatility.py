@@ -9,6 +9,7 @@ from math import isqrt
 
 from engine.messages import RATE_SCALE
 from engine.pricing.scale import ceil_fraction, divide_nearest
+from engine.pricing.state import Stateful
 
 #: Returns are in units of 1e-12, their squares in units of 1e-24.
 RETURN_SCALE = 10**12
@@ -34,7 +35,7 @@ def half_life_units(elapsed_ns: int, half_life_ns: int) -> int:
     return round(Fraction(power) * _DECAY_SCALE)
 
 
-class VarianceEma:
+class VarianceEma(Stateful):
     """Exponential average of squared returns, weighted by the time each stands for.
 
     A return over n intervals counts as n of them. Both sums fade with the half-life, so the
@@ -47,6 +48,8 @@ class VarianceEma:
     Rounding
         A return to the nearest 1e-12, both sums to the nearest unit, ties to even.
     """
+
+    STATE = ("_last", "_squares", "_intervals", "count")
 
     def __init__(self, interval_ns: int, half_life_ns: int) -> None:
         self._interval_ns = interval_ns

@@ -153,6 +153,6 @@ class Agreement:
         return [self._marks.dump(), self._indices.dump()]
 
     def load(self, state: list[Any]) -> None:
-        """Go on from a state; sources that are not known here are left out."""
+        """Go on from a state of the same sources."""
         for index, rows in zip((self._marks, self._indices), state, strict=True):
             index.load(rows)

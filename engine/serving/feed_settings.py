@@ -11,13 +11,14 @@ from engine.errors import InputError
 from engine.pricing.scale import SECOND_NS
 from engine.serving.agreement import AgreementRules
 from engine.serving.desk import DeskRules
+from engine.serving.pricing_settings import SymbolPricing, read_pricing
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,32}")
 #: Of the only publisher, where it has none.
 ONLY_NAME = "feed"
 _STALE_AFTER_S = 10.0
 #: Options that say by which rules publishers are followed, beside `marks`.
-RULES = ("min_sources", "max_deviation", "stale_after")
+RULES = ("min_sources", "max_deviation", "stale_after", "pricing")
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,13 @@ class FeedSettings:
     addresses : tuple of FeedAddress
         Of different names.
     rules : AgreementRules
+    pricing : tuple of SymbolPricing
+        Symbols whose marks the server makes.
     """
 
     addresses: tuple[FeedAddress, ...]
     rules: AgreementRules
+    pricing: tuple[SymbolPricing, ...] = ()
 
     @property
     def stale_after_s(self) -> float:
@@ -72,7 +76,8 @@ class FeedSettings:
     def desk_rules(self, *, has_clock: bool) -> DeskRules:
         """Return the rules of the desk."""
         return DeskRules(
-            tuple(address.name for address in self.addresses), self.rules, has_clock)
+            tuple(address.name for address in self.addresses), self.rules, has_clock,
+            self.pricing)
 
 
 def feed_settings(
@@ -117,7 +122,11 @@ def feed_settings(
             ("endpoint", [address.endpoint for address in addresses])):
         if len(set(values)) != len(values):
             raise InputError(f"--marks: two publishers of one {what}")
-    return None, FeedSettings(tuple(addresses), _agreement_rules(rules, len(addresses)))
+    agreement = _agreement_rules(rules, len(addresses))
+    names = [address.name for address in addresses]
+    pricing = read_pricing(
+        rules.get("pricing", {}), names, agreement.max_age_ns, agreement.min_sources)
+    return None, FeedSettings(tuple(addresses), agreement, pricing)
 
 
 def _agreement_rules(rules: Mapping[str, Any], source_count: int) -> AgreementRules:

@@ -25,6 +25,8 @@ _MESSAGES_MAX = 16
 _INPUTS_MAX = 2048
 #: How often it is looked whether a symbol has gone quiet.
 _QUIET_CHECK_S = 0.05
+#: After so long without a message an instant of pricing that is now is worked off.
+_IDLE_S = 0.1
 _REJECTIONS_REPORTED = 20
 
 
@@ -85,7 +87,7 @@ class Feeds:
     @property
     def has_ended(self) -> bool:
         """Every publisher has said that there is no more, and all of it was taken."""
-        return not self._open and not self._backlog
+        return not self._open and not self._backlog and not self.desk.is_due(self.desk.now_ns)
 
     @property
     def is_complete(self) -> bool:
@@ -104,13 +106,17 @@ class Feeds:
         self._look_at_made()
         self._receive()
         self._add_what_is_due()
-        desk, inputs = self.desk, [*self._next_inputs()]
-        if not inputs:
+        desk = self.desk
+        if not self._backlog:
             return
         first, number = desk.taken + 1, desk.made + 1
+        inputs: list[Input] = []
         commands = desk.begin()
-        for item in inputs:
-            commands += desk.take(item)
+        while self._backlog and len(inputs) < _INPUTS_MAX:
+            inputs.append(self._backlog.popleft())
+            commands += desk.take(inputs[-1])
+            if desk.has_priced:
+                break
         self._sequencer.note_inputs(
             {"rules": desk.rules.digest, "first": first, "made": number - 1, "inputs": inputs})
         self._made = [
@@ -172,6 +178,12 @@ class Feeds:
             if self.desk.is_due(wall_ns):
                 self._backlog.append([TIME, wall_ns])
             return
+        # Commands of clients move the time, too. An instant that is just now waits for more.
+        reached = max(self.desk.now_ns, self._sequencer.exchange.ts)
+        is_idle = not self._open or now - max(self._sources_heard.values()) > _IDLE_S
+        if self.desk.now_ns and self.desk.is_due(reached if is_idle else reached - 1):
+            self._backlog.append([TIME, None])
+            return
         if now - self._checked < _QUIET_CHECK_S:
             return
         self._checked = now
@@ -182,10 +194,6 @@ class Feeds:
         if quiet:
             self._quiet.update(quiet)
             self._backlog.append([QUIET, None, quiet])
-
-    def _next_inputs(self) -> list[Input]:
-        count = min(len(self._backlog), _INPUTS_MAX)
-        return [self._backlog.popleft() for _ in range(count)]
 
     def _look_at_made(self) -> None:
         """Report what the engine has refused of the last turn."""
@@ -212,6 +220,7 @@ class Feeds:
                 **dict(_numbers(subscriber.health.rows())),
                 **{what: counters[what, name] for what in REFUSALS},
             } for name, subscriber in sorted(self.subscribers.items())],
+            "prices": self.desk.price_figures(),
             "stale": self.desk.watch.stale,
             "stale_count": self.desk.watch.stale_count,
         }

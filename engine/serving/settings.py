@@ -27,6 +27,7 @@ OPTIONS: dict[str, tuple[type, Any]] = {
     "min_sources": (int, None),
     "max_deviation": (str, None),
     "stale_after": (float, None),
+    "pricing": (dict, None),
     "events": (str, None),
     "journal": (str, None),
     "commands": (str, None),
@@ -46,7 +47,7 @@ OPTIONS: dict[str, tuple[type, Any]] = {
 }
 _TYPE_NAMES = {
     str: "a text", int: "an integer", float: "a number", bool: "true or false",
-    list: "a text or a list of texts"}
+    list: "a text or a list of texts", dict: "a table or the name of a file"}
 
 
 def read_options(path: str) -> dict[str, Any]:
@@ -71,7 +72,8 @@ def read_options(path: str) -> dict[str, Any]:
         wanted = OPTIONS[name][0]
         is_whole = wanted is float and type(value) is int
         is_list = wanted is list and _is_texts(value)
-        if (type(value) is not wanted or wanted is list) and not (is_whole or is_list):
+        is_path = wanted is dict and isinstance(value, str)
+        if (type(value) is not wanted or wanted is list) and not (is_whole or is_list or is_path):
             raise InputError(f"{path}: {name} must be {_TYPE_NAMES[wanted]}, not {value!r:.60}")
     if isinstance(found.get("marks"), str):
         found["marks"] = [found["marks"]]
