@@ -45,6 +45,9 @@ class Kind(IntEnum):
     CHECKPOINT = 2
     START = 3
     INPUTS = 4
+    #: The hash of the state here follows later, in a batch of the kind after.
+    HASH_BEGUN = 5
+    HASH_KNOWN = 6
 
 
 class SegmentHeader(NamedTuple):

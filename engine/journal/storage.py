@@ -69,7 +69,7 @@ class Storage:
         for at in range(start, end, len(_ZEROS)):
             self.write(handle, _ZEROS[:end - at], at)
 
-    def write(self, handle: int, data: bytes, offset: int) -> None:
+    def write(self, handle: int, data: bytes | memoryview, offset: int) -> None:
         """Write all of it."""
         done = os.pwrite(handle, data, offset)
         while done < len(data):

@@ -15,9 +15,10 @@ from engine.journal import Journal, JournalError, JournalReader, Kind, Storage
 from engine.journal.reader import first_seq_of, journal_identity, segment_names
 from engine.progress import ProgressBar
 from engine.server import EventPublisher, drift_text
+from engine.serving.background import Background
 from engine.serving.desk import Desk
 from engine.serving.feed_command import dump_desk, make_desk, open_feeds
-from engine.serving.feeds import Recollection
+from engine.serving.feeds import Feeds, Recollection
 from engine.serving.gateway import Gateway
 from engine.serving.keeper import Keeper
 from engine.serving.outside import Outside
@@ -65,6 +66,7 @@ def serve(
     EngineError
     """
     outside = outside or Outside()
+    began = outside.clock.monotonic()
     with ExitStack() as stack:
         stop = stack.enter_context(stop or StopSignal())
         journal = stack.enter_context(Journal(
@@ -77,12 +79,14 @@ def serve(
             events = stack.enter_context(EventPublisher(
                 settings.events, epoch, keys=settings.server_keys,
                 context=outside.make_context(), clock=outside.clock))
+        background = _background(outside, stack)
         has_clock = settings.clock == "wall"
+        keeper = _keeper(
+            settings, exchange, journal, epoch, snapshot_seq, say, desk, outside, background)
         sequencer = Sequencer(
             exchange, journal, sessions, events=events, has_clock=has_clock,
-            checkpoint_commands=settings.checkpoint_commands,
-            keeper=_keeper(settings, exchange, journal, epoch, snapshot_seq, say, desk, outside),
-            clock=outside.clock)
+            checkpoint_commands=settings.checkpoint_commands, keeper=keeper,
+            background=background, clock=outside.clock)
         sequencer.commit_owed(owed)
         if settings.scenario is not None:
             load_scenario(sequencer, settings.scenario, say)
@@ -106,10 +110,8 @@ def serve(
         service = Service(
             sequencer, gateway=gateway, feed=feed, feeds=feeds, events=events,
             feed_timeout_s=settings.timeout_s, report=say, outside=outside)
-        at = [f"commands at {gateway.endpoint}"] if gateway else []
-        at += [f"marks from {settings.marks}"] if feed else []
-        at += [f"marks from {', '.join(feeds.subscribers)}"] if feeds else []
-        at += [f"events at {events.endpoint}"] if events else []
+        at = _places(settings, gateway, feed, feeds, events)
+        at.append(f"after {outside.clock.monotonic() - began:.3f} s")
         say(f"ready: {', '.join(at)}; epoch {epoch}")
         service.run(stop)
         state_hash = sequencer.checkpoint("shutdown")
@@ -131,9 +133,28 @@ def serve(
     return rows, gateway is not None or stop.is_set or is_complete
 
 
+def _places(
+    settings: Settings, gateway: Gateway | None, feed: MarkSubscriber | None,
+    feeds: Feeds | None, events: EventPublisher | None,
+) -> list[str]:
+    """Where the sockets of a server are, as it says when it is ready."""
+    at = [f"commands at {gateway.endpoint}"] if gateway else []
+    at += [f"marks from {settings.marks}"] if feed else []
+    at += [f"marks from {', '.join(feeds.subscribers)}"] if feeds else []
+    return at + ([f"events at {events.endpoint}"] if events else [])
+
+
+def _background(outside: Outside, stack: ExitStack) -> Background | None:
+    if not (outside.may_fork and Background.is_available()):
+        return None
+    background = Background()
+    stack.callback(background.stop)
+    return background
+
+
 def _keeper(
     settings: Settings, exchange: Exchange, journal: Journal, epoch: int, seq: int, say: Say,
-    desk: Desk | None, outside: Outside,
+    desk: Desk | None, outside: Outside, background: Background | None,
 ) -> Keeper | None:
     if exchange.core_name != "compiled" or journal.journal_id is None:
         return None  # the reference has no snapshots
@@ -141,7 +162,7 @@ def _keeper(
         Snapshots(journal.folder, journal.journal_id, outside.storage), epoch,
         settings.snapshot_commands,
         drops_segments=settings.retain == "snapshots", seq=seq, report=say,
-        dump_desk=None if desk is None else partial(dump_desk, desk))
+        dump_desk=None if desk is None else partial(dump_desk, desk), background=background)
 
 
 def _recover(
@@ -173,7 +194,7 @@ def _recover(
     with ProgressBar("replaying", unit="commands") as bar:
         done = replay(
             journal.batches(after=began_at), exchange, sessions, on_progress,
-            None if memory is None else memory.take)
+            None if memory is None else memory.take, is_hasty=True)
     if journal.last_seq != exchange.seq:
         raise JournalError(
             f"{journal.folder}: the snapshot is of seq {exchange.seq}, the journal ends at "

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from engine.exchange import Exchange
 from engine.journal import Journal
+from engine.serving.background import Background, Done
 from engine.serving.sessions import Sessions
 from engine.serving.snapshots import Snapshots
 
@@ -29,15 +30,14 @@ class Keeper:
         server goes on.
     dump_desk : callable, optional
         Returns the state of what makes commands of feeds.
-
-    Notes
-    -----
-    The server waits meanwhile: 0.1 to 0.2 s for 100,000 accounts.
+    background : Background, optional
+        Writes those at intervals while the server goes on. Without one it waits meanwhile.
     """
 
     def __init__(
         self, snapshots: Snapshots, epoch: int, interval: int, *, drops_segments: bool, seq: int,
         report: Callable[[str], None], dump_desk: Callable[[], str] | None = None,
+        background: Background | None = None,
     ) -> None:
         self._snapshots = snapshots
         self._epoch = epoch
@@ -46,9 +46,13 @@ class Keeper:
         self._seq = seq
         self._report = report
         self._dump_desk = dump_desk
+        self._background = background
+        self._writing: int | None = None  # in the background: of this `seq`
 
     def is_due(self, seq: int) -> bool:
         """Tell whether enough commands have come since the last one."""
+        if self._background is not None and self._background.is_busy:
+            return False
         return 0 < self._interval <= seq - self._seq
 
     def keep(self, exchange: Exchange, sessions: Sessions, journal: Journal) -> None:
@@ -59,16 +63,67 @@ class Keeper:
         JournalWriteError
             What it includes could not be made durable in the journal.
         """
-        if exchange.seq == self._seq:
+        if exchange.seq == self._seq and self._writing is None:
             return
         self._seq = exchange.seq
         journal.flush()  # a snapshot is never ahead of its journal
+        if self._background is not None:
+            self._background.stop()  # of what is older
+        self._writing = None
         try:
-            desk = None if self._dump_desk is None else self._dump_desk()
-            self._snapshots.write(exchange, sessions, self._epoch, desk)
+            self._write(exchange, sessions)
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            self._report(f"{self._snapshots.path(exchange.seq)}: cannot write: {reason}")
+            self._report_failure(exchange.seq, (error.strerror or str(error)).lower())
             return
+        self._let_go(journal)
+
+    def begin(self, exchange: Exchange, sessions: Sessions, journal: Journal) -> None:
+        """Do the same in the background, where there is one; `finish` ends it.
+
+        Raises
+        ------
+        JournalWriteError
+            As `keep`.
+        """
+        if self._background is None:
+            self.keep(exchange, sessions, journal)
+            return
+        journal.flush()
+        self._seq = exchange.seq
+        try:
+            self._background.start(lambda: self._write(exchange, sessions))
+        except OSError as error:
+            self._report_failure(exchange.seq, (error.strerror or str(error)).lower())
+            return
+        self._writing = exchange.seq
+
+    def finish(self, done: Done, journal: Journal) -> bool:
+        """Take note of the end of work in the background; tell whether it was a snapshot.
+
+        Raises
+        ------
+        JournalWriteError
+            Segments that nothing needs any more cannot be removed.
+        """
+        seq, self._writing = self._writing, None
+        if seq is None:
+            return False
+        if done.problem is not None:
+            self._report_failure(seq, done.problem)
+        else:
+            self._report(
+                f"snapshot of seq {seq}: {done.elapsed_s:.3f} s, the server waited for "
+                f"{1000 * done.pause_s:.1f} ms")
+            self._let_go(journal)
+        return True
+
+    def _write(self, exchange: Exchange, sessions: Sessions) -> str:
+        desk = None if self._dump_desk is None else self._dump_desk()
+        return self._snapshots.write(exchange, sessions, self._epoch, desk)
+
+    def _report_failure(self, seq: int, reason: str) -> None:
+        self._report(f"{self._snapshots.path(seq)}: cannot write: {reason}")
+
+    def _let_go(self, journal: Journal) -> None:
         if self._drops_segments:
             journal.drop_segments(self._snapshots.seqs()[0])

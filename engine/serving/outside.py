@@ -29,3 +29,8 @@ class Outside:
     storage: Storage = field(default_factory=Storage)
     make_context: Callable[[], zmq.Context[zmq.Socket[bytes]]] = zmq.Context
     make_poller: Callable[[], zmq.Poller] = zmq.Poller
+
+    @property
+    def may_fork(self) -> bool:
+        """Whether a child process would see the same disk."""
+        return type(self.storage) is Storage

@@ -21,6 +21,9 @@ from engine.serving.sessions import Sessions
 
 #: How often the caller hears of progress, in commands.
 _REPORT_COMMANDS = 1024
+#: A replay in haste computes hashes for so long, and then for such a share of its time.
+_HASHING_S = 1.0
+_HASHING_SHARE = 0.25
 
 
 class ReplayError(RunError):
@@ -62,7 +65,8 @@ class Replay:
 def replay(
     batches: Iterable[Batch], exchange: Exchange, sessions: Sessions | None = None,
     on_progress: Callable[[int], None] = lambda count: None,
-    on_inputs: Callable[[Mapping[str, Any]], None] | None = None,
+    on_inputs: Callable[[Mapping[str, Any]], None] | None = None, *,
+    is_hasty: bool = False,
 ) -> Replay:
     """Apply the commands of a journal to an exchange.
 
@@ -77,6 +81,8 @@ def replay(
         Called with the number of commands now and then.
     on_inputs : callable, optional
         Takes what feeds said, where the exchange is as it was then.
+    is_hasty : bool
+        Leave hashes out that would take more than a second and a quarter of the time.
 
     Returns
     -------
@@ -90,7 +96,8 @@ def replay(
     """
     done = Replay()
     agreed = exchange.seq
-    started = time.monotonic()
+    hashes: dict[int, str] = {}  # of where the journal tells later what they were
+    started, hashing_s = time.monotonic(), 0.0
     for batch in batches:
         kind = batch.header.kind
         done.ends_clean = False
@@ -106,6 +113,13 @@ def replay(
         elif kind == Kind.INPUTS:
             if on_inputs is not None:
                 on_inputs(batch.facts())
+        elif kind == Kind.HASH_BEGUN:
+            began = time.monotonic()
+            if not is_hasty or hashing_s < _HASHING_S + _HASHING_SHARE * (began - started):
+                hashes[exchange.seq] = exchange.state_hash()
+                hashing_s += time.monotonic() - began
+        elif kind == Kind.HASH_KNOWN:
+            agreed = _compare_earlier(batch, hashes, done, agreed)
         else:
             _note_start(batch, done)
     done.elapsed_s = time.monotonic() - started
@@ -173,6 +187,24 @@ def _compare(batch: Batch, exchange: Exchange, agreed: int) -> dict[str, Any]:
             f"{facts.get('state_hash')}, the replay comes to {found}; they last agreed at seq "
             f"{agreed}")
     return facts
+
+
+def _compare_earlier(
+    batch: Batch, hashes: dict[int, str], done: Replay, agreed: int
+) -> int:
+    """Compare a hash that became known later; return up to where the replay agrees."""
+    facts = batch.facts()
+    seq = facts.get("seq")
+    if type(seq) is not int or seq not in hashes:
+        return agreed  # of before the snapshot that the replay began with, or left out
+    found = hashes.pop(seq)
+    if facts.get("state_hash") != found:
+        raise ReplayError(
+            f"{batch.place}: the journal says that seq {seq} had state hash "
+            f"{facts.get('state_hash')}, the replay came to {found}; they last agreed at seq "
+            f"{agreed}")
+    done.checkpoint_count += 1
+    return seq
 
 
 def _note_start(batch: Batch, done: Replay) -> None:

@@ -6,6 +6,7 @@ The only road to the state of a journaled exchange.
 from __future__ import annotations
 
 import itertools
+import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from engine.exchange import Exchange
 from engine.journal import Journal, Kind
 from engine.journal.layout import make_record, pack_command
 from engine.server import EventPublisher
+from engine.serving.background import Background
 from engine.serving.keeper import Keeper
 from engine.serving.packed import (
     PackedPending,
@@ -28,6 +30,11 @@ from engine.serving.packed import (
     settle_packed,
 )
 from engine.serving.sessions import ACCEPTED, REJECTED, Outcome, Sessions
+
+#: After a hash in the background none is begun for so many times as long as it took.
+_REST = 20
+#: A hash that takes less is not worth a process.
+_SHORT_S = 0.002
 
 
 @dataclass
@@ -137,6 +144,8 @@ class Sequencer:
     keeper : Keeper, optional
         Writes snapshots.
     clock : Clock, optional
+    background : Background, optional
+        Computes the hashes of checkpoints while commands go on; the keeper's, if it has one.
 
     Attributes
     ----------
@@ -148,7 +157,7 @@ class Sequencer:
         self, exchange: Exchange, journal: Journal, sessions: Sessions, *,
         events: EventPublisher | None = None, has_clock: bool = False,
         checkpoint_commands: int = 100_000, keeper: Keeper | None = None,
-        clock: Clock | None = None,
+        background: Background | None = None, clock: Clock | None = None,
     ) -> None:
         self.exchange = exchange
         self.sessions = sessions
@@ -160,6 +169,11 @@ class Sequencer:
         self._next_checkpoint = exchange.seq + checkpoint_commands
         self._keeper = keeper
         self._clock = clock or Clock()
+        self._background = background
+        self._hashing = 0
+        # How long a hash takes; a state that was there before may be large.
+        self._hash_s = math.inf if exchange.seq else 0.0
+        self._rests_until = 0.0
 
     def commit(self, batch: Sequence[Pending | PackedPending]) -> None:
         """Make commands durable, then apply them, publish their events and settle them.
@@ -181,10 +195,48 @@ class Sequencer:
             else:
                 self._apply_packed(pending, stamp, is_heard=is_heard)
         self.command_count += sum(counts)
-        if self.exchange.seq >= self._next_checkpoint:
+        self.tend()
+
+    def tend(self) -> None:
+        """Do what is due besides commands: checkpoints and snapshots.
+
+        Raises
+        ------
+        JournalWriteError
+        """
+        if self._background is not None:
+            self._look_after(self._background)
+        seq = self.exchange.seq
+        if seq >= self._next_checkpoint:
+            self._begin_checkpoint()
+        if self._keeper is not None and self._keeper.is_due(seq):
+            self._keeper.begin(self.exchange, self.sessions, self._journal)
+
+    def _begin_checkpoint(self) -> None:
+        background = self._background
+        if background is None or self._hash_s < _SHORT_S:
             self.checkpoint("interval")
-        if self._keeper is not None and self._keeper.is_due(self.exchange.seq):
-            self._keeper.keep(self.exchange, self.sessions, self._journal)
+            return
+        if background.is_busy or self._clock.monotonic() < self._rests_until:
+            return
+        seq = self.exchange.seq
+        self._next_checkpoint = seq + self._checkpoint_commands
+        try:
+            background.start(self.exchange.state_hash)
+        except OSError:  # no room for a process: there may be some the next time
+            return
+        self._hashing = seq
+        self._journal.note(Kind.HASH_BEGUN, {"seq": seq})
+
+    def _look_after(self, background: Background) -> None:
+        done = background.poll()
+        if done is None or (
+                self._keeper is not None and self._keeper.finish(done, self._journal)):
+            return
+        self._rests_until = self._clock.monotonic() + _REST * done.elapsed_s
+        if done.problem is None:
+            self._journal.note(Kind.HASH_KNOWN, {
+                "seq": self._hashing, "state_hash": done.answer, "reason": "interval"})
 
     def commit_owed(self, owed: Sequence[Pending]) -> None:
         """Commit what would have been committed, had the server not ended in between."""
@@ -240,7 +292,11 @@ class Sequencer:
 
     def checkpoint(self, reason: str) -> str:
         """Write the hash of the state into the journal, and return it."""
+        if self._background is not None and reason == "shutdown":
+            self._background.stop()
+        began = self._clock.monotonic()
         state_hash = self.exchange.state_hash()
+        self._hash_s = self._clock.monotonic() - began
         self._journal.note(Kind.CHECKPOINT, {
             "seq": self.exchange.seq, "ts": self.exchange.ts, "state_hash": state_hash,
             "reason": reason,

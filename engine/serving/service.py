@@ -231,6 +231,7 @@ class Service:
                 poller.poll(self._wait_ms())
                 is_idle = not self._turn()
                 now = self._monotonic()
+                self._sequencer.tend()
                 if is_idle and self._sequencer.has_clock and now >= tick_at:
                     self._tick()
                     tick_at = now + _TICK_S

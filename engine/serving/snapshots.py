@@ -13,7 +13,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgpack
 
@@ -21,7 +21,10 @@ from engine.errors import InputError
 from engine.exchange import Exchange
 from engine.journal import Storage
 from engine.serving.sessions import Sessions
-from engine.snapshot import to_bytes
+from engine.snapshot import save
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 VERSION = 1
 #: So many of the latest are kept.
@@ -33,6 +36,28 @@ _HEAD = struct.Struct("<8sIIQQ")  # magic, version, bytes of the facts, journal,
 _CHECKSUM_SIZE = 4
 _NAME = re.compile(r"([0-9]{20})\.snapshot")
 _UNFINISHED = ".new"
+#: Written, and flushed, at a time.
+_PIECE = 32 << 20
+
+
+def _write_state(storage: Storage, handle: int, offset: int, exchange: Exchange) -> None:
+    """Write the state piece by piece: a copy of all of it would be a second one in memory."""
+    unflushed = 0
+
+    def write(piece: Buffer) -> None:
+        nonlocal offset, unflushed
+        view = memoryview(piece).cast("B")
+        for at in range(0, len(view), _PIECE):
+            part = view[at:at + _PIECE]
+            storage.write(handle, part, offset)
+            offset += len(part)
+            unflushed += len(part)
+            if unflushed >= _PIECE:
+                # The journal's own flushes are not to stand behind all of it at once.
+                storage.sync(handle)
+                unflushed = 0
+
+    save(exchange, write)
 
 
 class BadSnapshot(InputError):
@@ -124,14 +149,14 @@ class Snapshots:
             "state_hash": exchange.state_hash(), "epoch": epoch, "sessions": sessions.dump(),
             **({} if desk is None else {"desk": desk})})
         head = _HEAD.pack(_MAGIC, VERSION, len(facts), self._journal_id, exchange.seq) + facts
-        data = b"".join((
-            head, zlib.crc32(head).to_bytes(_CHECKSUM_SIZE, "little"), to_bytes(exchange)))
+        checksum = zlib.crc32(head).to_bytes(_CHECKSUM_SIZE, "little")
         storage, path = self._storage, self.path(exchange.seq)
         storage.make_folder(self._folder)
         self._remove_unfinished()
         handle = storage.open(path + _UNFINISHED, is_new=True)
         try:
-            storage.write(handle, data, 0)
+            storage.write(handle, head + checksum, 0)
+            _write_state(storage, handle, len(head) + _CHECKSUM_SIZE, exchange)
             storage.sync(handle)
         finally:
             storage.close(handle)
