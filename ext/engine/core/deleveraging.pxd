@@ -1,9 +1,11 @@
 # Auto-deleveraging: opposing holders are closed at the bankruptcy price of a position that
 # neither the book nor the fund takes.
 #
-# A ranking is not kept from tick to tick. It is built when first needed in a command, as a
-# heap, and from then on told of the pools that were touched; entries of a pool that has
-# changed since are recognised by its version and passed over.
+# A ranking is not kept from tick to tick. It is built when first needed in a command, and from
+# then on told of the pools that were touched; entries of a pool that has changed since are
+# recognised by its version and passed over. Few of many holders are mostly enough: only those
+# that rank before a limit are in a heap, which then is small, and the others in no order until
+# the heap is used up and gets the next of them.
 
 from libc.stdint cimport int32_t, int64_t
 
@@ -17,10 +19,13 @@ cdef struct candidate_t:
     int32_t position
     int32_t version
 
-# Candidates of one side of one symbol, a heap with the first to be closed on top.
+# Candidates of one side of one symbol: a heap with the first to be closed on top, and the rest.
 cdef struct ranking_t:
-    candidate_t *heap
+    candidate_t *heap            # those that rank before the limit
+    candidate_t *rest            # those that don't
+    candidate_t limit
     int32_t count, capacity
+    int32_t rest_count, rest_capacity
     int32_t is_built
 
 cdef class Deleveraging(Risk):
@@ -35,6 +40,8 @@ cdef class Deleveraging(Risk):
     cdef int rank_refresh(self, int32_t symbol, int side) except -1
     cdef int read_touches(self) except -1
     cdef int rank_push(self, ranking_t *ranking, candidate_t row) except -1
+    cdef int rank_refill(self, ranking_t *ranking) except -1
+    cdef int rank_sift(self, ranking_t *ranking, candidate_t row) except -1
     cdef candidate_t rank_pop(self, ranking_t *ranking) noexcept
     cdef int drop_rankings(self) except -1
     cdef int64_t auto_deleverage(

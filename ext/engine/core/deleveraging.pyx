@@ -1,6 +1,6 @@
 """Auto-deleveraging: who is closed against a position that nobody else takes, and in what order."""
 
-from libc.stdlib cimport free, realloc
+from libc.stdlib cimport free, qsort, realloc
 from libc.string cimport memset
 
 from engine.core.contracts cimport value_sign
@@ -23,9 +23,29 @@ cdef enum:
     AHEAD = 16
     NEAR = 8
 
+# Up to so many candidates are put into a ranking's heap at once; of more a sample is sorted.
+cdef enum:
+    FEW = 1024
+    SAMPLED = 128
+
 
 cdef inline bint ranks_before(const candidate_t *a, const candidate_t *b) noexcept nogil:
     return a.score > b.score or (a.score == b.score and a.account < b.account)
+
+
+cdef int compare_candidates(const void *a, const void *b) noexcept nogil:
+    if ranks_before(<const candidate_t *>a, <const candidate_t *>b):
+        return -1
+    return 1 if ranks_before(<const candidate_t *>b, <const candidate_t *>a) else 0
+
+
+# Limits before which none and all of the candidates rank: no score is beyond MONEY_MAX.
+cdef candidate_t FIRST_OF_ALL
+cdef candidate_t LAST_OF_ALL
+memset(&FIRST_OF_ALL, 0, sizeof(candidate_t))
+memset(&LAST_OF_ALL, 0, sizeof(candidate_t))
+FIRST_OF_ALL.score = MONEY_MAX + 1
+LAST_OF_ALL.score = -MONEY_MAX - 1
 
 
 cdef inline int64_t capped(i128 value) noexcept nogil:
@@ -100,6 +120,7 @@ cdef class Deleveraging(Risk):
         free(self.touch_log)
         for i in range(self.ranking_count):
             free(self.rankings[i].heap)
+            free(self.rankings[i].rest)
         free(self.rankings)
 
     # Note what may have changed a live ranking. A pool is mostly touched several times in a row.
@@ -137,10 +158,10 @@ cdef class Deleveraging(Risk):
     cdef int rank_add(self, ranking_t *ranking, int32_t position) except -1:
         cdef int32_t pool = self.pool_of(position)
         cdef candidate_t row
-        cdef int64_t equity, maintenance
+        cdef int64_t equity
         if self.pools[pool].in_queue:
             return 0
-        self.measure(pool, &equity, &maintenance)
+        equity = self.equity_of(pool)
         if equity <= 0:
             return 0
         row.score = self.score_of(position, equity)
@@ -168,7 +189,8 @@ cdef class Deleveraging(Risk):
         if ranking.is_built:
             return 0
         ranking.is_built = 1
-        ranking.count = 0
+        ranking.count = ranking.rest_count = 0
+        ranking.limit = FIRST_OF_ALL
         for i in range(instrument.holder_count):
             if i + FAR_AHEAD < instrument.holder_count:
                 self.fetch_holder(instrument, i)
@@ -206,7 +228,40 @@ cdef class Deleveraging(Risk):
         prefetch(&row.leg)
         return 0
 
+    # Put a candidate where it belongs.
     cdef int rank_push(self, ranking_t *ranking, candidate_t row) except -1:
+        if ranks_before(&row, &ranking.limit):
+            return self.rank_sift(ranking, row)
+        if ranking.rest_count == ranking.rest_capacity:
+            ranking.rest = <candidate_t *>larger(
+                ranking.rest, &ranking.rest_capacity, ranking.rest_count + 1,
+                sizeof(candidate_t))
+        ranking.rest[ranking.rest_count] = row
+        ranking.rest_count += 1
+        return 0
+
+    # Give an empty heap the first of the rest: about a sixteenth, by a sample of them; all,
+    # where they are few or the sample does not tell them apart.
+    cdef int rank_refill(self, ranking_t *ranking) except -1:
+        cdef candidate_t sample[SAMPLED]
+        cdef int32_t count = ranking.rest_count, i, kept = 0
+        ranking.limit = LAST_OF_ALL
+        if count > FEW:
+            for i in range(SAMPLED):
+                sample[i] = ranking.rest[i * (count // SAMPLED)]
+            qsort(sample, SAMPLED, sizeof(candidate_t), compare_candidates)
+            if ranks_before(&sample[0], &sample[SAMPLED // 16]):
+                ranking.limit = sample[SAMPLED // 16]
+        for i in range(count):
+            if ranks_before(&ranking.rest[i], &ranking.limit):
+                self.rank_sift(ranking, ranking.rest[i])
+            else:
+                ranking.rest[kept] = ranking.rest[i]
+                kept += 1
+        ranking.rest_count = kept
+        return 0
+
+    cdef int rank_sift(self, ranking_t *ranking, candidate_t row) except -1:
         cdef int32_t index = ranking.count, parent
         if ranking.count == ranking.capacity:
             ranking.heap = <candidate_t *>larger(
@@ -246,7 +301,7 @@ cdef class Deleveraging(Risk):
         cdef int32_t i
         for i in range(self.ranking_count):
             self.rankings[i].is_built = 0
-            self.rankings[i].count = 0
+            self.rankings[i].count = self.rankings[i].rest_count = 0
         self.touch_count = 0
         self.is_ranking_live = False
         return 0
@@ -289,7 +344,9 @@ cdef class Deleveraging(Risk):
         self, ranking_t *ranking, candidate_t *row, int32_t last
     ) except -2:
         cdef int32_t pool
-        while ranking.count:
+        while ranking.count or ranking.rest_count:
+            if ranking.count == 0:
+                self.rank_refill(ranking)
             row[0] = self.rank_pop(ranking)
             pool = self.pool_of(row.position)
             if (row.version == self.pools[pool].version and not self.pools[pool].in_queue
@@ -306,7 +363,7 @@ cdef class Deleveraging(Risk):
         cdef ranking_t *ranking = &self.rankings[2 * symbol + side]
         cdef candidate_t row
         cdef int32_t last = NIL
-        cdef int64_t rank = 0, quantity, share, equity, maintenance
+        cdef int64_t rank = 0, quantity, share
         cdef list ranked = [], able = [], held = [], equities = []
         while True:
             last = self.next_ranked(ranking, &row, last)
@@ -316,10 +373,9 @@ cdef class Deleveraging(Risk):
             ranked.append((row.score, row.account, row.position, row.version))
             quantity = abs64(self.positions[last].quantity)
             if self.can_bear(last, side, min64(lots, quantity), price):
-                self.measure(self.pool_of(last), &equity, &maintenance)
                 able.append((last, rank))
                 held.append(quantity)
-                equities.append(equity)
+                equities.append(self.equity_of(self.pool_of(last)))
         for (last, rank), share in zip(able, allocate(
                 self.instruments[symbol].profile.adl_allocation, lots, held, equities)):
             if share:
@@ -336,10 +392,10 @@ cdef class Deleveraging(Risk):
         self, int32_t position, int side, int64_t bound
     ) except? -1:
         cdef instrument_t *instrument = &self.instruments[self.positions[position].symbol]
-        cdef int64_t equity, maintenance, price
+        cdef int64_t equity, price
         if instrument.profile.adl_price == ADLPRICE_BANKRUPTCY:
             return bound
-        self.measure(self.pool_of(position), &equity, &maintenance)
+        equity = self.equity_of(self.pool_of(position))
         if side == SIDE_SELL:
             price = max64(1, instrument.mark // instrument.marks_per_tick)
             return max64(price, bound) if equity >= 0 else price
@@ -354,8 +410,8 @@ cdef class Deleveraging(Risk):
         cdef instrument_t *instrument = &self.instruments[symbol]
         cdef int64_t held = self.positions[counter].quantity
         cdef int sign = 1 if side == SIDE_BUY else -1
-        cdef int64_t equity, maintenance, paid, gain
-        self.measure(self.pool_of(counter), &equity, &maintenance)
+        cdef int64_t equity = self.equity_of(self.pool_of(counter))
+        cdef int64_t paid, gain
         # The counterparty trades the other way round, from mark to the price.
         paid = value_sign(&instrument.contract, side) * self.worth_at_tick(symbol, lots, price)
         gain = add_checked(paid, sub_checked(

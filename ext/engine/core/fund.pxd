@@ -8,6 +8,7 @@ from engine.core.deleveraging cimport Deleveraging
 cdef class Fund(Deleveraging):
     cdef int64_t fund_free(
         self, int32_t fund, int32_t symbol, int64_t lots, int64_t added_value) except? -1
+    cdef int know_rest(self, int32_t fund, int32_t symbol) except -1
     cdef int64_t fund_part(
         self, int32_t symbol, int64_t lots, int64_t added_value) except? -1
     cdef bint find_help(self, int32_t symbol, int64_t missing, int64_t account) except -1

@@ -19,16 +19,29 @@ cdef class Fund(Deleveraging):
         self, int32_t fund, int32_t symbol, int64_t lots, int64_t added_value
     ) except? -1:
         cdef int64_t spare = self.funds[fund].balance
-        cdef int32_t i
         if symbol < 0 or symbol != self.known_symbol or fund != self.known_fund:
-            self.known_symbol, self.known_fund, self.known_rest = symbol, fund, 0
-            for i in range(self.instrument_count):
-                if i != symbol and self.instruments[i].insurer == fund:
-                    self.known_rest = add_checked(self.known_rest, self.fund_part(i, 0, 0))
+            self.know_rest(fund, symbol)
         spare = add_checked(spare, self.known_rest)
         if symbol < 0 or self.instruments[symbol].insurer != fund:
             return spare
         return add_checked(spare, self.fund_part(symbol, lots, added_value))
+
+    # Add up a fund's inventory but for that of a symbol (NIL: all of it). Steps that change
+    # from symbol to symbol go on from the sum of the one before. O(symbols) else.
+    cdef int know_rest(self, int32_t fund, int32_t symbol) except -1:
+        cdef int32_t known = self.known_symbol, i
+        if known >= 0 and symbol >= 0 and fund == self.known_fund:
+            if self.instruments[known].insurer == fund:
+                self.known_rest = add_checked(self.known_rest, self.fund_part(known, 0, 0))
+            if self.instruments[symbol].insurer == fund:
+                self.known_rest = sub_checked(self.known_rest, self.fund_part(symbol, 0, 0))
+        else:
+            self.known_rest = 0
+            for i in range(self.instrument_count):
+                if i != symbol and self.instruments[i].insurer == fund:
+                    self.known_rest = add_checked(self.known_rest, self.fund_part(i, 0, 0))
+        self.known_symbol, self.known_fund = symbol, fund
+        return 0
 
     # What the inventory of one symbol, with lots added, brings in at mark and asks for.
     cdef int64_t fund_part(
