@@ -26,13 +26,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from engine.causes import Cascade, Liquidation
 from engine.lab.makers import TRADE_LOTS, TRADE_PRICE, TRADE_SIDE, TRADE_SYMBOL, TRADE_TAKER
 from engine.lab.market import MARKS_PER_TICK, Floats, Ints
 from engine.lab.recorder import Run
-from engine.messages import EventKind, Side
+from engine.messages import EVENT_LAYOUTS, NONE, EventKind, Side
+from engine.tally import HEADER_WIDTH
 
 Bools = npt.NDArray[np.bool_]
 
+#: The only asset of a run.
+_SETTLE = 0
 #: Trades of so many half-lives ago no longer count.
 _HALF_LIVES_MAX = 40.0
 _FUND = 0
@@ -108,6 +112,33 @@ def generations(parent: Ints) -> Ints:
     for at in np.flatnonzero(parent >= 0).tolist():
         out[at] = out[parent[at]] + 1
     return out
+
+
+def event_tree(run: Run) -> list[Liquidation]:
+    """Return a run's liquidations as `engine.causes` reads them off the events alone.
+
+    There a liquidation has a parent where another set it off within one command, or where the
+    marks it was due at name as their cause a command in which the other traded. This needs no
+    model of the makers, and knows of no shares: whatever is due at such marks is a child.
+    """
+    forest = Cascade()
+    for symbol in range(len(run.scenario.symbols)):
+        forest.observe({"event": "instrument_added", "seq": 0, "ts": 0, "symbol": symbol,
+                        "settle": _SETTLE})
+    marks = dict(zip(run.clock["seq"].tolist(), run.clock["ts"].tolist(), strict=True))
+    seen = -1
+    for row in run.records.tolist():
+        kind, seq, ts, cause = row[:HEADER_WIDTH]
+        if seq != seen and seq in marks:
+            for symbol in range(len(run.scenario.symbols)):
+                forest.observe({"event": "mark", "seq": seq, "ts": marks[seq], "symbol": symbol})
+        seen = seq
+        event = dict(zip((name for name, _ in EVENT_LAYOUTS[EventKind(kind)]),
+                         row[HEADER_WIDTH:], strict=False))
+        event = {name: None if value == NONE else value for name, value in event.items()}
+        forest.observe(event | {
+            "event": EventKind(kind).name.lower(), "seq": seq, "ts": ts, "cause": cause})
+    return forest.liquidations
 
 
 class _Owner:

@@ -28,6 +28,10 @@ class MarkMaker:
     def __init__(self, spec: MarkSpec, first: Floats, step_s: float) -> None:
         self._spec = spec
         self._basis = np.zeros_like(first)
+        # Quotes and last trades of the step before, and the basis by then.
+        self._own: tuple[Floats, Floats, Floats, Floats] | None = None
+        #: What the latest marks would be with these: what only the index has moved.
+        self.held = first
         self._keep = float(np.exp(-step_s / spec.ema_s)) if spec.ema_s > 0 else 0.0
 
     def step(self, index: Floats, bid: Floats, ask: Floats, last: Floats) -> Floats:
@@ -48,12 +52,21 @@ class MarkMaker:
         has_mid = ~np.isnan(mid)
         fresh = self._keep * self._basis + (1 - self._keep) * (mid - index)
         self._basis = np.where(has_mid, fresh, self._basis)
+        own = (bid, ask, last.copy(), self._basis)
+        self.held = self._combine(index, *(self._own or own))
+        self._own = own
+        return self._combine(index, *own)
+
+    def _combine(
+        self, index: Floats, bid: Floats, ask: Floats, last: Floats, basis: Floats
+    ) -> Floats:
+        has_mid = ~np.isnan(bid + ask)
         rows = []
         for name in self._spec.components:
             if name == "index":
                 rows.append(index)
             elif name == "basis_ema":
-                rows.append(index + self._basis)
+                rows.append(index + basis)
             elif name == "last":
                 rows.append(last)
             else:

@@ -18,7 +18,14 @@ from engine.batches import Packed
 from engine.demo.market import SETTLE, SETTLE_DECIMALS
 from engine.lab import population as people
 from engine.lab.agents import Agent, Holders, Noise, Trend, View
-from engine.lab.makers import TRADE_FORCED, TRADE_LOTS, TRADE_PRICE, TRADE_SYMBOL, Makers
+from engine.lab.makers import (
+    TRADE_FORCED,
+    TRADE_LOTS,
+    TRADE_PRICE,
+    TRADE_SIDE,
+    TRADE_SYMBOL,
+    Makers,
+)
 from engine.lab.market import (
     MARKS_PER_TICK,
     MINOR,
@@ -73,6 +80,7 @@ class _Loop:
         start = first.astype(np.float64)
         self.last, self.last_unforced = start.copy(), start.copy()
         self.hole = np.zeros(self.markets.count)
+        self.after_marks: Ints = np.empty((0, RECORD_WIDTH), np.int64)  # trades they set off
         self.marks_of = MarkMaker(scenario.mark, start, scenario.step_s)
         self.shadow_of = MarkMaker(scenario.mark, start, scenario.step_s)
 
@@ -144,9 +152,10 @@ class _Loop:
         self.recorder.measure_depth(step, bid, ask)
         self._shocks(step, ts_ns)
         rows = [(symbol, mark, NONE, NONE) for symbol, mark in enumerate(marks.tolist())]
-        self.core.marks(rows, ts_ns)
+        self.core.marks(rows, ts_ns, self._cause(marks, before))
         mark_seq = int(self.core.seq)
         after = self._drain()
+        self.after_marks = after[after[:, 0] == EventKind.TRADE]
         self._count_last(after)
         if (after[:, 0] == EventKind.TRADE).any():
             bid, ask = self._count_hole(after, bid, ask)
@@ -161,6 +170,18 @@ class _Loop:
                 self.sent += 1
                 heapq.heappush(self.due, (
                     ts_ns + agent.latency_ns, self.sent, agent is self.makers, commands))
+
+    # The command since the last marks that traded most in the direction in which trades moved
+    # the marks of its symbols, of equal ones the latest; NONE: only the index moved them.
+    def _cause(self, marks: Ints, before: Ints) -> int:
+        trades = np.concatenate([self.after_marks, before[before[:, 0] == EventKind.TRADE]])
+        push = np.sign(marks - self._whole(self.marks_of.held))[trades[:, TRADE_SYMBOL]]
+        trades = trades[push == np.where(trades[:, TRADE_SIDE] == Side.BUY, 1, -1)]
+        if not len(trades):
+            return NONE
+        seqs, at = np.unique(trades[:, 1], return_inverse=True)
+        size = np.bincount(at, trades[:, TRADE_LOTS] * trades[:, TRADE_PRICE])
+        return int(seqs[size == size.max()][-1])
 
     def _deliver(self, ts_ns: int) -> Ints:
         while self.due and self.due[0][0] <= ts_ns:

@@ -112,8 +112,11 @@ class PriceEngine:
     ) -> Callable[[SymbolPricer], object]:
         scale, ts_ns = pricer.scale, item.ts_ns
         if isinstance(item, TradePrice):
-            last = scale.read(item.price, f"trade of {item.symbol}")
-            return lambda pricer: pricer.set_last(last)
+            last, seq = scale.read(item.price, f"trade of {item.symbol}"), item.seq
+            if seq is not None and (
+                    not isinstance(seq, int) or isinstance(seq, bool) or seq < 1):
+                raise InputError(f"trade of {item.symbol}: seq is not a number of a command")
+            return lambda pricer: pricer.set_last(last, ts_ns, seq)
         if isinstance(item, BookSnapshot):
             bids = read_side(item.bids, scale, is_bid=True)
             asks = read_side(item.asks, scale, is_bid=False)
@@ -203,10 +206,13 @@ def commands_of(ts_ns: int, instants: dict[str, Instant]) -> list[Command]:
     marks = [
         {"symbol": name, "mark_price": instants[name].mark, "index_price": instants[name].index}
         for name in names if instants[name].mark is not None]
+    # A command has one cause; of several the newest.
+    seqs = [each.cause for each in instants.values() if each.cause is not None]
+    cause = {"cause": max(seqs)} if seqs else {}
     if len(marks) == 1:
-        commands.append({"cmd": "mark", "ts": ts_ns, **marks[0]})
+        commands.append({"cmd": "mark", "ts": ts_ns, **marks[0], **cause})
     elif marks:
-        commands.append({"cmd": "marks", "ts": ts_ns, "marks": marks})
+        commands.append({"cmd": "marks", "ts": ts_ns, "marks": marks, **cause})
     commands += [
         {"cmd": "resume", "ts": ts_ns, "symbol": name}
         for name in names if instants[name].is_resume]

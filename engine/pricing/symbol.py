@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine.pricing.basis import BasisAverage, BasisEma
 from engine.pricing.book import BookView, ImpactTerms, Level
@@ -27,6 +27,8 @@ class Instant:
     ----------
     mark, index : str or None
         Prices of a mark, both on the mark tick; None where there is no mark now.
+    cause : int or None
+        The command whose trade moved the mark, where one did.
     is_halt, is_resume : bool
         The index has just been lost, or found again.
     rate : str or None
@@ -38,6 +40,16 @@ class Instant:
     is_halt: bool = False
     is_resume: bool = False
     rate: str | None = None
+    cause: int | None = None
+
+
+class OwnMarket(NamedTuple):
+    """What a mark takes from the own market: subticks, and doubled ones of the bases."""
+
+    last: int | None
+    book: BookView | None
+    basis_average: Fraction | None
+    basis_ema: Fraction | None
 
 
 @dataclass(frozen=True)
@@ -95,8 +107,8 @@ class SymbolPricer(Stateful):
     """
 
     STATE = (
-        "index", "_basis", "_ema", "_start_ns", "_premium", "_book", "_last", "_mark",
-        "_components", "_rate", "_is_halted")
+        "index", "_basis", "_ema", "_start_ns", "_premium", "_book", "_last", "_last_ns",
+        "_last_seq", "_own_before", "_mark", "_components", "_rate", "_is_halted")
 
     def __init__(self, config: SymbolConfig, start_ns: int) -> None:
         self.config = config
@@ -115,6 +127,10 @@ class SymbolPricer(Stateful):
             config.premium, config.funding.interval_ns, start_ns - 1)
         self._book: BookView | None = None
         self._last: int | None = None
+        # When that was traded, and in which command; and what the mark before took of the market.
+        self._last_ns = 0
+        self._last_seq: int | None = None
+        self._own_before: OwnMarket | None = None
         self._mark: int | None = None
         self._components: dict[Component, Fraction] = {}
         self._rate: int | None = None
@@ -130,10 +146,13 @@ class SymbolPricer(Stateful):
         """Go on from a state of the same configuration."""
         super().load(state)
         self._book = None if self._book is None else BookView(*self._book)
+        if self._own_before is not None:
+            last, book, *bases = self._own_before
+            self._own_before = OwnMarket(last, None if book is None else BookView(*book), *bases)
 
-    def set_last(self, price: int) -> None:
-        """Take the price of a trade, in subticks."""
-        self._last = price
+    def set_last(self, price: int, ts_ns: int, seq: int | None) -> None:
+        """Take the price of a trade, in subticks, and the command that it belongs to."""
+        self._last, self._last_ns, self._last_seq = price, ts_ns, seq
 
     # --- clocks ---------------------------------------------------------------------------
 
@@ -181,7 +200,7 @@ class SymbolPricer(Stateful):
             self._premium.start(ts_ns)
             return done
         rate = self._settle(ts_ns, reading.price)
-        return Instant(done.mark, done.index, done.is_halt, done.is_resume, rate)
+        return replace(done, rate=rate)
 
     # --- samples --------------------------------------------------------------------------
 
@@ -220,27 +239,49 @@ class SymbolPricer(Stateful):
                 return Instant()
             self._is_halted = True
             return Instant(is_halt=True)
-        components = self._component_prices(ts_ns, index, is_boundary=is_boundary)
+        own = OwnMarket(
+            self._last, self._fresh_book(ts_ns), self._basis.value(ts_ns), self._ema.value())
+        components = self._component_prices(ts_ns, index, own, is_boundary=is_boundary)
         if not components:
             return Instant()
         self._components = components
         self._mark = round_mark(exact_median(components.values()), index, self._band)
+        cause = self._cause(ts_ns, index, is_boundary=is_boundary)
+        self._own_before = own
         is_resume, self._is_halted = self._is_halted, False
         return Instant(
-            self.scale.text(self._mark), self.scale.tick_text(index), is_resume=is_resume)
+            self.scale.text(self._mark), self.scale.tick_text(index), is_resume=is_resume,
+            cause=cause)
+
+    # The command of the newest trade, if the mark is not what it would be with the own market as
+    # the mark before saw it, and the trade is not older than what the components remember.
+    def _cause(self, ts_ns: int, index: int, *, is_boundary: bool) -> int | None:
+        rules = self.config.mark
+        memory_ns = max(
+            rules.interval_ns,
+            rules.basis_window_ns if "basis_average" in rules.components else 0,
+            rules.ema_decay_ns if "basis_ema" in rules.components else 0)
+        if self._last_seq is None or self._own_before is None or (
+                ts_ns - self._last_ns > memory_ns):
+            return None
+        held = self._component_prices(ts_ns, index, self._own_before, is_boundary=is_boundary)
+        if held and round_mark(
+                exact_median(held.values()), index, self._band) == self._mark:
+            return None
+        return self._last_seq
 
     def _component_prices(
-        self, ts_ns: int, index: int, *, is_boundary: bool
+        self, ts_ns: int, index: int, own: OwnMarket, *, is_boundary: bool
     ) -> dict[Component, Fraction]:
         prices: dict[Component, Fraction] = {}
         for name in self.config.mark.components:
-            price = self._component_price(name, ts_ns, index, is_boundary=is_boundary)
+            price = self._component_price(name, ts_ns, index, own, is_boundary=is_boundary)
             if price is not None:
                 prices[name] = price
         return prices
 
     def _component_price(
-        self, name: Component, ts_ns: int, index: int, *, is_boundary: bool
+        self, name: Component, ts_ns: int, index: int, own: OwnMarket, *, is_boundary: bool
     ) -> Fraction | None:
         if name == "index":
             return Fraction(index)
@@ -250,10 +291,10 @@ class SymbolPricer(Stateful):
             left_ns = 0 if is_boundary else next_multiple(ts_ns, interval_ns) - ts_ns
             return funding_basis_price(index, self._basis_rate(ts_ns), left_ns, interval_ns)
         if name == "last":
-            return None if self._last is None else Fraction(self._last)
+            return None if own.last is None else Fraction(own.last)
         if name == "book_median":
-            return self._book_median(ts_ns)
-        basis = self._basis.value(ts_ns) if name == "basis_average" else self._ema.value()
+            return self._book_median(own)
+        basis = own.basis_average if name == "basis_average" else own.basis_ema
         return None if basis is None else index + basis
 
     def _basis_rate(self, ts_ns: int) -> int:
@@ -261,9 +302,10 @@ class SymbolPricer(Stateful):
             return self._predict(ts_ns)
         return self._rate or 0
 
-    def _book_median(self, ts_ns: int) -> Fraction | None:
-        book = self._fresh_book(ts_ns)
-        prices = [self._last] if book is None else [book.best_bid, book.best_ask, self._last]
+    @staticmethod
+    def _book_median(own: OwnMarket) -> Fraction | None:
+        book, last = own.book, own.last
+        prices = [last] if book is None else [book.best_bid, book.best_ask, last]
         known = [Fraction(price) for price in prices if price is not None]
         return exact_median(known) if known else None
 

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from engine.batches import account_commands, deposit_commands
+from engine.causes import generations, reproduction_number
 from engine.errors import InputError
 from engine.lab import Scenario, Shock
 from engine.lab.agents import market_orders
-from engine.lab.causes import find_causes
+from engine.lab.causes import event_tree, find_causes
 from engine.lab.scenario import PopulationSpec
 from engine.lab.summary import summarize
 from engine.messages import EventKind
@@ -156,3 +157,32 @@ def test_a_scenario_goes_to_json_and_back():
         SMALL.replaced("makers.nothing", 1)
     with pytest.raises(InputError):
         SMALL.replaced("symbols.9.beta", 1)
+
+
+def test_marks_name_the_trades_that_moved_them(run, twin):
+    events = run.records[run.records[:, 0] == EventKind.LIQUIDATION_STARTED]
+    named = events[events[:, 3] != events[:, 1]]
+    assert len(named) and (named[:, 3] < named[:, 1]).all()
+    # Many of them were forced, in the steps before.
+    forced = set(run.records[run.records[:, 0] == EventKind.TRADE][:, 1].tolist())
+    assert np.isin(named[:, 3], list(forced)).mean() > 0.2
+
+
+def test_events_alone_make_a_forest(run, twin):
+    tree = event_tree(run)
+    assert len(tree) == len(run.breaches["seq"])
+    assert [each.account for each in tree] == run.breaches["account"].tolist()
+    children = [each for each in tree if each.parent is not None]
+    between = [each for each in children if tree[each.parent].seq != each.seq]
+    assert between and all(tree[each.parent].seq < each.seq for each in between)
+    # What a child names is where its parent traded.
+    traded = run.table(EventKind.TRADE)
+    seq_of = dict(zip(traded["trade_id"].tolist(), traded["seq"].tolist(), strict=True))
+    for each in between:
+        assert each.cause in {seq_of[trade] for trade in tree[each.parent].trades}
+    assert all(each.generation == tree[each.parent].generation + 1 for each in children)
+    rows = generations(tree)
+    assert [row.number for row in rows] == list(range(len(rows))) and len(rows) > 2
+    assert sum(row.liquidations for row in rows) == len(tree)
+    assert 0 < reproduction_number(tree, 0) < 1
+    assert event_tree(twin) == [] or all(each.parent is None for each in event_tree(twin))
