@@ -132,7 +132,7 @@ def test_a_cascade_is_counted_from_the_trades_of_an_exchange() -> None:
                     prices.take(TradePrice(
                         command["ts"], "BTC", event["price"], event["seq"]))
     tree = cascade(log)
-    assert [each.parent for each in tree][0] is None and len(tree) == 5
+    assert tree[0].parent is None and len(tree) == 5
     assert max(each.generation for each in tree) >= 2
     assert all(each.cause == tree[each.parent].seq for each in tree
                if each.parent is not None and tree[each.parent].seq != each.seq)

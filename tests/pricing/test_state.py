@@ -33,7 +33,7 @@ def inputs(dice: random.Random, count: int) -> list:
             SourcePrice(at, "BTC", dice.choice("AB"), str(price)),
             SourcePrice(at, "BTC", dice.choice("AB"), str(price)),
             BookSnapshot(at, "BTC", [[str(price - 1), "9"]], [[str(price + 1), "9"]]),
-            TradePrice(at, "BTC", str(price)), Clock(at))))
+            TradePrice(at, "BTC", str(price), dice.choice((None, len(found) + 1))), Clock(at))))
     return found
 
 
