@@ -7,18 +7,20 @@ one line on stderr that begins with `error:`.
 from __future__ import annotations
 
 import io
+import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from engine import Exchange, __version__
+from engine import Exchange, __version__, logs
 from engine import access_options as access
+from engine import operations_command as operations
 from engine import replay_options as options
 from engine.data import command as data_command
 from engine.errors import EngineError, InputError, RunError
@@ -207,6 +209,8 @@ def serve(
     clients: access.Clients = None,
     feed_key: access.FeedKey = None,
     local_role: access.LocalRole = None,
+    metrics: operations.Metrics = None,
+    log: operations.Log = None,
     config: Config = None,
 ) -> None:
     """Hold an exchange: take commands over ZeroMQ, follow a mark feed, publish events.
@@ -216,8 +220,7 @@ def serve(
     ends with its feed; the exit code is 1 when the feed did not arrive whole. Without a
     journal it follows the feed only, and needs a scenario.
     """
-    from engine.serving.feed_settings import feed_settings
-    from engine.serving.settings import Settings, merge_options
+    from engine.serving.settings import merge_options
 
     options = merge_options(config, {
         "scenario": scenario, "marks": marks or None, "min_sources": min_sources,
@@ -226,7 +229,18 @@ def serve(
         "commands": commands, "fsync": fsync, "clock": clock, "checkpoint": checkpoint,
         "snapshot": snapshot, "retain": retain, "segment_size": segment_size,
         "timeout": timeout, "core": core, "allow_remote": allow_remote, "key": key,
-        "clients": clients, "feed_key": feed_key, "local_role": local_role})
+        "clients": clients, "feed_key": feed_key, "local_role": local_role,
+        "metrics": metrics, "log": log})
+    _serve(options)
+
+
+def _serve(options: Mapping[str, Any]) -> None:
+    from engine.serving.feed_settings import feed_settings
+    from engine.serving.settings import Settings
+
+    if options["log"] not in logs.FORMATS:
+        raise InputError(f"--log {options['log']}: expected {' or '.join(logs.FORMATS)}")
+    logs.configure(options["log"])
     _check_timeout(options["timeout"])
     feed, feeds = feed_settings(options["marks"] or [], options)
     if options["journal"] is None:
@@ -236,8 +250,9 @@ def serve(
             raise InputError("--commands needs --journal: what is acknowledged has to be durable")
         if options["scenario"] is None:
             raise InputError("Missing option '--scenario' (or --journal)")
-        if options["key"] is not None:
-            raise InputError("--key needs --journal")
+        for name in ("key", "metrics"):
+            if options[name] is not None:
+                raise InputError(f"--{name} needs --journal")
         _serve_feed(
             options["scenario"], feed or _ENDPOINT, options["events"],
             options["timeout"], options["core"], options["allow_remote"])
@@ -251,7 +266,8 @@ def serve(
         options["fsync"], options["clock"], options["segment_size"] << 20, options["checkpoint"],
         options["snapshot"], options["retain"], options["timeout"], options["allow_remote"],
         feeds,
-        **{name: options[name] for name in ("key", "clients", "feed_key", "local_role")})
+        **{name: options[name] for name in (
+            "key", "clients", "feed_key", "local_role", "metrics")})
     rows, is_whole = serve_journaled(settings, partial(make_exchange, options["core"]), _say)
     _print_rows(rows)
     if not is_whole:
@@ -603,10 +619,10 @@ def _print_rows(rows: Sequence[tuple[str, str]]) -> None:
         print(f"{key:<{width}}  {value}")
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+_say = logs.say
 
-
+app.command()(operations.top)
+app.command()(operations.health)
 app.add_typer(data_command.app, name="data")
 app.add_typer(access.app, name="keys")
 
@@ -625,21 +641,22 @@ def call(application: typer.Typer, arguments: Sequence[str] | None = None) -> in
     int
         Exit code.
     """
+    logs.configure("text")
     try:
         code = application(args=arguments, standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except InputError as error:
-        _say(f"error: {error}")
+        _fail(str(error))
         return 2
     except EngineError as error:
-        _say(f"error: {error}")
+        _fail(str(error))
         return 1
     except BrokenPipeError:
         _drop_stdout()
         return 1
     except (KeyboardInterrupt, typer.Abort):
-        _say("error: interrupted")
+        _fail("interrupted")
         return 1
     except Exception as error:
         # The argument parser's own errors: told by what they offer, because the class
@@ -648,8 +665,12 @@ def call(application: typer.Typer, arguments: Sequence[str] | None = None) -> in
             raise
         message = " ".join(str(error.format_message()).split())
         if message:
-            _say(f"error: {message}")
+            _fail(message)
         return 2
+
+
+def _fail(problem: str) -> None:
+    _say(f"error: {problem}", "error", logging.ERROR)
 
 
 def _drop_stdout() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable
+import logging
+import time
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 
@@ -13,14 +15,18 @@ from engine.errors import InputError, RunError
 from engine.exchange import Exchange
 from engine.journal import Journal, JournalError, JournalReader, Kind, Storage
 from engine.journal.reader import first_seq_of, journal_identity, segment_names
+from engine.logs import tagged
 from engine.progress import ProgressBar
 from engine.server import EventPublisher, drift_text
 from engine.serving.background import Background
 from engine.serving.desk import Desk
 from engine.serving.feed_command import dump_desk, make_desk, open_feeds
 from engine.serving.feeds import Feeds, Recollection
+from engine.serving.figures import Figures
 from engine.serving.gateway import Gateway
+from engine.serving.gauges import Gauges
 from engine.serving.keeper import Keeper
+from engine.serving.metrics import MetricsServer
 from engine.serving.outside import Outside
 from engine.serving.recovery import Replay, ReplayError, replay
 from engine.serving.roles import Role
@@ -66,9 +72,10 @@ def serve(
     EngineError
     """
     outside = outside or Outside()
-    began = outside.clock.monotonic()
+    began, figures = outside.clock.monotonic(), Figures()
     with ExitStack() as stack:
         stop = stack.enter_context(stop or StopSignal())
+        pages = _open_pages(stack, settings, figures)
         journal = stack.enter_context(Journal(
             settings.journal, durability=settings.durability,
             segment_size=settings.segment_size, storage=outside.storage, clock=outside.clock))
@@ -80,53 +87,50 @@ def serve(
                 settings.events, epoch, keys=settings.server_keys,
                 context=outside.make_context(), clock=outside.clock))
         background = _background(outside, stack)
-        has_clock = settings.clock == "wall"
-        keeper = _keeper(
-            settings, exchange, journal, epoch, snapshot_seq, say, desk, outside, background)
         sequencer = Sequencer(
-            exchange, journal, sessions, events=events, has_clock=has_clock,
-            checkpoint_commands=settings.checkpoint_commands, keeper=keeper,
-            background=background, clock=outside.clock)
+            exchange, journal, sessions, events=events, has_clock=settings.clock == "wall",
+            checkpoint_commands=settings.checkpoint_commands, background=background,
+            keeper=_keeper(
+                settings, exchange, journal, epoch, snapshot_seq, say, desk, outside, background),
+            clock=outside.clock, figures=figures)
         sequencer.commit_owed(owed)
         if settings.scenario is not None:
             load_scenario(sequencer, settings.scenario, say)
         gateway = feed = None
         if settings.commands is not None:
-            gateway = stack.enter_context(Gateway(
-                settings.commands, exchange, sessions, epoch, has_clock=has_clock,
-                keys=settings.server_keys, access=settings.access,
-                local_role=Role(settings.local_role), context=outside.make_context()))
+            gateway = stack.enter_context(_open_gateway(
+                settings.commands, settings, exchange, sessions, epoch, figures, outside))
         if settings.marks is not None:
             feed = stack.enter_context(MarkSubscriber(
-                settings.marks, report=lambda line: say(f"feed: {line}"),
+                settings.marks, report=lambda line: tagged(say, "feed")(f"feed: {line}"),
                 keys=settings.feed_keys, context=outside.make_context()))
         feeds = None
         if settings.feeds is not None and desk is not None:
             feeds = open_feeds(
-                stack, settings.feeds, desk, sequencer, timeout_s=settings.timeout_s, say=say,
-                keys=settings.feed_keys)
+                stack, settings.feeds, desk, sequencer, timeout_s=settings.timeout_s,
+                say=tagged(say, "feed"), keys=settings.feed_keys)
+            figures.mark_seen = feeds.symbols_heard
         if gateway is not None and feeds is not None:
             gateway.own_queries["feeds"] = feeds.figures
         service = Service(
             sequencer, gateway=gateway, feed=feed, feeds=feeds, events=events,
-            feed_timeout_s=settings.timeout_s, report=say, outside=outside)
-        at = _places(settings, gateway, feed, feeds, events)
-        at.append(f"after {outside.clock.monotonic() - began:.3f} s")
-        say(f"ready: {', '.join(at)}; epoch {epoch}")
+            feed_timeout_s=settings.timeout_s, report=tagged(say, "server"), outside=outside,
+            gauges=_gauges(exchange, figures, journal, outside))
+        figures.epoch = epoch
+        places = _places(settings, gateway, feed, feeds, events)
+        _say_ready(
+            say, figures, exchange.seq, [*places, *pages], outside.clock.monotonic() - began)
         service.run(stop)
+        figures.state = "stopping"
         state_hash = sequencer.checkpoint("shutdown")
         if events is not None:
             events.end()
     rows = [
-        ("journal", settings.journal),
-        ("epoch", str(epoch)),
-        *(feed.health.rows() if feed else []),
-        *(feeds.rows() if feeds else []),
+        ("journal", settings.journal), ("epoch", str(epoch)),
+        *(feed.health.rows() if feed else []), *(feeds.rows() if feeds else []),
         ("commands", str(sequencer.command_count)),
-        ("batches", str(service.figures.batch_count)),
-        ("seq", str(exchange.seq)),
-        ("drift", drift_text(exchange)),
-        ("state_hash", state_hash),
+        ("batches", str(service.figures.batch_count)), ("seq", str(exchange.seq)),
+        ("drift", drift_text(exchange)), ("state_hash", state_hash),
     ]
     is_complete = feed is None or feed.health.is_complete
     is_complete = is_complete and (feeds is None or feeds.is_complete)
@@ -152,6 +156,49 @@ def _background(outside: Outside, stack: ExitStack) -> Background | None:
     return background
 
 
+def _say_ready(
+    say: Say, figures: Figures, seq: int, places: Sequence[str], elapsed_s: float
+) -> None:
+    figures.state = "serving"
+    tagged(
+        say, "ready", logging.INFO, epoch=figures.epoch, seq=seq, elapsed_s=round(elapsed_s, 3))(
+        f"ready: {', '.join(places)}, after {elapsed_s:.3f} s; epoch {figures.epoch}")
+
+
+def _open_gateway(
+    endpoint: str, settings: Settings, exchange: Exchange, sessions: Sessions, epoch: int,
+    figures: Figures, outside: Outside,
+) -> Gateway:
+    gateway = Gateway(
+        endpoint, exchange, sessions, epoch, has_clock=settings.clock == "wall",
+        keys=settings.server_keys, access=settings.access,
+        local_role=Role(settings.local_role), figures=figures, context=outside.make_context())
+    gateway.own_queries["server"] = figures.describe
+    return gateway
+
+
+def _open_pages(stack: ExitStack, settings: Settings, figures: Figures) -> list[str]:
+    """Open metrics and health over HTTP, if asked for: before the recovery, to tell of it."""
+    access = settings.access
+    if access is not None:
+        figures.refused_connections = lambda: access.refused_connections
+    if settings.metrics is None:
+        return []
+    pages = stack.enter_context(MetricsServer(settings.metrics, figures))
+    return [f"metrics at {pages.url}"]
+
+
+def _gauges(
+    exchange: Exchange, figures: Figures, journal: Journal, outside: Outside
+) -> Gauges:
+    snapshots = None
+    if journal.journal_id is not None:
+        snapshots = Snapshots(journal.folder, journal.journal_id, outside.storage)
+    gauges = Gauges(exchange, figures, snapshots)
+    gauges.refresh(time.monotonic())
+    return gauges
+
+
 def _keeper(
     settings: Settings, exchange: Exchange, journal: Journal, epoch: int, seq: int, say: Say,
     desk: Desk | None, outside: Outside, background: Background | None,
@@ -161,7 +208,8 @@ def _keeper(
     return Keeper(
         Snapshots(journal.folder, journal.journal_id, outside.storage), epoch,
         settings.snapshot_commands,
-        drops_segments=settings.retain == "snapshots", seq=seq, report=say,
+        drops_segments=settings.retain == "snapshots", seq=seq,
+        report=tagged(say, "snapshot"),
         dump_desk=None if desk is None else partial(dump_desk, desk), background=background)
 
 
@@ -184,7 +232,8 @@ def _recover(
     exchange, sessions, last_epoch = make(), Sessions(), 0
     journal_id, restored = journal.journal_id, None
     if journal_id is not None and exchange.core_name == "compiled":
-        restored = Snapshots(journal.folder, journal_id, outside.storage).newest(say)
+        restored = Snapshots(journal.folder, journal_id, outside.storage).newest(
+            tagged(say, "snapshot"))
     if restored is not None:
         exchange, sessions, last_epoch = restored.exchange, restored.sessions, restored.epoch
     began_at = exchange.seq
@@ -201,12 +250,14 @@ def _recover(
             f"{journal.last_seq}")
     torn = journal.begin()
     if torn is not None:
-        say(torn)
+        tagged(say, "torn_tail")(torn)
     # Another one at each start, even if the wall clock was set back.
     epoch = max(outside.clock.time_ns(), done.last_epoch + 1, last_epoch + 1)
     journal.note(Kind.START, {"epoch": epoch, "engine": __version__})
     if done.start_count or restored:
-        say(
+        tagged(
+            say, "recovered", logging.INFO, commands=done.command_count, seq=exchange.seq,
+            elapsed_s=round(done.elapsed_s, 3))(
             f"{journal.folder}: {done.command_count} commands replayed from seq {began_at} in "
             f"{done.elapsed_s:.3f} s, {done.checkpoint_count} checkpoints agree, "
             f"seq {exchange.seq}, state_hash {exchange.state_hash()}")

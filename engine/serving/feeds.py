@@ -72,6 +72,11 @@ class Feeds:
         self._made: list[Pending] = []
         self._rejection_count = 0
 
+    @property
+    def symbols_heard(self) -> dict[str, float]:
+        """Symbol → when anything was heard of it, monotonic seconds."""
+        return self._symbols_heard
+
     def join(self, poller: zmq.Poller) -> None:
         """Have a poller wait for all publishers; who has ended is taken out again."""
         self._poller = poller

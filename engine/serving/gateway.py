@@ -5,6 +5,7 @@ What does not fit its schema is answered here and never reaches the journal.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from engine.errors import CommandError, EngineError
 from engine.exchange import Exchange
 from engine.keys import ServerKeys, user_key
 from engine.serving.access import Access, Caller
+from engine.serving.figures import Figures
 from engine.serving.packed import UNAVAILABLE, PackedCommands, PackedPending, Part
 from engine.serving.roles import Role, why_not, why_not_packed
 from engine.serving.sequencer import Pending
@@ -116,13 +118,13 @@ class Gateway(BoundSocket):
         Of everybody, where there are no keys.
     context : zmq.Context, optional
         As of `BoundSocket`.
+    figures : Figures, optional
+        Counts outcomes, refusals and messages.
 
     Attributes
     ----------
     endpoint : str
         As bound.
-    refused_count : int
-        Messages that were refused as a whole.
     own_queries : dict
         Queries about the server, not the exchange: by name, what returns the answer's fields.
     """
@@ -130,15 +132,16 @@ class Gateway(BoundSocket):
     def __init__(
         self, endpoint: str, exchange: Exchange, sessions: Sessions, epoch: int, *,
         has_clock: bool = False, keys: ServerKeys | None = None, access: Access | None = None,
-        local_role: Role = Role.ADMIN,
+        local_role: Role = Role.ADMIN, figures: Figures | None = None,
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
     ) -> None:
-        self.refused_count = 0
+        self._figures = figures or Figures()
         self._access = access
         self._local = Caller(None, local_role)
         self._exchange = exchange
         self._sessions = sessions
         self._epoch = epoch
+        self._now_s = 0.0
         self._has_clock = has_clock
         self._asked: list[_Asked | _AskedPacked] = []
         self._asking: list[tuple[bytes, Caller, int, dict[str, Any]]] = []
@@ -162,8 +165,9 @@ class Gateway(BoundSocket):
         size_limit : int, bytes
             Of the encoded commands; the message that reaches it is taken whole.
         """
-        size = 0
+        size, self._now_s = 0, time.monotonic()
         while size < size_limit and self._socket.poll(0):
+            self._figures.message_count += 1
             before = len(batch)
             received = self._take_message(batch)
             taken = sum(pending.size for pending in batch[before:])
@@ -306,10 +310,15 @@ class Gateway(BoundSocket):
         for asked in self._asked:
             client, first_request = asked.message[:2]
             asked.caller.open_requests -= asked.count
+            self._figures.note_client(client, self._now_s)
             if isinstance(asked, _Asked):
+                outcomes = asked.settled(self._sessions)
+                self._figures.outcomes.update([outcome.code for outcome in outcomes])
                 self._send(asked.peer, wire.OUTCOMES, wire.encode_outcomes(
-                    self._epoch, client, first_request, asked.settled(self._sessions)))
+                    self._epoch, client, first_request, outcomes))
             else:
+                for part in asked.parts:
+                    self._figures.outcomes.update(part.counts())
                 self._send(asked.peer, wire.PACKED_OUTCOMES, wire.encode_packed_outcomes(
                     self._epoch, client, first_request, [part.row() for part in asked.parts]))
         self._asked.clear()
@@ -332,6 +341,7 @@ class Gateway(BoundSocket):
         except EngineError as error:
             self._refuse(peer, MALFORMED_QUERY, str(error), wire.QUERY, token)
             return
+        self._figures.query_count += 1
         self._send(peer, wire.ANSWER, wire.encode_answer(self._epoch, token, answer))
 
     def _own_query(self, query: dict[str, Any]) -> Callable[[], dict[str, Any]] | None:
@@ -370,7 +380,7 @@ class Gateway(BoundSocket):
         self, peer: bytes, code: str, detail: str, kind: bytes | None = None,
         number: int | None = None,
     ) -> None:
-        self.refused_count += 1
+        self._figures.refusals[code] += 1
         self._send(peer, wire.REFUSED, wire.encode_refused(
             self._epoch, detail, kind, number, code))
 

@@ -172,6 +172,14 @@ class Part(NamedTuple):
         """What the client is told where nothing is taken any more."""
         return self.stop - self.start, UNAVAILABLE, None, None, b"", reason
 
+    def counts(self) -> dict[str, int]:
+        """How many commands came to what, by the codes of `Outcome`."""
+        count, code, _, _, rejections, _ = self.row()
+        if code != APPLIED:
+            return {code: count}
+        refused = len(rejections) // REJECTION_DTYPE.itemsize
+        return {"accepted": count - refused, "rejected": refused}
+
     def row(self) -> tuple[Any, ...]:
         """What the client is told: count, code, first seq, ts, rejections, detail."""
         count = self.stop - self.start

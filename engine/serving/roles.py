@@ -59,7 +59,7 @@ QUERIES: dict[str, Set[Role]] = {
     **dict.fromkeys(("account", "position", "orders"), _OWN),
     **dict.fromkeys((
         "liquidation_queue", "liquidation_map", "adl_ranking", "backstops", "totals",
-        "state_hash", "feeds",
+        "state_hash", "feeds", "server",
     ), _LOOK),
 }
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from engine.journal import Journal, Kind
 from engine.journal.layout import make_record, pack_command
 from engine.server import EventPublisher
 from engine.serving.background import Background
+from engine.serving.figures import Figures
 from engine.serving.keeper import Keeper
 from engine.serving.packed import (
     PackedPending,
@@ -146,6 +148,8 @@ class Sequencer:
     clock : Clock, optional
     background : Background, optional
         Computes the hashes of checkpoints while commands go on; the keeper's, if it has one.
+    figures : Figures, optional
+        Gets the durations of the stages.
 
     Attributes
     ----------
@@ -158,6 +162,7 @@ class Sequencer:
         events: EventPublisher | None = None, has_clock: bool = False,
         checkpoint_commands: int = 100_000, keeper: Keeper | None = None,
         background: Background | None = None, clock: Clock | None = None,
+        figures: Figures | None = None,
     ) -> None:
         self.exchange = exchange
         self.sessions = sessions
@@ -174,6 +179,8 @@ class Sequencer:
         # How long a hash takes; a state that was there before may be large.
         self._hash_s = math.inf if exchange.seq else 0.0
         self._rests_until = 0.0
+        self._publish_ns = 0
+        self.figures = figures or Figures()
 
     def commit(self, batch: Sequence[Pending | PackedPending]) -> None:
         """Make commands durable, then apply them, publish their events and settle them.
@@ -187,13 +194,19 @@ class Sequencer:
             return
         stamp = self._stamp()
         counts = [pending.command_count for pending in batch]
+        began_ns = time.perf_counter_ns()
         self._journal.append([pending.record(stamp) for pending in batch], counts)
+        durable_ns = time.perf_counter_ns()
+        self._publish_ns = 0
         is_heard = self._events is not None and self._events.is_heard
         for pending in batch:
             if isinstance(pending, Pending):
                 self._apply(pending, stamp, is_heard=is_heard)
             else:
                 self._apply_packed(pending, stamp, is_heard=is_heard)
+        self.figures.note_stages(
+            journal=durable_ns - began_ns, publish=self._publish_ns if is_heard else None,
+            apply=time.perf_counter_ns() - durable_ns - self._publish_ns)
         self.command_count += sum(counts)
         self.tend()
 
@@ -267,7 +280,9 @@ class Sequencer:
         if pending.client is not None:
             self.sessions.settle(pending.client, pending.request, outcome)
         if is_heard and self._events is not None:
+            began_ns = time.perf_counter_ns()
             self._events.publish(exchange.seq, exchange.ts, events)
+            self._publish_ns += time.perf_counter_ns() - began_ns
         elif self._events is not None and event_count:
             self._events.skip(1, event_count)
 
@@ -282,9 +297,11 @@ class Sequencer:
         elif is_heard:
             events = exchange.drain()
             pending.taken.outcome = outcome_of_events(events, first_seq, exchange.ts)
+            began_ns = time.perf_counter_ns()
             for seq, group in itertools.groupby(events, itemgetter("seq")):
                 of_command = list(group)
                 listeners.publish(seq, of_command[-1]["ts"], of_command)
+            self._publish_ns += time.perf_counter_ns() - began_ns
         else:
             records = exchange.drain_array()
             pending.taken.outcome = outcome_of(records, first_seq, exchange.ts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType, TracebackType
@@ -23,6 +24,7 @@ from engine.scenario import parse_line
 from engine.server import EventPublisher
 from engine.serving.feeds import Feeds
 from engine.serving.gateway import Gateway
+from engine.serving.gauges import Gauges
 from engine.serving.outside import Outside
 from engine.serving.packed import PackedPending
 from engine.serving.sequencer import Pending, Sequencer
@@ -184,6 +186,8 @@ class Service:
     report : callable
         Takes one line at a time about what goes on.
     outside : Outside, optional
+    gauges : Gauges, optional
+        Read now and then.
     """
 
     def __init__(
@@ -191,9 +195,11 @@ class Service:
         feed: MarkSubscriber | None = None, feeds: Feeds | None = None,
         events: EventPublisher | None = None, feed_timeout_s: float = 30.0,
         report: Callable[[str], None], outside: Outside | None = None,
+        gauges: Gauges | None = None,
     ) -> None:
         self._outside = outside = outside or Outside()
         self._monotonic = outside.clock.monotonic
+        self._gauges = gauges
         self.figures = ServiceFigures()
         self._sequencer = sequencer
         self._gateway = gateway
@@ -232,6 +238,7 @@ class Service:
                 is_idle = not self._turn()
                 now = self._monotonic()
                 self._sequencer.tend()
+                self._look_at_itself()
                 if is_idle and self._sequencer.has_clock and now >= tick_at:
                     self._tick()
                     tick_at = now + _TICK_S
@@ -245,6 +252,12 @@ class Service:
             self._decline(str(error))
             raise
 
+    def _look_at_itself(self) -> None:
+        """Tell whoever asks about this server that its loop goes round, and what it has."""
+        now = self._sequencer.figures.turned_at = time.monotonic()
+        if self._gauges is not None:
+            self._gauges.refresh(now)
+
     def _is_over(self) -> bool:
         if self._gateway is not None or self._feed is not None:
             return False
@@ -256,6 +269,7 @@ class Service:
 
     def _turn(self) -> bool:
         """Take one batch through; tell whether there was any."""
+        began_ns = time.perf_counter_ns()
         batch: list[Pending | PackedPending] = []
         if self._feed is not None:
             self._take_feed(self._feed, batch)
@@ -265,11 +279,17 @@ class Service:
                 self._feeds.check_silence()
         if self._gateway is not None:
             self._gateway.take(batch, BATCH_BYTES_MAX)
+        taken_ns = time.perf_counter_ns()
         if batch:
             self._sequencer.commit(batch)
             self.figures.batch_count += 1
         if self._gateway is not None:
             self._gateway.reply()
+        if batch:
+            figures = self._sequencer.figures
+            figures.batch_count += 1
+            figures.note_stages(
+                receive=taken_ns - began_ns, turn=time.perf_counter_ns() - began_ns)
         return bool(batch)
 
     def _take_feed(
@@ -295,6 +315,8 @@ class Service:
         if len(sequencer.exchange.symbols) != self._driver_symbols:
             self._driver = MarkDriver(sequencer.exchange)
             self._driver_symbols = len(sequencer.exchange.symbols)
+        now = time.monotonic()
+        sequencer.figures.mark_seen.update((row[0], now) for row in step[1])
         try:
             command = self._driver.command(number, step, has_time=not sequencer.has_clock)
         except InputError as error:

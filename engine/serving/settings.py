@@ -14,6 +14,7 @@ from engine.journal.store import SEGMENT_SIZE, Durability
 from engine.keys import ClientKeys, KeyPair, ServerKeys, read_key_pair, read_public_key
 from engine.serving.access import Access, read_clients
 from engine.serving.feed_settings import FeedSettings
+from engine.serving.metrics import check_address
 from engine.serving.roles import Role
 
 CLOCKS = ("commands", "wall")
@@ -44,6 +45,8 @@ OPTIONS: dict[str, tuple[type, Any]] = {
     "clients": (str, None),
     "feed_key": (str, None),
     "local_role": (str, "admin"),
+    "metrics": (str, None),
+    "log": (str, "text"),
 }
 _TYPE_NAMES = {
     str: "a text", int: "an integer", float: "a number", bool: "true or false",
@@ -140,6 +143,8 @@ class Settings:
         Public key file of the feed's publisher; goes with `key`.
     local_role : {"trade", "read", "feed", "admin"}
         Of everybody who reaches the commands socket, where there are no keys.
+    metrics : str or None
+        `127.0.0.1:PORT` of the pages for Prometheus and health checks.
 
     Raises
     ------
@@ -164,6 +169,7 @@ class Settings:
     clients: str | None = None
     feed_key: str | None = None
     local_role: str = Role.ADMIN
+    metrics: str | None = None
 
     def __post_init__(self) -> None:
         names = [member.value for member in Durability]
@@ -182,6 +188,8 @@ class Settings:
         if self.commands is None and self.marks is None and self.feeds is None:
             raise InputError("nothing to serve: give --commands, --marks or both")
         self._check_keys()
+        if self.metrics is not None:
+            check_address(self.metrics)
         taken = [one for one in (self.commands, self.marks, self.events) if one is not None]
         if self.feeds is not None:
             taken += [address.endpoint for address in self.feeds.addresses]

@@ -32,7 +32,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
 
 def test_every_command_and_query_has_its_roles():
     assert set(roles.COMMANDS) == set(commands.COMMANDS)
-    assert set(roles.QUERIES) == {*commands.QUERIES, "feeds"}
+    assert set(roles.QUERIES) == {*commands.QUERIES, "feeds", "server"}
     for allowed in (*roles.COMMANDS.values(), *roles.QUERIES.values(), *roles.SOCKETS.values()):
         assert Role.ADMIN in allowed
 
