@@ -84,6 +84,23 @@ Pricing = Annotated[
 Events = Annotated[
     str | None, typer.Option(metavar="ENDPOINT", help="Publish every event here.")
 ]
+MarketDataAt = Annotated[
+    str | None,
+    typer.Option(
+        "--market-data", metavar="ENDPOINT",
+        help="Publish market data here, a topic for each channel of a symbol. Needs a journal."),
+]
+SnapshotsAt = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ENDPOINT",
+        help="Answer here with the state of a topic, for listeners who begin or lost messages."),
+]
+Channels = Annotated[
+    str | None,
+    typer.Option(metavar="NAMES", help="Channels of --market-data; all: "
+                 "l3,l2,l1,trades,auction,status."),
+]
 JournalFolder = Annotated[
     str | None,
     typer.Option(metavar="DIR", help="Keep a journal here; go on from the one there is."),
@@ -203,6 +220,9 @@ def serve(
     retain: Retain = None,
     segment_size: SegmentSize = None,
     timeout: Timeout = None,
+    market_data: MarketDataAt = None,
+    snapshots_at: SnapshotsAt = None,
+    channels: Channels = None,
     core: ServerCore = None,
     allow_remote: ServerRemote = None,
     key: access.Key = None,
@@ -230,7 +250,8 @@ def serve(
         "snapshot": snapshot, "retain": retain, "segment_size": segment_size,
         "timeout": timeout, "core": core, "allow_remote": allow_remote, "key": key,
         "clients": clients, "feed_key": feed_key, "local_role": local_role,
-        "metrics": metrics, "log": log})
+        "metrics": metrics, "log": log,
+        "market_data": market_data, "snapshots_at": snapshots_at, "channels": channels})
     _serve(options)
 
 
@@ -244,15 +265,7 @@ def _serve(options: Mapping[str, Any]) -> None:
     _check_timeout(options["timeout"])
     feed, feeds = feed_settings(options["marks"] or [], options)
     if options["journal"] is None:
-        if feeds is not None:
-            raise InputError("--marks with names, and rules for them, need --journal")
-        if options["commands"] is not None:
-            raise InputError("--commands needs --journal: what is acknowledged has to be durable")
-        if options["scenario"] is None:
-            raise InputError("Missing option '--scenario' (or --journal)")
-        for name in ("key", "metrics"):
-            if options[name] is not None:
-                raise InputError(f"--{name} needs --journal")
+        _check_without_journal(options, feeds is not None)
         _serve_feed(
             options["scenario"], feed or _ENDPOINT, options["events"],
             options["timeout"], options["core"], options["allow_remote"])
@@ -267,11 +280,25 @@ def _serve(options: Mapping[str, Any]) -> None:
         options["snapshot"], options["retain"], options["timeout"], options["allow_remote"],
         feeds,
         **{name: options[name] for name in (
-            "key", "clients", "feed_key", "local_role", "metrics")})
+            "key", "clients", "feed_key", "local_role", "metrics", "market_data",
+            "snapshots_at", "channels")})
     rows, is_whole = serve_journaled(settings, partial(make_exchange, options["core"]), _say)
     _print_rows(rows)
     if not is_whole:
         raise RunError("the feed did not arrive whole; the figures are of what did")
+
+
+def _check_without_journal(options: Mapping[str, Any], has_feeds: bool) -> None:
+    """Refuse what a server that only follows a feed cannot do."""
+    if has_feeds:
+        raise InputError("--marks with names, and rules for them, need --journal")
+    if options["commands"] is not None:
+        raise InputError("--commands needs --journal: what is acknowledged has to be durable")
+    if options["scenario"] is None:
+        raise InputError("Missing option '--scenario' (or --journal)")
+    for name in ("key", "metrics", "market_data", "snapshots_at"):
+        if options[name] is not None:
+            raise InputError(f"--{name.replace('_', '-')} needs --journal")
 
 
 def _serve_feed(

@@ -7,6 +7,7 @@ The scenario comes first (instruments, accounts, positions, orders), then marks.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,6 @@ import zmq
 from engine import scenario, wire
 from engine.clock import Clock
 from engine.driver import MarkDriver
-from engine.endpoints import BoundSocket
 from engine.errors import InputError
 from engine.exchange import Exchange
 from engine.feeds.steps import Step
@@ -25,11 +25,17 @@ from engine.keys import ServerKeys
 from engine.publisher import PublishError, wait_until_left
 from engine.render import render_event
 from engine.tally import Tally
+from engine.topics import TopicPublisher
 
 #: How often the caller hears of progress, in steps.
 _REPORT_STEPS = 64
-#: Events queued for a slow listener before it misses some; its sequence shows which.
-_EVENTS_HIGH_WATER_MARK = 10_000
+#: Accounts with a topic of their own at most.
+ACCOUNTS_MAX = 100_000
+#: Fields of events that name an account.
+_ACCOUNT_FIELDS = ("account", "counterparty", "maker_account", "taker_account", "to")
+_ACCOUNT_TOPIC = re.compile(rb"account\.([1-9][0-9]{0,17})\.")
+#: Subscriptions heard of before anything else gets its turn.
+_NOTES_AT_ONCE = 1000
 #: How long listeners have to read what they were sent and leave, at the end.
 _EVENTS_END_S = 5.0
 
@@ -93,11 +99,12 @@ class RunFigures:
     elapsed_s: float = 0.0
 
 
-class EventPublisher(BoundSocket):
+class EventPublisher(TopicPublisher):
     """Publishes the events of each command on `events.`, one message a command.
 
-    A listener that falls behind misses messages, and its sequence says which: the
-    engine never waits for it, except a moment at the end.
+    Those of an account go out on a topic of its own as well, from when somebody has asked for
+    it. A listener that falls behind misses messages, and its sequence says which: the engine
+    never waits for it, except a moment at the end.
 
     Parameters
     ----------
@@ -116,48 +123,75 @@ class EventPublisher(BoundSocket):
         context: zmq.Context[zmq.Socket[bytes]] | None = None, clock: Clock | None = None,
     ) -> None:
         self._clock = clock or Clock()
-        self._epoch = self._clock.time_ns() if epoch is None else epoch
-        self._sequence = 0
-        self._heartbeat_count = 0
         self._event_count = 0
         self._listener_count = 0
-        super().__init__(zmq.XPUB, endpoint, {
-            zmq.XPUB_VERBOSER: 1, zmq.SNDHWM: _EVENTS_HIGH_WATER_MARK, zmq.LINGER: 0,
-        }, keys=keys, domain="events", context=context)
+        self._accounts: dict[int, bytes] = {}  # followed, with their topics
+        super().__init__(
+            endpoint, self._clock.time_ns() if epoch is None else epoch,
+            {zmq.XPUB_VERBOSER: 1}, keys=keys, domain="events", context=context)
+        self.topics.add(wire.EVENTS)
 
     def publish(self, seq: int, ts_ns: int, events: Sequence[dict[str, Any]]) -> None:
         """Publish the events of one command, if it had any."""
         if not events:
             return
-        self._sequence += 1
         self._event_count += len(events)
-        payload = wire.encode_events(self._epoch, seq, ts_ns, events)
-        self._socket.send_multipart(wire.make_frames(wire.EVENTS, self._sequence, payload))
+        self.send(wire.EVENTS, wire.encode_events(self.epoch, seq, ts_ns, events))
+        if self._accounts:
+            for account, own in self._by_account(events).items():
+                self.send(self._accounts[account], wire.encode_events(
+                    self.epoch, seq, ts_ns, own))
 
     @property
     def is_heard(self) -> bool:
         """Whether anybody listens now; if not, events need not be rendered: see `skip`."""
         if int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
-            self._count_left(0)
-        return self._listener_count > 0
+            self.read_notes()
+        return self._listener_count > 0 or bool(self._accounts)
 
     def skip(self, message_count: int, event_count: int) -> None:
         """Number messages that nobody was there to get, so that who comes back sees a gap."""
-        self._sequence += message_count
+        self.topics.advance(wire.EVENTS, message_count)
         self._event_count += event_count
 
-    def send_heartbeat(self) -> None:
-        """Tell listeners what they should have seen by now."""
-        self._heartbeat_count += 1
-        payload = wire.encode_heartbeat(self._epoch, {wire.EVENTS: self._sequence})
-        self._socket.send_multipart(
-            wire.make_frames(wire.HEARTBEAT, self._heartbeat_count, payload))
+    def _by_account(self, events: Sequence[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
+        found: dict[int, list[dict[str, Any]]] = {}
+        for event in events:
+            named = {event[field] for field in _ACCOUNT_FIELDS if field in event}
+            for account in named & self._accounts.keys():
+                found.setdefault(account, []).append(event)
+        return found
+
+    def follow_account(self, account: int) -> bytes | None:
+        """Publish the events of an account from now on, to the end.
+
+        Returns
+        -------
+        bytes or None
+            Its topic; None where too many are followed already.
+        """
+        if account not in self._accounts:
+            if len(self._accounts) >= ACCOUNTS_MAX:
+                return None
+            self._accounts[account] = wire.topic_name(wire.ACCOUNT, account)
+            self.topics.add(self._accounts[account])
+        return self._accounts[account]
+
+    def read_notes(self) -> None:
+        """Hear who listens to what."""
+        for _ in range(_NOTES_AT_ONCE):
+            if not self._socket.poll(0, zmq.POLLIN):
+                return
+            note = self._socket.recv()
+            topic = note[1:]
+            if wire.EVENTS.startswith(topic) and note[:1] in (b"\x00", b"\x01"):
+                self._listener_count += 1 if note[:1] == b"\x01" else -1
+            elif note[:1] == b"\x01" and (found := _ACCOUNT_TOPIC.fullmatch(topic)):
+                self.follow_account(int(found[1]))
 
     def end(self) -> None:
         """Say that there is no more, and give listeners a moment to read it."""
-        last = {wire.EVENTS: self._sequence}
-        payload = wire.encode_end(self._epoch, last, self._sequence, self._event_count)
-        self._socket.send_multipart(wire.make_frames(wire.END, 1, payload))
+        self.send_end(self.topics.last(wire.EVENTS), self._event_count)
         try:
             wait_until_left(self._count_left, _EVENTS_END_S, self._clock)
         except PublishError:
@@ -165,10 +199,7 @@ class EventPublisher(BoundSocket):
 
     def _count_left(self, wait_ms: int) -> int:
         self._socket.poll(wait_ms, zmq.POLLIN)
-        while self._socket.poll(0, zmq.POLLIN):
-            note = self._socket.recv()
-            if wire.EVENTS.startswith(note[1:]):
-                self._listener_count += 1 if note[:1] == b"\x01" else -1
+        self.read_notes()
         return self._listener_count
 
 

@@ -38,6 +38,12 @@ QUERY = b"query."
 ANSWER = b"answer."
 HELLO = b"hello."
 REFUSED = b"refused."
+SNAPSHOT = b"snapshot."
+
+#: Channels of market data; the topic of a symbol's is `CHANNEL.SYMBOL.`.
+CHANNELS = ("l3", "l2", "l1", "trades", "auction", "status")
+#: The events of one account are on `account.NUMBER.`.
+ACCOUNT = "account"
 
 #: Commands in one message at most.
 COMMANDS_MAX = 1024
@@ -46,6 +52,8 @@ PACKED_MAX = 16_384
 
 #: Largest message a reader accepts, in bytes.
 MESSAGE_SIZE_MAX = 16 << 20
+#: Largest answer of the snapshot socket: a book may be large.
+SNAPSHOT_SIZE_MAX = 256 << 20
 _INT64_MAX = 2**63 - 1
 _GAPS_REMEMBERED = 1000
 
@@ -116,6 +124,27 @@ class PackedMessage(NamedTuple):
     first_request: int
     rows: bytes
     specials: bytes
+
+
+class SnapshotMessage(NamedTuple):
+    """Payload of the server's `snapshot.`: a topic's state.
+
+    Attributes
+    ----------
+    epoch : int
+    token : int
+        Of the request.
+    topic : str
+    sequence : int
+        Of the topic's last message that the state includes.
+    state : dict
+    """
+
+    epoch: int
+    token: int
+    topic: str
+    sequence: int
+    state: dict[str, Any]
 
 
 class EndMessage(NamedTuple):
@@ -262,6 +291,53 @@ def decode_events(payload: bytes) -> tuple[int, int, int, list[dict[str, Any]]]:
     _require(_is_count(epoch) and _is_count(seq) and _is_count(ts_ns), "not a number")
     _require(isinstance(events, list), "events is not a list")
     return epoch, seq, ts_ns, events
+
+
+def topic_name(channel: str, of: str | int) -> bytes:
+    """Return the topic of a symbol's channel, or of an account."""
+    return f"{channel}.{of}.".encode()
+
+
+def encode_market(epoch: int, messages: Sequence[dict[str, Any]]) -> bytes:
+    """Encode the payload of a topic of market data: messages of one channel of a symbol."""
+    return msgpack.packb([VERSION, epoch, messages])
+
+
+def decode_market(payload: bytes) -> tuple[int, list[dict[str, Any]]]:
+    """Decode the payload of a topic of market data: epoch, messages."""
+    _, epoch, messages = _unpack(payload, 3)
+    _require(_is_count(epoch), "epoch is not a number")
+    _require(isinstance(messages, list) and all(
+        isinstance(message, dict) for message in messages), "messages is not a list of maps")
+    return epoch, messages
+
+
+def encode_snapshot_request(token: int, topic: str) -> bytes:
+    """Encode the payload of a client's `snapshot.`; the answer repeats the token."""
+    return msgpack.packb([VERSION, token, topic])
+
+
+def decode_snapshot_request(payload: bytes) -> tuple[int, str]:
+    """Decode the payload of a client's `snapshot.`: token, topic."""
+    _, token, topic = _unpack(payload, 3)
+    _require(_is_count(token), "token is not a number")
+    _require(isinstance(topic, str), "topic is not a string")
+    return token, topic
+
+
+def encode_snapshot(
+    epoch: int, token: int, topic: str, sequence: int, state: dict[str, Any]
+) -> bytes:
+    """Encode the payload of the server's `snapshot.`."""
+    return msgpack.packb([VERSION, epoch, token, topic, sequence, state])
+
+
+def decode_snapshot(payload: bytes) -> SnapshotMessage:
+    """Decode the payload of the server's `snapshot.`."""
+    _, epoch, token, topic, sequence, state = _unpack(payload, 6)
+    _require(all(map(_is_count, (epoch, token, sequence))), "not a number")
+    _require(isinstance(topic, str) and isinstance(state, dict), "not a topic and its state")
+    return SnapshotMessage(epoch, token, topic, sequence, state)
 
 
 def encode_commands(client: str, first_request: int, commands: Sequence[Any]) -> bytes:

@@ -13,12 +13,18 @@ from statistics import median
 from time import thread_time_ns
 from typing import Any
 
+import zmq
+
+from engine import wire
 from engine.bench.report import Report, Table, rate, us
 from engine.bench.stream import FAIR_PRICE, OWNERS, make_stream
 from engine.bench.ways import Prepared, exchange_rows
+from engine.client.following import Following
+from engine.endpoints import free_tcp_endpoint
 from engine.exchange import Exchange
 from engine.marketdata import L2Book, L3Book, MarketData, packed
 from engine.messages import Side
+from engine.serving.market import MarketPublisher
 
 Progress = Callable[[str], None]
 
@@ -90,8 +96,14 @@ class Listener:
     def drain(self) -> None:
         self.exchange.core.drain_bytes()
 
+    def rest(self) -> None:
+        """What is done in between, and not counted."""
+
     def has_the_book(self) -> bool:
         return True
+
+    def close(self) -> None:
+        """Close what was opened."""
 
 
 class Recorder(Listener):
@@ -192,8 +204,73 @@ class L3Client(L2Client):
         return self.data.l3_snapshot(_SYMBOL)
 
 
+class Published(Listener):
+    """Publishes over ZeroMQ, on topics that nobody subscribed to."""
+
+    channels: tuple[str, ...] = ("l2", "l1", "trades")
+    name = "on, L2, L1 and trades published, nobody subscribed"
+
+    def __init__(self, exchange: Exchange) -> None:
+        super().__init__(exchange)
+        endpoint = free_tcp_endpoint()
+        self.publisher = MarketPublisher(endpoint, 1, exchange, self.channels)
+        self.open(endpoint)
+
+    def open(self, endpoint: str) -> None:
+        """Whoever subscribes does so here."""
+
+    def drain(self) -> None:
+        super().drain()
+        self.publisher.publish()
+        topics = self.publisher.topics
+        self.messages = sum(topics.last(wire.topic_name(one, _SYMBOL)) for one in self.channels)
+
+    def close(self) -> None:
+        self.publisher.__exit__(None, None, None)
+
+
+class Subscribed(Published):
+    """A subscriber keeps the book of what was published; its time is not counted."""
+
+    name = "on, L2, L1 and trades published, a subscriber"
+
+    def open(self, endpoint: str) -> None:
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._socket = self._context.socket(zmq.SUB)
+        self._socket.setsockopt(zmq.SUBSCRIBE, b"")
+        self._socket.connect(endpoint)
+        self.publisher.socket.poll(5000)  # the subscription is there
+        self.publisher.socket.recv()
+        self._following = Following(endpoint, [self._topic], 1.0)
+        ((_, request),) = self._following.requests(0.0)
+        token, _ = wire.decode_snapshot_request(request)
+        self._following.take_answer([wire.SNAPSHOT, wire.encode_snapshot(
+            1, token, self._topic, self.publisher.topics.last(self._topic.encode()),
+            self.publisher.state("l2", _SYMBOL))])
+
+    @property
+    def _topic(self) -> str:
+        return f"l2.{_SYMBOL}."
+
+    def rest(self) -> None:
+        while self._socket.poll(0):
+            self._following.take(self._socket.recv_multipart())
+
+    def has_the_book(self) -> bool:
+        while self._socket.poll(200):
+            self._following.take(self._socket.recv_multipart())
+        book, now = self._following.book(self._topic), self.publisher.state("l2", _SYMBOL)
+        return (book.bids, book.asks) == (now["bids"], now["asks"])
+
+    def close(self) -> None:
+        self._socket.close(linger=0)
+        self._context.term()
+        super().close()
+
+
 LISTENERS: tuple[type[Listener], ...] = (
-    Listener, Recorder, PackedFollower, Reader, L2Client, L3Reader, L3Client)
+    Listener, Recorder, PackedFollower, Reader, L2Client, L3Reader, L3Client, Published,
+    Subscribed)
 
 
 def drained_rows(exchange: Exchange) -> packed.Messages:
@@ -238,15 +315,16 @@ def _run(kind: type[Listener], way: Way, prepared: Prepared) -> str:
     calls = [(methods[op], arguments) for op, arguments, _ in prepared.exchange_calls]
     gc.collect()
     gc.freeze()  # the prepared calls are no part of what is measured
-    way.per_command.append(_drive(calls, listener.drain))
+    way.per_command.append(_drive(calls, listener))
     gc.unfreeze()
     way.messages = listener.messages
     way.agrees = way.agrees and listener.has_the_book()
+    listener.close()
     return exchange.state_hash()
 
 
 def _drive(
-    calls: list[tuple[Callable[..., Any], tuple[Any, ...]]], drain: Callable[[], Any]
+    calls: list[tuple[Callable[..., Any], tuple[Any, ...]]], listener: Listener
 ) -> float:
     total = 0
     for begin in range(0, len(calls), _DRAIN_EVERY):
@@ -254,8 +332,9 @@ def _drive(
         start = thread_time_ns()
         for method, arguments in part:
             method(*arguments)
-        drain()
+        listener.drain()
         total += thread_time_ns() - start
+        listener.rest()
     return total / len(calls)
 
 

@@ -67,6 +67,7 @@ class MarketData:
         self._exchange = exchange
         self._channels = frozenset(channels)
         self._feeds: dict[int, _SymbolFeed] = {}
+        self._stirred: set[int] = set()  # what may have something to say at the next drain
         for symbol in exchange.symbols if symbols is None else symbols:
             self.start(symbol)
 
@@ -80,12 +81,15 @@ class MarketData:
             self._feeds[instrument.index] = _SymbolFeed(exchange, instrument, self._channels)
         exchange.core.publish(instrument.index, True)
         self._feeds[instrument.index].begin()
+        self._stirred.add(instrument.index)
 
     def stop(self, symbol: str) -> None:
         """Switch a symbol off. What it said until now is still drained."""
         self._pump()
-        self._feed(symbol).flush()
-        self._exchange.core.publish(self._exchange.instrument(symbol).index, False)
+        index = self._exchange.instrument(symbol).index
+        self._feeds[index].flush()
+        self._stirred.add(index)
+        self._exchange.core.publish(index, False)
 
     def drain(self) -> list[Published]:
         """Return what happened since the last drain, and forget it.
@@ -101,14 +105,17 @@ class MarketData:
         Notes
         -----
         Complexity: O(messages × log levels); a symbol in an auction also costs O(levels
-        that cross).
+        that cross). One of which nothing was said costs nothing.
         """
         self._pump()
         out: list[Published] = []
-        for _, feed in sorted(self._feeds.items()):
+        for index in sorted(self._stirred):
+            feed = self._feeds[index]
             feed.flush()
             out += feed.outbox
             feed.outbox = []
+            if not feed.is_in_auction:
+                self._stirred.discard(index)
         return out
 
     def l2_snapshot(self, symbol: str, depth: int | None = None) -> Published:
@@ -160,6 +167,36 @@ class MarketData:
             **best,
         }
 
+    def state(self, channel: str, symbol: str) -> Published:
+        """Return what a client of a channel begins with, all that was drained included.
+
+        Parameters
+        ----------
+        channel : str
+            Of `CHANNELS`. Of `trades` these are the statistics of the day.
+        symbol : str
+
+        Raises
+        ------
+        KeyError
+            No such symbol.
+        """
+        if channel == "l2":
+            return self.l2_snapshot(symbol)
+        if channel == "l3":
+            return self.l3_snapshot(symbol)
+        instrument, core = self._exchange.instrument(symbol), self._exchange.core
+        state = self._snapshot(channel, symbol, None)
+        if channel == "trades":
+            return state | self.statistics(symbol)
+        if channel == "l1":
+            figures = self.statistics(symbol)
+            return state | {"bid": figures["bid"], "ask": figures["ask"]}
+        if channel == "auction":
+            return state | render.indication(instrument, core.auction_view(instrument.index))
+        mode = render.mode_name(core.instrument_view(instrument.index)["halt"])
+        return state | {"mode": mode}
+
     def _feed(self, symbol: str) -> _SymbolFeed:
         return self._feeds[self._exchange.instrument(symbol).index]
 
@@ -180,6 +217,7 @@ class MarketData:
     def _pump(self) -> None:
         """Hand every message that waits in the core to its symbol."""
         for message in self._exchange.core.drain_market_data():
+            self._stirred.add(message[10])
             self._feeds[message[10]].take(message)
 
 
@@ -203,6 +241,11 @@ class _SymbolFeed:
         self._best: tuple[Level | None, Level | None] | None = None
         self._halt = int(HaltMode.NONE)
         self._indication: dict[str, Any] | None = None
+
+    @property
+    def is_in_auction(self) -> bool:
+        """Whether its indication may change with a mark, without a message."""
+        return self._halt == HaltMode.AUCTION
 
     def begin(self) -> None:
         """Start from the book as it is; the `RESET` that says so is the last message."""
@@ -267,7 +310,7 @@ class _SymbolFeed:
                 bid, ask = (render.level_row(self.instrument, level) for level in best)
                 self.outbox.append(
                     render.head("l1", self.instrument, self._last) | {"bid": bid, "ask": ask})
-        if self._halt == HaltMode.AUCTION and "auction" in self._channels:
+        if self.is_in_auction and "auction" in self._channels:
             self._flush_indication()
 
     def _flush_levels(self) -> None:

@@ -17,7 +17,7 @@ from engine.journal import Journal, JournalError, JournalReader, Kind, Storage
 from engine.journal.reader import first_seq_of, journal_identity, segment_names
 from engine.logs import tagged
 from engine.progress import ProgressBar
-from engine.server import EventPublisher, drift_text
+from engine.server import drift_text
 from engine.serving.background import Background
 from engine.serving.desk import Desk
 from engine.serving.feed_command import dump_desk, make_desk, open_feeds
@@ -28,6 +28,7 @@ from engine.serving.gauges import Gauges
 from engine.serving.keeper import Keeper
 from engine.serving.metrics import MetricsServer
 from engine.serving.outside import Outside
+from engine.serving.publish_command import open_events, open_market_data, publishing_places
 from engine.serving.recovery import Replay, ReplayError, replay
 from engine.serving.roles import Role
 from engine.serving.sequencer import Pending, Sequencer
@@ -81,11 +82,7 @@ def serve(
             segment_size=settings.segment_size, storage=outside.storage, clock=outside.clock))
         exchange, sessions, epoch, snapshot_seq, desk, owed = _recover(
             journal, make, stop, say, settings, outside)
-        events = None
-        if settings.events is not None:
-            events = stack.enter_context(EventPublisher(
-                settings.events, epoch, keys=settings.server_keys,
-                context=outside.make_context(), clock=outside.clock))
+        events = open_events(stack, settings, epoch, outside)
         background = _background(outside, stack)
         sequencer = Sequencer(
             exchange, journal, sessions, events=events, has_clock=settings.clock == "wall",
@@ -96,7 +93,8 @@ def serve(
         sequencer.commit_owed(owed)
         if settings.scenario is not None:
             load_scenario(sequencer, settings.scenario, say)
-        gateway = feed = None
+        gateway = feed = feeds = None
+        market, states = open_market_data(stack, settings, epoch, exchange, events, outside)
         if settings.commands is not None:
             gateway = stack.enter_context(_open_gateway(
                 settings.commands, settings, exchange, sessions, epoch, figures, outside))
@@ -104,7 +102,6 @@ def serve(
             feed = stack.enter_context(MarkSubscriber(
                 settings.marks, report=lambda line: tagged(say, "feed")(f"feed: {line}"),
                 keys=settings.feed_keys, context=outside.make_context()))
-        feeds = None
         if settings.feeds is not None and desk is not None:
             feeds = open_feeds(
                 stack, settings.feeds, desk, sequencer, timeout_s=settings.timeout_s,
@@ -113,11 +110,12 @@ def serve(
         if gateway is not None and feeds is not None:
             gateway.own_queries["feeds"] = feeds.figures
         service = Service(
-            sequencer, gateway=gateway, feed=feed, feeds=feeds, events=events,
-            feed_timeout_s=settings.timeout_s, report=tagged(say, "server"), outside=outside,
-            gauges=_gauges(exchange, figures, journal, outside))
+            sequencer, gateway=gateway, feed=feed, feeds=feeds, events=events, market=market,
+            states=states, feed_timeout_s=settings.timeout_s, report=tagged(say, "server"),
+            outside=outside, gauges=_gauges(exchange, figures, journal, outside))
         figures.epoch = epoch
-        places = _places(settings, gateway, feed, feeds, events)
+        places = [
+            *_places(settings, gateway, feed, feeds), *publishing_places(events, market, states)]
         _say_ready(
             say, figures, exchange.seq, [*places, *pages], outside.clock.monotonic() - began)
         service.run(stop)
@@ -139,13 +137,12 @@ def serve(
 
 def _places(
     settings: Settings, gateway: Gateway | None, feed: MarkSubscriber | None,
-    feeds: Feeds | None, events: EventPublisher | None,
+    feeds: Feeds | None,
 ) -> list[str]:
     """Where the sockets of a server are, as it says when it is ready."""
     at = [f"commands at {gateway.endpoint}"] if gateway else []
     at += [f"marks from {settings.marks}"] if feed else []
-    at += [f"marks from {', '.join(feeds.subscribers)}"] if feeds else []
-    return at + ([f"events at {events.endpoint}"] if events else [])
+    return at + ([f"marks from {', '.join(feeds.subscribers)}"] if feeds else [])
 
 
 def _background(outside: Outside, stack: ExitStack) -> Background | None:

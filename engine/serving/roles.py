@@ -68,6 +68,8 @@ SOCKETS: dict[str, Set[Role]] = {
     "commands": _ALL,
     "marks": _LOOK,
     "events": _LOOK,
+    "market_data": _ALL,
+    "snapshots": _ALL,
 }
 
 _NAMES = {int(code): code.name.lower() for code in Command}

@@ -6,7 +6,7 @@ import hashlib
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import Any
@@ -25,9 +25,11 @@ from engine.server import EventPublisher
 from engine.serving.feeds import Feeds
 from engine.serving.gateway import Gateway
 from engine.serving.gauges import Gauges
+from engine.serving.market import MarketPublisher
 from engine.serving.outside import Outside
 from engine.serving.packed import PackedPending
 from engine.serving.sequencer import Pending, Sequencer
+from engine.serving.topic_states import TopicStates
 from engine.subscriber import FeedError, MarkSubscriber
 
 #: Group commit: a batch is what has been waiting, up to about this.
@@ -181,6 +183,8 @@ class Service:
     feeds : Feeds, optional
         Several publishers, or one by rules.
     events : EventPublisher, optional
+    market : MarketPublisher, optional
+    states : TopicStates, optional
     feed_timeout_s : float
         Longest silence of the feed; without a gateway it ends the run.
     report : callable
@@ -193,7 +197,8 @@ class Service:
     def __init__(
         self, sequencer: Sequencer, *, gateway: Gateway | None = None,
         feed: MarkSubscriber | None = None, feeds: Feeds | None = None,
-        events: EventPublisher | None = None, feed_timeout_s: float = 30.0,
+        events: EventPublisher | None = None, market: MarketPublisher | None = None,
+        states: TopicStates | None = None, feed_timeout_s: float = 30.0,
         report: Callable[[str], None], outside: Outside | None = None,
         gauges: Gauges | None = None,
     ) -> None:
@@ -206,6 +211,8 @@ class Service:
         self._feed = feed
         self._feeds = feeds
         self._events = events
+        self._market = market
+        self._states = states
         self._feed_timeout_s = feed_timeout_s
         self._report = report
         self._driver = MarkDriver(sequencer.exchange)
@@ -226,7 +233,7 @@ class Service:
         """
         poller = self._outside.make_poller()
         poller.register(stop.fileno(), zmq.POLLIN)
-        for one in (self._gateway, self._feed):
+        for one in (self._gateway, self._feed, self._events, self._states):
             if one is not None:
                 poller.register(one.socket, zmq.POLLIN)
         if self._feeds is not None:
@@ -242,9 +249,10 @@ class Service:
                 if is_idle and self._sequencer.has_clock and now >= tick_at:
                     self._tick()
                     tick_at = now + _TICK_S
-                if self._events is not None and now >= heartbeat_at:
-                    self._events.send_heartbeat()
+                if now >= heartbeat_at:
+                    self._send_heartbeats()
                     heartbeat_at = now + HEARTBEAT_S
+                self._hear_listeners()
                 if self._feed is not None and self._feed.health.has_ended:
                     self._end_feed(poller)
         except (JournalWriteError, InvariantViolation) as error:
@@ -257,6 +265,22 @@ class Service:
         now = self._sequencer.figures.turned_at = time.monotonic()
         if self._gauges is not None:
             self._gauges.refresh(now)
+
+    def _send_heartbeats(self) -> None:
+        for publisher in (self._events, self._market):
+            if publisher is not None:
+                publisher.send_heartbeat()
+
+    def _hear_listeners(self) -> None:
+        if self._events is not None:
+            self._events.read_notes()
+        if self._states is not None:
+            self._states.answer_some()
+
+    def _commit(self, batch: Sequence[Pending | PackedPending]) -> None:
+        self._sequencer.commit(batch)
+        if self._market is not None:
+            self._market.publish()
 
     def _is_over(self) -> bool:
         if self._gateway is not None or self._feed is not None:
@@ -281,7 +305,7 @@ class Service:
             self._gateway.take(batch, BATCH_BYTES_MAX)
         taken_ns = time.perf_counter_ns()
         if batch:
-            self._sequencer.commit(batch)
+            self._commit(batch)
             self.figures.batch_count += 1
         if self._gateway is not None:
             self._gateway.reply()
@@ -342,7 +366,7 @@ class Service:
         self._feed = None
 
     def _tick(self) -> None:
-        self._sequencer.commit([Pending.of(None, 0, {"cmd": "time"})])
+        self._commit([Pending.of(None, 0, {"cmd": "time"})])
         self.figures.tick_count += 1
 
     def _decline(self, reason: str) -> None:

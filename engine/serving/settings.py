@@ -16,6 +16,7 @@ from engine.serving.access import Access, read_clients
 from engine.serving.feed_settings import FeedSettings
 from engine.serving.metrics import check_address
 from engine.serving.roles import Role
+from engine.wire import CHANNELS
 
 CLOCKS = ("commands", "wall")
 RETAIN = ("all", "snapshots")
@@ -30,6 +31,9 @@ OPTIONS: dict[str, tuple[type, Any]] = {
     "stale_after": (float, None),
     "pricing": (dict, None),
     "events": (str, None),
+    "market_data": (str, None),
+    "snapshots_at": (str, None),
+    "channels": (str, ",".join(CHANNELS)),
     "journal": (str, None),
     "commands": (str, None),
     "fsync": (str, "batch"),
@@ -123,6 +127,10 @@ class Settings:
         Endpoints: clients, the feed, listeners.
     feeds : FeedSettings or None
         Several publishers, or one by rules, in place of `marks`.
+    market_data, snapshots_at : str or None
+        Endpoints: listeners to market data, and where they get the state of a topic.
+    channels : str
+        Of market data, with commas between.
     fsync : {"always", "batch", "off"}
     clock : {"commands", "wall"}
         Who gives the time.
@@ -170,6 +178,9 @@ class Settings:
     feed_key: str | None = None
     local_role: str = Role.ADMIN
     metrics: str | None = None
+    market_data: str | None = None
+    snapshots_at: str | None = None
+    channels: str = ",".join(CHANNELS)
 
     def __post_init__(self) -> None:
         names = [member.value for member in Durability]
@@ -190,10 +201,17 @@ class Settings:
         self._check_keys()
         if self.metrics is not None:
             check_address(self.metrics)
-        taken = [one for one in (self.commands, self.marks, self.events) if one is not None]
+        for channel in self.channel_names:
+            if channel not in CHANNELS:
+                raise InputError(f"--channels: {channel!r:.40} is none of {', '.join(CHANNELS)}")
+        if self.snapshots_at is not None and self.market_data is None and self.events is None:
+            raise InputError("--snapshots-at: give --market-data, --events or both")
+        taken = [one for one in (
+            self.commands, self.marks, self.events, self.market_data, self.snapshots_at)
+            if one is not None]
         if self.feeds is not None:
             taken += [address.endpoint for address in self.feeds.addresses]
-        bound = (self.commands, self.events)
+        bound = (self.commands, self.events, self.market_data, self.snapshots_at)
         for endpoint in taken:
             keys = self.server_keys if endpoint in bound else self.feed_keys
             check_endpoint(
@@ -231,6 +249,11 @@ class Settings:
         if self.feed_key is None or self._pair is None:
             return None
         return ClientKeys(self._pair, read_public_key(self.feed_key))
+
+    @property
+    def channel_names(self) -> list[str]:
+        """`channels`, one by one."""
+        return [name.strip() for name in self.channels.split(",")]
 
     @property
     def durability(self) -> Durability:

@@ -1,4 +1,4 @@
-"""Every example runs, at a small size."""
+"""Every example of the lab runs, at a small size."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ pytest.importorskip("pandas")
 pytest.importorskip("joblib")
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
+#: One needs a server: tests/shell/test_example_client.py.
+EXAMPLES = [path for path in EXAMPLES if path.stem != "client"]
 #: Options beyond the size.
 SEEDS = {"cascade_run": ["--seed", "2"]}
 

@@ -28,6 +28,8 @@ class Server:
         self._sockets = tempfile.TemporaryDirectory(prefix="eng")
         self.endpoint = f"ipc://{self._sockets.name}/commands"
         self.events = f"ipc://{self._sockets.name}/events"
+        self.market = f"ipc://{self._sockets.name}/market"
+        self.states = f"ipc://{self._sockets.name}/states"
         self.lines: list[str] = []
         self.process: subprocess.Popen[str] | None = None
         self._ready = threading.Event()
@@ -48,6 +50,12 @@ class Server:
             assert self._ready.wait(30), self.lines
             assert self.process.poll() is None, self.lines
         return self
+
+    @property
+    def published(self) -> list[str]:
+        """Options with which a server publishes everything and answers with states."""
+        return ["--events", self.events, "--market-data", self.market,
+                "--snapshots-at", self.states]
 
     def _read(self, process: subprocess.Popen[str]) -> None:
         assert process.stderr is not None

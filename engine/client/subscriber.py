@@ -1,0 +1,239 @@
+"""Subscribers of `engine serve --market-data` and `--events`; here the one that waits."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import zmq
+
+from engine import wire
+from engine.client.following import Book, Ended, Following, Item
+from engine.endpoints import connect_socket
+from engine.keys import ClientKeys
+
+#: Messages waiting here before those of the publisher wait with it, and are dropped there.
+_HIGH_WATER_MARK = 10_000
+#: Messages taken before the other socket gets its turn.
+_AT_ONCE = 100
+
+_Socket = TypeVar("_Socket", bound="zmq.Socket[Any]")
+
+
+class SubscriberBase:
+    """What both subscribers share: topics, books, sockets and when something is due.
+
+    Attributes
+    ----------
+    following : Following
+        Counts of gaps, restarts, duplicates and malformed messages are in there.
+    """
+
+    def __init__(
+        self, endpoints: str | Sequence[str], snapshots: str, topics: Iterable[str], *,
+        retry_s: float, silence_s: float, keys: ClientKeys | None,
+    ) -> None:
+        self._keys = keys
+        self._endpoints = [endpoints] if isinstance(endpoints, str) else list(endpoints)
+        self._snapshots = snapshots
+        self._silence_s = silence_s
+        self.following = Following(snapshots, topics, retry_s)
+        self._items: deque[Item] = deque()
+        self._heard_at = time.monotonic()
+        self._left_epoch: int | None = None  # of the end after which all events were left
+
+    @property
+    def epoch(self) -> int | None:
+        """Of the server, None before anything came."""
+        return self.following.epoch
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since anything was published; a server says something twice a second."""
+        return time.monotonic() - self._heard_at
+
+    def is_synced(self, topic: str) -> bool:
+        """Tell whether nothing is known to be missing of a topic."""
+        return self.following.is_synced(topic)
+
+    def book(self, topic: str) -> Book:
+        """Return the book that a topic of `l2.` or `l3.` keeps up to date."""
+        return self.following.book(topic)
+
+    def _prepare_subscriber(self, socket: _Socket) -> _Socket:
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.setsockopt(zmq.RCVHWM, _HIGH_WATER_MARK)
+        socket.setsockopt(zmq.MAXMSGSIZE, wire.MESSAGE_SIZE_MAX)
+        socket.setsockopt(zmq.RECONNECT_IVL, 20)
+        socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
+        for name in (wire.HEARTBEAT, wire.END, *map(str.encode, self.following.topics)):
+            socket.setsockopt(zmq.SUBSCRIBE, name)
+        for endpoint in self._endpoints:
+            connect_socket(socket, endpoint, self._keys)
+        self._heard_at = time.monotonic()
+        return socket
+
+    def _prepare_dealer(self, socket: _Socket) -> _Socket:
+        for option, value in (
+                (zmq.LINGER, 0), (zmq.RECONNECT_IVL, 20), (zmq.RECONNECT_IVL_MAX, 500),
+                (zmq.MAXMSGSIZE, wire.SNAPSHOT_SIZE_MAX)):
+            socket.setsockopt(option, value)
+        connect_socket(socket, self._snapshots, self._keys)
+        return socket
+
+    def _take_published(self, socket: zmq.Socket[Any], frames: list[bytes]) -> None:
+        self._heard_at = time.monotonic()
+        items = self.following.take(frames)
+        self._items += items
+        if wire.EVENTS.decode() not in self.following.topics:
+            return
+        # A server that has ended waits until nobody follows all of its events any more.
+        if any(isinstance(item, Ended) for item in items):
+            self._left_epoch = self.epoch
+            socket.setsockopt(zmq.UNSUBSCRIBE, wire.EVENTS)
+        elif self._left_epoch not in (None, self.epoch):
+            self._left_epoch = None
+            socket.setsockopt(zmq.SUBSCRIBE, wire.EVENTS)
+
+    def _wait_s(self, deadline: float) -> float:
+        """How long nothing is due."""
+        due = min(deadline, self._heard_at + self._silence_s)
+        if self.following.ask_at is not None:
+            due = min(due, self.following.ask_at)
+        return max(0.0, due - time.monotonic())
+
+    @property
+    def _is_silent(self) -> bool:
+        return self.silent_s >= self._silence_s
+
+
+class Subscriber(SubscriberBase):
+    """Follows topics of a server, whatever is lost on the way; one thread at a time.
+
+    Parameters
+    ----------
+    endpoints : str or sequence of str
+        Where the server publishes: its market data, its events or both.
+    snapshots : str
+        Where it answers with snapshots.
+    topics : iterable of str
+        By their whole names, `l2.BTCUSDT.` or `account.7.`.
+    retry_s : float
+        How long a snapshot is waited for before it is asked for again.
+    silence_s : float
+        After so long without a message, heartbeats included, it connects anew.
+    keys : engine.keys.ClientKeys, optional
+        Where the server asks for them.
+
+    Attributes
+    ----------
+    following : Following
+        Counts of gaps, restarts, duplicates and malformed messages are in there.
+
+    Examples
+    --------
+    >>> from engine.client import Subscriber
+    >>> with Subscriber(
+    ...         "tcp://127.0.0.1:5559", "tcp://127.0.0.1:5560",
+    ...         ["l2.BTCUSDT."]) as subscriber:  # doctest: +SKIP
+    ...     for item in subscriber:
+    ...         print(item.sequence, subscriber.book("l2.BTCUSDT.").bids[:1])
+    """
+
+    def __init__(
+        self, endpoints: str | Sequence[str], snapshots: str, topics: Iterable[str] = (), *,
+        retry_s: float = 1.0, silence_s: float = 10.0, keys: ClientKeys | None = None,
+    ) -> None:
+        super().__init__(
+            endpoints, snapshots, topics, retry_s=retry_s, silence_s=silence_s, keys=keys)
+        self._context = zmq.Context()
+        self._subscriber = self._context.socket(zmq.SUB)
+        self._dealer = self._context.socket(zmq.DEALER)
+        try:
+            self._prepare_subscriber(self._subscriber)
+            self._prepare_dealer(self._dealer)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._subscriber.close(linger=0)
+        self._dealer.close(linger=0)
+        self._context.term()
+
+    def follow(self, *topics: str) -> None:
+        """Follow topics from now on; each begins with a snapshot."""
+        for name in topics:
+            self.following.follow(name)
+            self._subscriber.setsockopt(zmq.SUBSCRIBE, name.encode())
+
+    def unfollow(self, *topics: str) -> None:
+        """Follow topics no longer."""
+        for name in topics:
+            self.following.unfollow(name)
+            self._subscriber.setsockopt(zmq.UNSUBSCRIBE, name.encode())
+
+    def __iter__(self) -> Iterator[Item]:
+        while True:
+            item = self.receive()
+            if item is not None:
+                yield item
+
+    def receive(self, timeout_s: float = float("inf")) -> Item | None:
+        """Return the next snapshot or update, None if there is none in time.
+
+        Raises
+        ------
+        SnapshotRefused
+            The server has no such topic. Called again, it goes on asking.
+        RunError
+            The server speaks another version.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not self._items:
+            self._ask()
+            if self._is_silent:
+                self._reconnect()
+            if not self._take_ready(self._wait_s(deadline)) and time.monotonic() >= deadline:
+                return None
+        return self._items.popleft()
+
+    def _ask(self) -> None:
+        for message in self.following.requests(time.monotonic()):
+            try:
+                self._dealer.send_multipart(message, zmq.DONTWAIT)
+            except zmq.Again:
+                return  # nobody there to take it; asked again in time
+
+    def _take_ready(self, wait_s: float) -> bool:
+        poller = zmq.Poller()
+        poller.register(self._subscriber, zmq.POLLIN)
+        poller.register(self._dealer, zmq.POLLIN)
+        ready = dict(poller.poll(int(wait_s * 1000) + 1))
+        for _ in range(_AT_ONCE if self._subscriber in ready else 0):
+            if not self._subscriber.poll(0):
+                break
+            self._take_published(self._subscriber, self._subscriber.recv_multipart())
+        if self._dealer in ready:
+            self._items += self.following.take_answer(self._dealer.recv_multipart())
+        return bool(ready)
+
+    def _reconnect(self) -> None:
+        """Give a connection up that may be dead without having been closed."""
+        self._subscriber.close(linger=0)
+        self._subscriber = self._prepare_subscriber(self._context.socket(zmq.SUB))
