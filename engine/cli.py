@@ -98,8 +98,10 @@ SnapshotsAt = Annotated[
 ]
 Channels = Annotated[
     str | None,
-    typer.Option(metavar="NAMES", help="Channels of --market-data; all: "
-                 "l3,l2,l1,trades,auction,status."),
+    typer.Option(
+        metavar="NAMES",
+        help="Channels of --market-data, of l3, l2, l1, trades, auction, status (default: all), "
+        "with commas between."),
 ]
 JournalFolder = Annotated[
     str | None,

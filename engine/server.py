@@ -127,7 +127,7 @@ class EventPublisher(TopicPublisher):
         self._listener_count = 0
         self._accounts: dict[int, bytes] = {}  # followed, with their topics
         super().__init__(
-            endpoint, self._clock.time_ns() if epoch is None else epoch,
+            zmq.XPUB, endpoint, self._clock.time_ns() if epoch is None else epoch,
             {zmq.XPUB_VERBOSER: 1}, keys=keys, domain="events", context=context)
         self.topics.add(wire.EVENTS)
 

@@ -78,6 +78,8 @@ class TopicPublisher(BoundSocket):
 
     Parameters
     ----------
+    kind : int
+        `zmq.PUB`; or `zmq.XPUB`, whose notes about subscriptions have to be read.
     endpoint : str
         To bind.
     epoch : int
@@ -89,14 +91,14 @@ class TopicPublisher(BoundSocket):
     """
 
     def __init__(
-        self, endpoint: str, epoch: int,
+        self, kind: int, endpoint: str, epoch: int,
         options: Mapping[int, int] | None = None, *, keys: ServerKeys | None = None,
         domain: str = "", context: zmq.Context[zmq.Socket[bytes]] | None = None,
     ) -> None:
         self.epoch = epoch
         self.topics = Topics()
         self._heartbeat_count = 0
-        super().__init__(zmq.XPUB, endpoint, {
+        super().__init__(kind, endpoint, {
             zmq.SNDHWM: HIGH_WATER_MARK, zmq.LINGER: 0, zmq.MAXMSGSIZE: _NOTE_SIZE_MAX,
             **(options or {})}, keys=keys, domain=domain, context=context)
 

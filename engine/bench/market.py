@@ -239,8 +239,8 @@ class Subscribed(Published):
         self._socket = self._context.socket(zmq.SUB)
         self._socket.setsockopt(zmq.SUBSCRIBE, b"")
         self._socket.connect(endpoint)
-        self.publisher.socket.poll(5000)  # the subscription is there
-        self.publisher.socket.recv()
+        while not self._socket.poll(10):  # until the subscription is there
+            self.publisher.send_heartbeat()
         self._following = Following(endpoint, [self._topic], 1.0)
         ((_, request),) = self._following.requests(0.0)
         token, _ = wire.decode_snapshot_request(request)

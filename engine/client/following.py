@@ -21,6 +21,8 @@ Reason = Literal["start", "gap", "restart"]
 
 #: Messages kept for a topic that waits for its snapshot; if more come it asks again.
 KEPT_MAX = 10_000
+#: Snapshots asked for at once: fewer than a server keeps for a client that reads slowly.
+ASKED_MAX = 100
 #: An answer that stays out is waited for twice as long as the one before, up to this.
 _RETRY_FACTOR_MAX = 8
 _BOOKS: dict[str, type[Book]] = {"l2": L2Book, "l3": L3Book}
@@ -87,8 +89,10 @@ Item = Snapshot | Update | Ended
 class _Topic:
     """What is known of one topic, and what is kept until its snapshot comes."""
 
-    def __init__(self, name: str, retry_s: float) -> None:
+    def __init__(self, name: str, retry_s: float, waiting: dict[str, _Topic]) -> None:
         self.name = name
+        self._waiting = waiting  # all topics that need a snapshot
+        waiting[name] = self
         self.sequence = 0  # included in what was handed on
         self.needed = 0  # a snapshot of less would leave something out
         self.is_synced = False
@@ -104,6 +108,7 @@ class _Topic:
     def lose(self, needed: int, reason: Reason) -> None:
         """From here on a snapshot is needed that includes a sequence."""
         self.is_synced = False
+        self._waiting[self.name] = self
         self.needed = max(self.needed, needed)
         self.reason = reason
         self.ask_at = 0.0
@@ -143,11 +148,14 @@ class _Topic:
             except _MISFITS:
                 return False
         self.sequence, self.needed, self.is_synced = sequence, 0, True
+        del self._waiting[self.name]
         return True
 
 
 class Following:
     """Topics of one server, from messages and snapshots.
+
+    Nothing that it does looks at topics which miss nothing, but for a restart.
 
     Parameters
     ----------
@@ -176,6 +184,7 @@ class Following:
         self._token = 0
         self._asked: dict[int, str] = {}
         self._topics: dict[str, _Topic] = {}
+        self._waiting: dict[str, _Topic] = {}
         for name in topics:
             self.follow(name)
 
@@ -186,13 +195,15 @@ class Following:
 
     def follow(self, name: str) -> None:
         """Follow a topic from now on."""
-        self._topics.setdefault(name, _Topic(name, self._retry_s))
+        if name not in self._topics:
+            self._topics[name] = _Topic(name, self._retry_s, self._waiting)
 
     def unfollow(self, name: str) -> None:
         """Follow a topic no longer."""
         topic = self._topics.pop(name, None)
         if topic is not None:
             self._asked.pop(topic.token, None)
+            self._waiting.pop(name, None)
 
     def is_synced(self, name: str) -> bool:
         """Tell whether nothing is known to be missing of a topic."""
@@ -210,14 +221,21 @@ class Following:
     @property
     def ask_at(self) -> float | None:
         """When the next request is due by the caller's clock, None where none is."""
-        times = [topic.ask_at for topic in self._topics.values() if not topic.is_synced]
-        return min(times, default=None)
+        first = next(iter(self._waiting.values()), None)
+        if first is not None and len(self._asked) < ASKED_MAX:
+            return min(topic.ask_at for topic in self._waiting.values())
+        return None if first is None else min(
+            self._topics[name].ask_at for name in self._asked.values())
 
     def requests(self, now: float) -> list[list[bytes]]:
-        """Return the requests for snapshots that are due."""
-        found = []
-        for topic in self._topics.values():
-            if topic.is_synced or topic.ask_at > now:
+        """Return the requests for snapshots that are due, and for which there is room."""
+        found: list[list[bytes]] = []
+        under_way = sum(
+            topic.ask_at > now for topic in map(self._topics.get, self._asked.values()) if topic)
+        for topic in self._waiting.values():
+            if under_way + len(found) >= ASKED_MAX:
+                break
+            if topic.ask_at > now:
                 continue
             self._asked.pop(topic.token, None)
             topic.token = self._token = self._token + 1
@@ -358,6 +376,7 @@ class Following:
         if not topic.load(answer.sequence, answer.state):
             self.malformed_count += 1
             return []
+        self._asked.pop(topic.token, None)  # an answer to an earlier request will do
         topic.wait_s = self._retry_s
         items: list[Item] = [
             Snapshot(topic.name, answer.epoch, answer.sequence, reason, answer.state)]

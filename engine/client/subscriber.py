@@ -18,7 +18,7 @@ from engine.keys import ClientKeys
 #: Messages waiting here before those of the publisher wait with it, and are dropped there.
 _HIGH_WATER_MARK = 10_000
 #: Messages taken before the other socket gets its turn.
-_AT_ONCE = 100
+AT_ONCE = 100
 
 _Socket = TypeVar("_Socket", bound="zmq.Socket[Any]")
 
@@ -39,6 +39,7 @@ class SubscriberBase:
         self._keys = keys
         self._endpoints = [endpoints] if isinstance(endpoints, str) else list(endpoints)
         self._snapshots = snapshots
+        self._subscriber: Any = None
         self._silence_s = silence_s
         self.following = Following(snapshots, topics, retry_s)
         self._items: deque[Item] = deque()
@@ -55,17 +56,33 @@ class SubscriberBase:
         """Seconds since anything was published; a server says something twice a second."""
         return time.monotonic() - self._heard_at
 
+    def follow(self, *topics: str) -> None:
+        """Follow topics from now on; each begins with a snapshot."""
+        for name in topics:
+            self.following.follow(name)
+            self._subscriber.setsockopt(zmq.SUBSCRIBE, name.encode())
+
+    def unfollow(self, *topics: str) -> None:
+        """Follow topics no longer."""
+        for name in topics:
+            self.following.unfollow(name)
+            self._subscriber.setsockopt(zmq.UNSUBSCRIBE, name.encode())
+
     def is_synced(self, topic: str) -> bool:
         """Tell whether nothing is known to be missing of a topic."""
         return self.following.is_synced(topic)
 
     def book(self, topic: str) -> Book:
-        """Return the book that a topic of `l2.` or `l3.` keeps up to date."""
+        """Return the book that a topic of `l2.` or `l3.` keeps up to date.
+
+        It includes the item that was received last, and those that came with it at once.
+        """
         return self.following.book(topic)
 
     def _prepare_subscriber(self, socket: _Socket) -> _Socket:
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.RCVHWM, _HIGH_WATER_MARK)
+        socket.setsockopt(zmq.SNDHWM, 0)  # beyond it subscriptions would be lost unseen
         socket.setsockopt(zmq.MAXMSGSIZE, wire.MESSAGE_SIZE_MAX)
         socket.setsockopt(zmq.RECONNECT_IVL, 20)
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
@@ -84,7 +101,8 @@ class SubscriberBase:
         connect_socket(socket, self._snapshots, self._keys)
         return socket
 
-    def _take_published(self, socket: zmq.Socket[Any], frames: list[bytes]) -> None:
+    def _take_published(self, frames: list[bytes]) -> None:
+        socket = self._subscriber
         self._heard_at = time.monotonic()
         items = self.following.take(frames)
         self._items += items
@@ -176,18 +194,6 @@ class Subscriber(SubscriberBase):
         self._dealer.close(linger=0)
         self._context.term()
 
-    def follow(self, *topics: str) -> None:
-        """Follow topics from now on; each begins with a snapshot."""
-        for name in topics:
-            self.following.follow(name)
-            self._subscriber.setsockopt(zmq.SUBSCRIBE, name.encode())
-
-    def unfollow(self, *topics: str) -> None:
-        """Follow topics no longer."""
-        for name in topics:
-            self.following.unfollow(name)
-            self._subscriber.setsockopt(zmq.UNSUBSCRIBE, name.encode())
-
     def __iter__(self) -> Iterator[Item]:
         while True:
             item = self.receive()
@@ -209,7 +215,8 @@ class Subscriber(SubscriberBase):
             self._ask()
             if self._is_silent:
                 self._reconnect()
-            if not self._take_ready(self._wait_s(deadline)) and time.monotonic() >= deadline:
+            self._take_ready(self._wait_s(deadline))
+            if not self._items and time.monotonic() >= deadline:
                 return None
         return self._items.popleft()
 
@@ -220,18 +227,17 @@ class Subscriber(SubscriberBase):
             except zmq.Again:
                 return  # nobody there to take it; asked again in time
 
-    def _take_ready(self, wait_s: float) -> bool:
+    def _take_ready(self, wait_s: float) -> None:
         poller = zmq.Poller()
         poller.register(self._subscriber, zmq.POLLIN)
         poller.register(self._dealer, zmq.POLLIN)
         ready = dict(poller.poll(int(wait_s * 1000) + 1))
-        for _ in range(_AT_ONCE if self._subscriber in ready else 0):
-            if not self._subscriber.poll(0):
+        for _ in range(AT_ONCE if self._subscriber in ready else 0):
+            if self._items or not self._subscriber.poll(0):
                 break
-            self._take_published(self._subscriber, self._subscriber.recv_multipart())
+            self._take_published(self._subscriber.recv_multipart())
         if self._dealer in ready:
             self._items += self.following.take_answer(self._dealer.recv_multipart())
-        return bool(ready)
 
     def _reconnect(self) -> None:
         """Give a connection up that may be dead without having been closed."""

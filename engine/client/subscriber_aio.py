@@ -11,7 +11,7 @@ import zmq
 import zmq.asyncio
 
 from engine.client.following import Item
-from engine.client.subscriber import SubscriberBase
+from engine.client.subscriber import AT_ONCE, SubscriberBase
 from engine.keys import ClientKeys
 
 
@@ -44,7 +44,7 @@ class AsyncSubscriber(SubscriberBase):
             self._prepare_subscriber(self._subscriber)
             self._prepare_dealer(self._dealer)
         except BaseException:
-            self._close()
+            self.close()
             raise
 
     async def __aenter__(self) -> Self:
@@ -56,18 +56,13 @@ class AsyncSubscriber(SubscriberBase):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._close()
+        self.close()
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Close the connections."""
         self._subscriber.close(linger=0)
         self._dealer.close(linger=0)
         self._context.term()
-
-    def follow(self, *topics: str) -> None:
-        """Follow topics from now on; each begins with a snapshot."""
-        for name in topics:
-            self.following.follow(name)
-            self._subscriber.setsockopt(zmq.SUBSCRIBE, name.encode())
 
     async def __aiter__(self) -> AsyncIterator[Item]:
         while True:
@@ -104,6 +99,15 @@ class AsyncSubscriber(SubscriberBase):
         poller.register(self._dealer, zmq.POLLIN)
         ready = dict(await poller.poll(int(wait_s * 1000) + 1))
         if self._subscriber in ready:
-            self._take_published(self._subscriber, await self._subscriber.recv_multipart())
+            await self._take_waiting()
         if self._dealer in ready:
             self._items += self.following.take_answer(await self._dealer.recv_multipart())
+
+    async def _take_waiting(self) -> None:
+        for _ in range(AT_ONCE):
+            if self._items:
+                return
+            try:
+                self._take_published(await self._subscriber.recv_multipart(zmq.DONTWAIT))
+            except zmq.Again:
+                return

@@ -50,7 +50,8 @@ class MarketPublisher(TopicPublisher):
         self._data = MarketData(exchange, (), self.channels)
         self._symbol_count = 0
         self._names: dict[tuple[str, str], bytes] = {}
-        super().__init__(endpoint, epoch, keys=keys, domain="market_data", context=context)
+        super().__init__(
+            zmq.PUB, endpoint, epoch, keys=keys, domain="market_data", context=context)
         self.publish()
 
     def publish(self) -> None:

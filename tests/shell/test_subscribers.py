@@ -154,6 +154,34 @@ def test_dropped_messages_are_noticed_and_healed(server, client, tmp_path, seed)
         proxy.close()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100, 110))
+def test_losses_and_kills_for_a_long_time(server, client, seed):
+    """Ten seeds of a thousand commands each, with drops all the while and three kills."""
+    server.start(*server.published)
+    market = Market(client, seed)
+    proxy = DroppingProxy(server.market, server.market + "-lossy", seed, share=0.1)
+    try:
+        with Subscriber(
+                server.market + "-lossy", server.states, market.topics,
+                retry_s=0.2) as subscriber:
+            for turn in range(4):
+                proxy.is_dropping = True
+                for _ in range(25):
+                    market.trade(10, together=1)
+                    while subscriber.receive(0) is not None:
+                        pass
+                proxy.is_dropping = False
+                settle(subscriber, market)
+                assert subscriber.following.restart_count == turn
+                if turn < 3:
+                    server.kill()
+                    server.start(*server.published)
+            assert proxy.dropped > 20 and subscriber.following.gap_count > 10
+    finally:
+        proxy.close()
+
+
 def test_the_loss_of_the_very_last_messages_shows_at_the_heartbeat(server, client):
     server.start(*server.published)
     market = Market(client, seed=4)
@@ -520,3 +548,47 @@ def test_with_keys_the_books_are_for_clients_and_accounts_for_their_own(server, 
             with Subscriber([server.events, server.market], server.states, topics,
                             keys=other) as one:
                 assert one.receive(1.5) is None and one.epoch is None
+
+
+# --- many topics ----------------------------------------------------------------------------------
+
+
+def test_thousands_of_topics(shell, tmp_path):
+    """No subscription and no request for a state is lost, however many there are."""
+    exchange = Exchange(core=shell.core)
+    exchange.apply(ASSET)
+    exchange.apply({"cmd": "account", "account": 1})
+    exchange.apply({"cmd": "deposit", "account": 1, "asset": "USDT", "amount": "1000000"})
+    for number in range(250):
+        exchange.apply({
+            "cmd": "instrument", "symbol": f"S{number}", "kind": "linear", "base": "B",
+            "quote": "USDT", "settle": "USDT", "tick_size": "1", "lot_size": "1",
+            "tiers": [{"min_notional": "0", "max_notional": None,
+                       "maintenance_margin_rate": "0.01", "max_leverage": "10"}]})
+        exchange.apply({"cmd": "mark", "symbol": f"S{number}", "mark_price": "100"})
+    names = [f"{channel}.{symbol}." for symbol in exchange.symbols for channel in wire.CHANNELS]
+    at, states_at = f"ipc://{tmp_path}/m", f"ipc://{tmp_path}/s"
+    with (MarketPublisher(at, 5, exchange) as market,
+          TopicStates(states_at, 5, exchange, market) as states,
+          Subscriber(at, states_at, names) as subscriber):
+        deadline = time.monotonic() + SETTLE_S
+        missing = len(names)
+        while missing:
+            assert time.monotonic() < deadline
+            states.answer_some()
+            while subscriber.receive(0.001) is not None:
+                missing -= 1
+        time.sleep(0.5)
+        market.send_heartbeat()  # it hears the last of the subscriptions with this
+        time.sleep(0.1)
+        for number, symbol in enumerate(exchange.symbols, start=1):
+            exchange.apply({
+                "cmd": "order", "account": 1, "symbol": symbol, "order_id": number,
+                "side": "buy", "type": "limit", "price": "90", "quantity": "1"})
+            market.publish()
+        seen = set()
+        while (item := subscriber.receive(2)) is not None:
+            seen.add(item.topic)
+        assert len(seen) == 3 * 250 and subscriber.following.gap_count == 0
+        assert all(subscriber.book(f"l2.{symbol}.").bids == [["90", "1", 1]]
+                   for symbol in exchange.symbols)

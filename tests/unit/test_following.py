@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import wire
-from engine.client.following import KEPT_MAX, Ended, Following, Snapshot, SnapshotRefused, Update
+from engine.client.following import (
+    ASKED_MAX,
+    KEPT_MAX,
+    Ended,
+    Following,
+    Snapshot,
+    SnapshotRefused,
+    Update,
+)
 from engine.errors import RunError
 
 TOPIC = "account.7."
@@ -195,6 +203,17 @@ def test_another_version_is_an_error(publisher, listener):
         listener.following.take_answer([wire.SNAPSHOT, msgpack.packb([2])])
 
 
+def test_an_answer_to_an_earlier_request_will_do(publisher):
+    listener = Listener()
+    (first,) = listener.requests()
+    listener.now = 1.0
+    (second,) = listener.requests()
+    listener.use(listener.following.take_answer(publisher.answer(first)))
+    assert listener.sum == 0 and listener.following._asked == {}
+    listener.use(listener.following.take_answer(publisher.answer(second)))
+    assert listener.reasons == ["start"]
+
+
 def test_a_refusal_is_told_and_asked_again():
     listener = Listener()
     (request,) = listener.requests()
@@ -315,3 +334,35 @@ def test_noise_does_no_harm(frames):
         following.take_answer(frames)
     except RunError as error:
         assert "version" in str(error)
+
+
+def test_many_topics_that_miss_nothing_cost_nothing():
+    """Only what waits for a snapshot is looked at."""
+    names = [f"account.{number}." for number in range(1, 5001)]
+    following = Following("ipc://x", names, 1.0)
+    while following.ask_at is not None:
+        for request in following.requests(0.0):
+            token, name = wire.decode_snapshot_request(request[1])
+            following.take_answer([wire.SNAPSHOT, wire.encode_snapshot(5, token, name, 0, {})])
+    assert following.requests(100.0) == [] and following.ask_at is None
+    assert following._waiting == {} and following._asked == {}
+    following.unfollow(names[0])
+    following.take(wire.make_frames(names[1].encode(), 2, wire.encode_events(5, 1, 1, [])))
+    assert list(following._waiting) == [names[1]]
+
+
+def test_no_more_is_asked_for_at_once_than_a_server_keeps():
+    names = [f"account.{number}." for number in range(1, 251)]
+    following = Following("ipc://x", names, 1.0)
+    first = following.requests(0.0)
+    assert len(first) == ASKED_MAX and following.requests(0.5) == []
+    assert following.ask_at == 1.0
+    for request in first[:30]:
+        token, name = wire.decode_snapshot_request(request[1])
+        following.take_answer([wire.SNAPSHOT, wire.encode_snapshot(5, token, name, 0, {})])
+    assert following.ask_at == 0.0 and len(following.requests(0.5)) == 30
+    while following.ask_at is not None:  # the others were lost, and are asked for again
+        for request in following.requests(following.ask_at):
+            token, name = wire.decode_snapshot_request(request[1])
+            following.take_answer([wire.SNAPSHOT, wire.encode_snapshot(5, token, name, 0, {})])
+    assert all(map(following.is_synced, names))
