@@ -357,6 +357,11 @@ def replay(
     in_process: options.InProcess = False,
     scenario: Scenario = None,
     population: options.Population = None,
+    contracts: options.Contracts = "linear",
+    fund: options.Fund = None,
+    no_funding: options.NoFunding = False,
+    twice: options.Twice = False,
+    page: options.Page = None,
     crowd: options.Crowd = None,
     crowd_mark: options.CrowdMark = "book",
     bind: options.Bind = _ENDPOINT,
@@ -387,25 +392,30 @@ def replay(
     """
     from engine.endpoints import check_endpoint
     from engine.feeds.compose import parse_renames
-    from engine.replay import Replay, parse_speed, replay_in_process, replay_over_zmq
+    from engine.replay import Replay, Setup, parse_speed, replay_over_zmq
+    from engine.replay_command import play_in_process
 
     plan = Replay.plan(
         files, symbol=symbol, date=date, renames=parse_renames(map_ or []), derived=derive or [],
         price=price, clock=clock, start=start, end=end, loop=loop, rebase=rebase, limit=limit,
-        is_strict=strict, keep_records=records or crowd is not None)
+        is_strict=strict, keep_records=records or crowd is not None,
+        has_funding=in_process and not no_funding)
     if in_process:
         if key is not None or clients is not None:
             raise InputError("--key and --clients: an engine in this process has no socket")
         if records:
             raise InputError("--records: an engine in this process takes the marks alone")
-        rows = replay_in_process(
-            plan, make_exchange(core), scenario, population, parse_speed(speed or "max"),
-            _with_bar, _say, crowd=None if crowd is None else (crowd, crowd_mark))
+        rows = play_in_process(
+            plan, Setup(scenario, population, contracts, fund), partial(make_exchange, core),
+            parse_speed(speed or "max"), _with_bar, _say, twice=twice, page=page,
+            crowd=None if crowd is None else (crowd, crowd_mark))
     else:
         if scenario is not None:
             raise InputError("--scenario goes with --in-process; `engine serve` has its own")
         if population is not None or crowd is not None:
             raise InputError("--population and --crowd go with --in-process")
+        if contracts != "linear" or fund is not None or twice or page is not None:
+            raise InputError("--contracts, --fund, --twice and --page go with --in-process")
         _check_timeout(timeout)
         keys = access.publisher_keys(key, clients)
         check_endpoint(bind, allow_remote=allow_remote, has_keys=keys is not None)

@@ -15,19 +15,19 @@ Two books then say different things, the recorded and the engine's, and a rule r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.batches import COMMAND_DTYPE, empty_commands
 from engine.errors import InputError, RunError
 from engine.feeds.records import BookChange
 from engine.feeds.timeline import Moment
 from engine.messages import (
+    COMMAND_COLUMNS,
     FLAG_STP_SHIFT,
     MONEY_MAX,
+    NONE,
     Command,
     EventKind,
     OrderType,
@@ -50,8 +50,18 @@ ACCOUNT = 800_000_001
 _DEPOSIT = MONEY_MAX // 64
 #: A mark sets off liquidations, they move the book, the book moves the mark; this often at most.
 _MARKS_PER_MOMENT_MAX = 1_000
-_COLUMNS = {name: at for at, name in enumerate(COMMAND_DTYPE.names or ())}
-_PLAIN = empty_commands(1).view(np.int64).tolist()
+#: Texts of prices or quantities that a book remembers.
+_KNOWN_MAX = 1 << 16
+_CANCEL, _AMEND, _ORDER = (int(one) for one in (Command.CANCEL, Command.AMEND, Command.ORDER))
+_LIMIT, _GTC = int(OrderType.LIMIT), int(TimeInForce.GTC)
+#: Places in a packed command.
+_LEVEL, _LEAVES, _WANTED = (
+    COMMAND_COLUMNS.index(name) for name in ("order_id", "type", "quantity"))
+_KIND_COUNT = 1 + max(EventKind)
+#: Of orders that do as they are told.
+_PLAIN_KINDS = [int(kind) for kind in (
+    EventKind.ORDER_ACCEPTED, EventKind.ORDER_UPDATE, EventKind.ORDER_AMENDED,
+    EventKind.ORDER_CANCELED)]
 _STP = int(StpMode.CANCEL_MAKER) << FLAG_STP_SHIFT
 
 _UPDATE = [field_at(EventKind.ORDER_UPDATE, n) for n in ("account", "symbol", "order_id", "leaves")]
@@ -62,6 +72,20 @@ _TRADE = [
     field_at(EventKind.TRADE, n) for n in (
         "symbol", "quantity", "maker_order_id", "maker_account", "taker_order_id",
         "taker_account")]
+
+
+class _Known(dict[str, int]):
+    """Remembers what texts were converted to: the same ones come again and again."""
+
+    def __init__(self, convert: Callable[[str], int]) -> None:
+        super().__init__()
+        self._convert = convert
+
+    def __missing__(self, text: str) -> int:
+        if len(self) >= _KNOWN_MAX:
+            self.clear()
+        value = self[text] = self._convert(text)
+        return value
 
 
 class _Book:
@@ -80,8 +104,10 @@ class _Book:
         self.live: dict[int, int] = {}
         self.taken: dict[int, int] = {}
         self.mark: int | None = None
-        self.ticks = lru_cache(1 << 15)(self._ticks)
-        self.lots = lru_cache(1 << 15)(self._lots)
+        self._known_levels = (
+            _Known(lambda price: 2 * self._ticks(price) + int(Side.BUY)),
+            _Known(lambda price: 2 * self._ticks(price) + int(Side.SELL)))
+        self._known_lots = _Known(self._lots)
 
     def _ticks(self, price: str) -> int:
         ticks = self.instrument.tick.units(price)
@@ -99,21 +125,24 @@ class _Book:
                 f"lot, {self.instrument.lot.text(1)}; declare a finer one")
         return lots
 
-    def record(self, change: BookChange) -> list[int]:
-        """Take over what a change says; return the levels that it touches."""
-        levels = {
-            2 * self.ticks(price) + side: self.lots(quantity)
-            for side, rows in ((int(Side.BUY), change.bids), (int(Side.SELL), change.asks))
-            for price, quantity in rows}
+    def record(self, change: BookChange) -> dict[int, int]:
+        """Take over what a change says; return the lots of the levels that it touches."""
+        levels: dict[int, int] = {}
+        lots_of = self._known_lots.__getitem__
+        for known, rows in zip(self._known_levels, (change.bids, change.asks), strict=True):
+            if rows:
+                prices, quantities = zip(*rows, strict=True)
+                levels.update(zip(
+                    map(known.__getitem__, prices), map(lots_of, quantities), strict=True))
         if change.is_snapshot:
             levels = dict.fromkeys(self.recorded.keys() - levels.keys(), 0) | levels
-        for level, lots in levels.items():
-            if lots:
-                self.recorded[level] = lots
-            else:
-                self.recorded.pop(level, None)
-                self.taken.pop(level, None)
-        return list(levels)
+        self.recorded.update(levels)
+        if 0 in levels.values():
+            for level, lots in levels.items():
+                if not lots:
+                    del self.recorded[level]
+                    self.taken.pop(level, None)
+        return levels
 
 
 class Crowd:
@@ -153,6 +182,7 @@ class Crowd:
         instruments = [exchange.instrument(name) for name in exchange.symbols]
         self._books = {one.symbol: _Book(one) for one in instruments}
         self._by_index = {one.index: self._books[one.symbol] for one in instruments}
+        self._has_news = True  # something happened since the marks last followed the books
         self.change_count = 0
         self.displaced_lots = dict.fromkeys(exchange.symbols, 0)
         self._open()
@@ -181,15 +211,17 @@ class Crowd:
             A symbol that is no instrument, or a price or quantity off its grid.
         """
         self._absorb()  # what users did since
-        changes = [record for record in moment.records if type(record) is BookChange]
         self._mark_by_feed(moment, only_first=self._follows_book)
-        for change in changes:
-            book = self._find(change.symbol)
+        for record in moment.records:
+            if type(record) is not BookChange:
+                continue
+            book = self._find(record.symbol)
             if book.mark is None:
                 continue  # orders need a mark: the record's own middle comes with its book
-            self._set(book, book.record(change), moment.ts_ns)
+            self._set(book, book.record(record), moment.ts_ns)
             self.change_count += 1
-        if self._follows_book:
+        if self._follows_book and self._has_news:
+            self._has_news = False
             self._mark_by_books(moment.ts_ns)
 
     def _find(self, symbol: str) -> _Book:
@@ -200,27 +232,63 @@ class Crowd:
                 f"--map {symbol}=NAME")
         return book
 
-    def _set(self, book: _Book, levels: list[int], ts_ns: int) -> None:
+    def _set(self, book: _Book, levels: dict[int, int], ts_ns: int) -> None:
         """Bring the crowd's orders on these levels to where the rule wants them."""
-        leaving: list[list[int]] = []
-        resting: list[list[int]] = []
-        for level in levels:
-            if self._is_restored:
-                book.taken.pop(level, None)
-            wanted = max(0, book.recorded.get(level, 0) - book.taken.get(level, 0))
-            live = book.live.get(level, 0)
-            if wanted == live:
+        index, live, taken = book.instrument.index, book.live, book.taken
+        if self._is_restored:
+            for level in levels:
+                taken.pop(level, None)
+        leaving: list[tuple[int, ...]] = []
+        resting: list[tuple[int, ...]] = []
+        for level, wanted in levels.items():
+            if taken:
+                wanted = max(0, wanted - taken.get(level, 0))
+            was = live.get(level, 0)
+            if wanted == was:
                 continue
             # What goes, goes first: a change moves both sides, and a new bid may stand where
             # an ask was.
-            (resting if wanted else leaving).append(_command(book, level, wanted, live, ts_ns))
+            if not wanted:
+                leaving.append(
+                    (_CANCEL, ts_ns, ACCOUNT, index, level, NONE, NONE, NONE, NONE, NONE, 0, NONE))
+            elif was:
+                # `type` of an amend is the new open quantity; fewer lots keep their turn.
+                resting.append(
+                    (_AMEND, ts_ns, ACCOUNT, index, level, NONE, wanted, NONE, NONE, NONE, 0, NONE))
+            else:
+                resting.append((
+                    _ORDER, ts_ns, ACCOUNT, index, level, level & 1, _LIMIT, wanted, level >> 1,
+                    _GTC, _STP, NONE))
         if leaving or resting:
-            self._exchange.submit_many(np.array(leaving + resting, np.int64))
-            self._absorb()
+            refused = self._exchange.submit_many(np.array(leaving + resting, np.int64))
+            self._absorb(book, leaving, resting, refused)
 
-    def _absorb(self) -> None:
-        """Read what became of the crowd's orders off the events."""
-        records = self._exchange.drain_records()
+    def _absorb(
+        self, book: _Book | None = None, leaving: Sequence[tuple[int, ...]] = (),
+        resting: Sequence[tuple[int, ...]] = (), refused: int = 0,
+    ) -> None:
+        """Read what became of the crowd's orders off the events.
+
+        Where these say no more than that everything went as it was sent, as they nearly always
+        do, nobody looks at them one by one.
+        """
+        events = self._exchange.drain_array()
+        if not len(events):
+            return
+        self._has_news = True
+        kinds = np.bincount(events[:, 0], minlength=_KIND_COUNT)
+        if not refused and kinds[_PLAIN_KINDS].sum() == len(events) and (
+                kinds[EventKind.ORDER_CANCELED] == len(leaving)):
+            if book is not None:
+                live = book.live
+                for row in leaving:
+                    live.pop(row[_LEVEL], None)
+                for row in resting:
+                    live[row[_LEVEL]] = row[_WANTED] if row[0] == _ORDER else row[_LEAVES]
+                return
+            if not (kinds[EventKind.ORDER_UPDATE] or kinds[EventKind.ORDER_CANCELED]):
+                return
+        records = [tuple(row) for row in events.tolist()]
         self._tally.add(records)
         for record in records:
             kind = record[0]
@@ -248,8 +316,10 @@ class Crowd:
         rows = []
         for symbol, price, index in moment.rows:
             book = self._find(symbol)
+            if only_first and book.mark is not None:
+                continue
             mark = book.instrument.mark.units(book.instrument.round_mark(price))
-            if mark == book.mark or (only_first and book.mark is not None):
+            if mark == book.mark:
                 continue
             book.mark = mark
             named = None if index is None else book.instrument.round_mark(index)
@@ -297,25 +367,6 @@ def book_amount(books: Iterable[_Book], asset: str) -> str:
         if book.instrument.settle.name == asset)
 
 
-def _command(book: _Book, level: int, wanted: int, live: int, ts_ns: int) -> list[int]:
-    row: list[int] = list(_PLAIN)
-    price, side = divmod(level, 2)
-    if wanted == 0:
-        values: dict[str, int] = {"cmd": Command.CANCEL}
-    elif live:
-        # `type` of an amend is the new open quantity; fewer lots keep their turn.
-        values = {"cmd": Command.AMEND, "type": wanted}
-    else:
-        values = {
-            "cmd": Command.ORDER, "side": side, "price": price, "quantity": wanted,
-            "type": OrderType.LIMIT, "time_in_force": TimeInForce.GTC, "flags": _STP}
-    values |= {
-        "ts": ts_ns, "account": ACCOUNT, "symbol": book.instrument.index, "order_id": level}
-    for name, value in values.items():
-        row[_COLUMNS[name]] = int(value)
-    return row
-
-
 def run_crowd(
     exchange: Exchange, moments: Iterable[Moment], rule: str, mark: str,
     on_progress: Callable[[Tally], None],
@@ -339,18 +390,21 @@ def run_crowd(
     """
     import time
 
+    from engine.play import FundingCount
     from engine.server import RunFigures
 
     figures = RunFigures(Tally())
     exchange.drain_records()
     crowd = Crowd(exchange, rule, mark, figures.tally)
     started = time.monotonic()
+    fundings = FundingCount()
     for moment in moments:
         crowd.apply(moment)
+        fundings.settle(exchange, moment)
         figures.step_count += 1
         if figures.step_count % 64 == 0:
             on_progress(figures.tally)
     figures.elapsed_s = time.monotonic() - started
     if crowd.change_count == 0:
         raise InputError("--crowd: the feed has no depth")
-    return figures, crowd.rows()
+    return figures, [*crowd.rows(), *fundings.rows()]

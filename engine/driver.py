@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import InputError
 from engine.feeds.steps import Row, Step
+from engine.messages import NONE, Command
 
 if TYPE_CHECKING:
     from engine import Exchange
+
+_MARK = int(Command.MARK)
 
 
 class MarkDriver:
@@ -49,7 +52,13 @@ class MarkDriver:
                 )
             return instrument.round_mark(price)
 
+        @lru_cache(maxsize=1 << 16)
+        def mark_row(symbol: str, price: str) -> tuple[int, int]:
+            text = round_mark(symbol, price)
+            return instruments[symbol].index, instruments[symbol].mark.units(text)
+
         self._round_mark = round_mark
+        self._mark_row = mark_row
 
     def apply(self, step_number: int, step: Step) -> None:
         """Apply one step; its events wait in the exchange to be drained.
@@ -67,6 +76,28 @@ class MarkDriver:
             before the exchange's time.
         """
         ts_ns, rows = step
+        self._check_start(ts_ns)
+        self._exchange.apply_marks(self._marks(step_number, rows), ts=ts_ns)
+
+    def packed(self, step_number: int, step: Step) -> tuple[int, ...] | None:
+        """Return the packed command that `apply` would be, None where there is none.
+
+        A step of one mark without an index price is a packed `mark`; others are not.
+
+        Raises
+        ------
+        InputError
+            As `apply`.
+        """
+        ts_ns, rows = step
+        if len(rows) != 1 or rows[0][2] is not None:
+            return None
+        self._check_start(ts_ns)
+        symbol, mark = self._mark_row(rows[0][0], rows[0][1])
+        return (
+            _MARK, ts_ns, NONE, symbol, step_number, NONE, NONE, NONE, mark, NONE, 0, NONE)
+
+    def _check_start(self, ts_ns: int) -> None:
         if self._is_first:
             self._is_first = False
             if ts_ns < self._exchange.ts:
@@ -74,7 +105,6 @@ class MarkDriver:
                     f"the feed starts at {ts_ns} ns, before the exchange's time "
                     f"{self._exchange.ts} ns"
                 )
-        self._exchange.apply_marks(self._marks(step_number, rows), ts=ts_ns)
 
     def command(self, step_number: int, step: Step, *, has_time: bool = True) -> dict[str, Any]:
         """Return the command that `apply` would be, for a journal.

@@ -6,7 +6,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from engine.errors import InputError
 from engine.feeds import (
@@ -23,10 +26,12 @@ from engine.feeds import (
 )
 from engine.feeds.marks import Marker
 from engine.feeds.steps import limit_marks
+from engine.units import is_decimal
 
 if TYPE_CHECKING:
     from engine import Exchange
     from engine.keys import ServerKeys
+    from engine.play import Events
     from engine.publisher import Pace
     from engine.server import RunFigures
     from engine.tally import Tally
@@ -52,7 +57,7 @@ class Replay:
     rebase_ns : int or None
         When the feed is to begin.
     mark_limit : int or None
-    is_strict, keep_records : bool
+    is_strict, keep_records, has_funding : bool
     """
 
     feeds: Sequence[Feed]
@@ -67,13 +72,14 @@ class Replay:
     mark_limit: int | None = None
     is_strict: bool = False
     keep_records: bool = False
+    has_funding: bool = False
 
     @classmethod
     def plan(
         cls, files: Sequence[str], *, symbol: str | None, date: str | None,
         renames: dict[str, str], derived: Sequence[str], price: str, clock: str,
         start: str | None, end: str | None, loop: int, rebase: str | None, limit: int | None,
-        is_strict: bool, keep_records: bool,
+        is_strict: bool, keep_records: bool, has_funding: bool = False,
     ) -> Replay:
         """Read the options of the command line; opens every file to tell its format.
 
@@ -97,7 +103,7 @@ class Replay:
         return cls(
             [open_feed(file, symbol, date_ns) for file in files], renames,
             [Derived.parse(argument) for argument in derived], price, clock, start_ns, end_ns,
-            loop, rebase_ns, limit, is_strict, keep_records)
+            loop, rebase_ns, limit, is_strict, keep_records, has_funding)
 
     def moments(
         self, problems: Problems | None = None, counts: Counter[str] | None = None
@@ -109,7 +115,8 @@ class Replay:
                 open_moments(
                     self.feeds, renames=self.renames, derived=self.derived, price=self.price,
                     clock=self.clock, problems=problems or Problems(self.is_strict),
-                    counts=counts, keep_records=self.keep_records),
+                    counts=counts, keep_records=self.keep_records,
+                    has_funding=self.has_funding),
                 self.start_ns, self.end_ns)
 
         moments = one_pass() if self.loop_count == 1 else timeline.loop(one_pass, self.loop_count)
@@ -180,10 +187,67 @@ def replay_over_zmq(
     ]
 
 
+@dataclass(frozen=True)
+class Setup:
+    """What an exchange holds before a feed is played into it.
+
+    Attributes
+    ----------
+    scenario : str or None
+        Applied first. None: instruments that fit the feed.
+    population : str or None
+        Plan or parquet file of accounts, opened at the first marks.
+    contracts : str
+        Of the instruments that fit the feed: `linear` or `inverse`.
+    fund : str or None
+        What the insurance fund of each asset has, as a share of the value of all longs in it.
+    """
+
+    scenario: str | None = None
+    population: str | None = None
+    contracts: str = "linear"
+    fund: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.contracts not in ("linear", "inverse"):
+            raise InputError(f"--contracts {self.contracts}: expected linear or inverse")
+        if self.contracts == "inverse" and self.scenario is not None:
+            raise InputError("--contracts are of instruments that fit the feed, not of --scenario")
+        if self.fund is not None:
+            if self.population is None:
+                raise InputError("--fund is a share of what a --population holds")
+            if not is_decimal(self.fund) or self.fund.startswith("-"):
+                raise InputError(f"--fund {self.fund}: expected a share from 0 on")
+
+    def build(self, exchange: Exchange, plan: Replay, report: Callable[[str], None]) -> None:
+        """Apply it to a fresh exchange."""
+        from engine.coin_markets import coin_commands
+        from engine.demo.market import declare_markets, plan_markets
+        from engine.server import load_scenario
+
+        if self.scenario is not None:
+            load_scenario(exchange, self.scenario, report)
+        if self.scenario is not None and self.population is None:
+            return
+        summary = summarize(_steps(_first_pass(plan)))
+        if self.scenario is None:
+            # Prices alone: instruments of the right magnitude for whatever the feed carries.
+            prices = summary.first_prices
+            commands = (
+                coin_commands(prices) if self.contracts == "inverse"
+                else declare_markets(plan_markets(prices, plan.derived)))
+            for command in commands:
+                exchange.submit(command)
+        if self.population is not None:
+            _populate(exchange, self.population, summary)
+        if self.fund is not None:
+            _fill_funds(exchange, self.fund)
+
+
 def replay_in_process(
-    plan: Replay, exchange: Exchange, scenario: str | None, population: str | None,
-    speed: float | None, with_bar: WithBar, report: Callable[[str], None], *,
-    crowd: tuple[str, str] | None = None,
+    plan: Replay, exchange: Exchange, setup: Setup, speed: float | None, with_bar: WithBar,
+    report: Callable[[str], None], *, crowd: tuple[str, str] | None = None,
+    listen: Callable[[Exchange], Callable[[Events], None]] | None = None,
 ) -> Rows:
     """Feed an exchange; return the summary.
 
@@ -193,10 +257,7 @@ def replay_in_process(
         With its records, for a crowd.
     exchange : engine.Exchange
         Fresh.
-    scenario : str or None
-        Applied before the feed. None: instruments that fit the feed.
-    population : str or None
-        Plan or parquet file of accounts, opened at the first marks.
+    setup : Setup
     speed : float or None
     with_bar : callable
         Runs the work with a progress bar.
@@ -204,41 +265,75 @@ def replay_in_process(
         Takes one line for each bad row, at the end.
     crowd : (str, str), optional
         Rule and mark of `engine.crowd.Crowd`. Default: marks alone.
+    listen : callable, optional
+        Gets the exchange before the first mark, and returns what takes the events.
     """
     from engine.crowd import run_crowd
-    from engine.demo.market import declare_markets, plan_markets
+    from engine.play import TOGETHER, run_moments
     from engine.publisher import Pace
-    from engine.server import exchange_rows, load_scenario, run_steps
+    from engine.server import exchange_rows
 
-    if scenario is not None:
-        load_scenario(exchange, scenario, report)
-    if scenario is None or population is not None:
-        summary = summarize(_steps(_first_pass(plan)))
-    if scenario is None:
-        # Prices alone: instruments of the right magnitude for whatever the feed carries.
-        for command in declare_markets(plan_markets(summary.first_prices, plan.derived)):
-            exchange.submit(command)
-    if population is not None:
-        _populate(exchange, population, summary)
     if crowd is not None and plan.start_ns is not None:
         raise InputError("--start: a crowd's book is built from the beginning of its feed")
+    setup.build(exchange, plan, report)
     problems, kinds, pace = Problems(plan.is_strict), Counter[str](), Pace(speed)
-    moments = _paced(plan.moments(problems, kinds), pace)
-    crowd_rows: Rows = []
+    span = _Span()
+    moments = span.watch(_paced(plan.moments(problems, kinds), pace))
+    more_rows: Rows = []
 
     def play(progress: Callable[[Tally], None]) -> RunFigures:
         if crowd is None:
-            return run_steps(exchange, enumerate(_steps(moments), 1), progress)
+            figures, fundings = run_moments(
+                exchange, moments, progress, TOGETHER if speed is None else 1,
+                None if listen is None else listen(exchange))
+            more_rows.extend(fundings.rows())
+            return figures
         figures, rows = run_crowd(exchange, moments, *crowd, progress)
-        crowd_rows.extend(rows)
+        more_rows.extend(rows)
         return figures
 
     figures = with_bar(play)
     _report(problems, report)
     return [
-        *plan.feed_rows(), *_record_rows(kinds, problems), *pace.rows(), *crowd_rows,
+        *plan.feed_rows(), *_record_rows(kinds, problems), *pace.rows(), *more_rows,
+        ("elapsed_s", f"{figures.elapsed_s:.3f}"),
+        ("times_real_time", f"{span.seconds / max(figures.elapsed_s, 1e-9):.0f}"),
         *exchange_rows(exchange, figures),
     ]
+
+
+class _Span:
+    """How much time of a feed was played."""
+
+    def __init__(self) -> None:
+        self._first_ns: int | None = None
+        self._last_ns = 0
+
+    def watch(self, moments: Iterable[Moment]) -> Iterator[Moment]:
+        for moment in moments:
+            if self._first_ns is None:
+                self._first_ns = moment.ts_ns
+            self._last_ns = moment.ts_ns
+            yield moment
+
+    @property
+    def seconds(self) -> float:
+        return (self._last_ns - (self._first_ns or self._last_ns)) / 1e9
+
+
+def _fill_funds(exchange: Exchange, share: str) -> None:
+    positions = exchange.positions_array()
+    for name in exchange.assets:
+        held = [
+            exchange.instrument(symbol).index for symbol in exchange.symbols
+            if exchange.instrument(symbol).settle.name == name]
+        rows = positions[(positions["quantity"] > 0) & np.isin(positions["symbol"], held)]
+        minor = int(rows["notional"].sum()) * Fraction(share)
+        if minor >= 1:
+            grid = exchange.instrument(exchange.symbols[held[0]]).settle.minor
+            exchange.submit(
+                {"cmd": "insurance", "asset": name, "amount": grid.text(int(minor))})
+    exchange.discard_events()
 
 
 def _populate(exchange: Exchange, path: str, summary: FeedSummary) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -30,6 +31,32 @@ Population = Annotated[
         metavar="FILE",
         help="Accounts that are opened before the feed: a plan (JSON) or a parquet file; "
         "docs/populations.md. With --in-process.",
+    ),
+]
+Contracts = Annotated[
+    str,
+    typer.Option(
+        metavar="linear|inverse",
+        help="Instruments that are made to fit the feed: of one currency, or each of its coin.",
+    ),
+]
+Fund = Annotated[
+    str | None,
+    typer.Option(
+        metavar="X", help="Give the insurance funds this share of the value of all longs."
+    ),
+]
+NoFunding = Annotated[
+    bool,
+    typer.Option("--no-funding", help="Leave out settlements of funding that are recorded."),
+]
+Twice = Annotated[
+    bool, typer.Option("--twice", help="In process: play it again, and compare the state hashes.")
+]
+Page = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="In process: write an HTML page, liquidations over time and load."
     ),
 ]
 Crowd = Annotated[

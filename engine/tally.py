@@ -9,6 +9,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from engine.messages import EVENT_LAYOUTS, EventKind, InsuranceReason
 
 Record = tuple[int, ...]
@@ -37,6 +40,13 @@ _FUND_DELTA = field_at(EventKind.INSURANCE, "delta")
 _FUND_REASON = field_at(EventKind.INSURANCE, "reason")
 _CMD = field_at(EventKind.REJECTED, "cmd")
 _REASON = field_at(EventKind.REJECTED, "reason")
+
+_KIND_COUNT = 1 + max(EventKind)
+#: Kinds that are looked at one by one in any case.
+_SINGLE_KINDS = [
+    EventKind.MARGIN_CALL, EventKind.LIQUIDATION_STARTED, EventKind.LIQUIDATION_STEP,
+    EventKind.LIQUIDATION_TAKEOVER, EventKind.INSURANCE, EventKind.ADL, EventKind.REJECTED]
+_IS_SINGLE = np.isin(np.arange(_KIND_COUNT), _SINGLE_KINDS)
 
 
 class Tally:
@@ -92,6 +102,19 @@ class Tally:
             handler = handlers.get(record[0])
             if handler is not None:
                 handler(record)
+
+    def add_array(self, rows: npt.NDArray[np.int64]) -> None:
+        """Count the records of many commands, as `Exchange.drain_array` gives them.
+
+        Marks and trades, which most of them are, are not looked at one by one.
+        """
+        kinds = rows[:, 0]
+        counts = np.bincount(kinds, minlength=_KIND_COUNT)
+        self.mark_count += int(counts[EventKind.MARK])
+        self.trade_count += int(counts[EventKind.TRADE])
+        if counts[_SINGLE_KINDS].any():
+            for record in rows[_IS_SINGLE[kinds]].tolist():
+                self._handlers[record[0]](record)
 
     def on_mark(self, record: Record) -> None:
         self.mark_count += 1

@@ -24,7 +24,7 @@ _COMPANIONS = (("1.35", "3000"), ("1.70", "150"))
 
 # Ten tiers of the usual shape, in thousands: (upper notional, maintenance rate, leverage).
 # A deep market first; the others have the same rates in smaller bands.
-_TIER_SHAPE = (
+TIER_SHAPE = (
     (50, "0.004", 125),
     (250, "0.005", 100),
     (1_000, "0.01", 50),
@@ -188,7 +188,7 @@ def plan_markets(first_prices: dict[str, str], derived: Sequence[Derived]) -> li
         band = _BAND_PERCENT[min(at, len(_BAND_PERCENT) - 1)]
         tiers = tuple(
             Tier(None if cap is None else cap * band * 10, rate, leverage)
-            for cap, rate, leverage in _TIER_SHAPE
+            for cap, rate, leverage in TIER_SHAPE
         )
         magnitude = Decimal(price).adjusted()
         # Five significant digits above the tick, and a lot worth 1 to 10 units: tick

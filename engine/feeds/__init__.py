@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from engine.feeds.compose import Derived, derive_symbols, rename_symbols
 from engine.feeds.files import file_label
 from engine.feeds.formats import find_format
+from engine.feeds.funding import FundingClock
 from engine.feeds.marks import Marker
 from engine.feeds.problems import Problems
 from engine.feeds.records import KIND_NAMES, Record, Ticker
@@ -137,6 +138,7 @@ def open_moments(
     problems: Problems | None = None,
     counts: Counter[str] | None = None,
     keep_records: bool = False,
+    has_funding: bool = False,
 ) -> Iterator[Moment]:
     """Put feeds together: merge by time, rename, mark, derive; in this order.
 
@@ -157,6 +159,8 @@ def open_moments(
         Counts the records of each kind.
     keep_records : bool
         Whether the moments carry the records, and those without marks come too.
+    has_funding : bool
+        Whether they carry the settlements of funding.
 
     Returns
     -------
@@ -169,7 +173,9 @@ def open_moments(
         records = _counted(records, counts)
     if renames:
         records = rename_symbols(records, renames)
-    moments = make_moments(records, Marker(price), keep_records=keep_records)
+    moments = make_moments(
+        records, Marker(price), keep_records=keep_records,
+        funding=FundingClock() if has_funding else None)
     return derive_symbols(moments, derived) if derived else moments
 
 

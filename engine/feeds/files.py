@@ -15,7 +15,6 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,6 +25,8 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _XZ_MAGIC = b"\xfd7zXZ\x00"
 _ZST_MAGIC = b"\x28\xb5\x2f\xfd"
 _ZST_BYTES_AT_ONCE = 1 << 13
+#: Read at once; a line longer than that is put together of several reads.
+_BLOCK_BYTES = 1 << 16
 #: Bytes of a file's beginning by which its format is told.
 HEAD_LENGTH = 8192
 #: A line longer than this is no row of any feed: the file is something else.
@@ -62,27 +63,64 @@ def read_lines(
     InputError
         Missing, unreadable, empty or damaged file, or an endless line.
     """
+    for number, block in read_blocks(path, line_length_max):
+        for line in block.split("\n"):
+            if line:
+                yield number, line
+            number += 1
+
+
+def read_blocks(
+    path: str | os.PathLike[str], line_length_max: int = LINE_LENGTH_MAX
+) -> Iterator[tuple[int, str]]:
+    """Stream a feed file in blocks of whole lines, which end in `\\n`, as `read_lines` does.
+
+    Yields
+    ------
+    line_number : int
+        Of the first line of the block, from 1.
+    block : str
+        The last one may lack its line end.
+    """
     name = os.fspath(path)
-    number = 0
+    number, rest = 1, b""
     try:
         with _unpacked(name) as raw:
-            with io.TextIOWrapper(raw, "ascii", errors="surrogateescape") as text:
-                # Not `for line in text`, which would read a line of any length into memory.
-                for line in iter(partial(text.readline, line_length_max), ""):
-                    number += 1
-                    if len(line) == line_length_max and line[-1] != "\n":
-                        raise InputError(
-                            f"{name}:{number}: not a text table: no line end in "
-                            f"{line_length_max} bytes"
-                        )
-                    line = line.rstrip("\r\n")
-                    if line:
-                        yield number, line
+            while piece := raw.read(_BLOCK_BYTES):
+                piece = rest + piece
+                end = piece.rfind(b"\n") + 1
+                rest = piece[end:]
+                if len(rest) >= line_length_max:
+                    break
+                if end:
+                    block = _text(piece[:end])
+                    _check_lengths(name, number, block, line_length_max)
+                    yield number, block
+                    number += block.count("\n")
     except _DAMAGE as error:
-        where = f"after line {number}" if number else "at its start"
+        where = f"after line {number - 1}" if number > 1 else "at its start"
         raise InputError(f"{name}: damaged or unreadable {where}: {_reason(error)}") from None
-    if number == 0:
+    if number == 1 and not rest:
         raise InputError(f"{name}: the file is empty")
+    if rest:
+        block = _text(rest)
+        _check_lengths(name, number, block, line_length_max)
+        yield number, block
+
+
+def _text(piece: bytes) -> str:
+    text = piece.decode("ascii", "surrogateescape")
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+def _check_lengths(name: str, number: int, block: str, most: int) -> None:
+    # A block shorter than a line may be has none that is longer.
+    if len(block) < most:
+        return
+    for at, line in enumerate(block.split("\n"), number):
+        if len(line) >= most:
+            raise InputError(
+                f"{name}:{at}: not a text table: no line end in {most} bytes")
 
 
 @contextmanager

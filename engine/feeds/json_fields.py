@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import chain
 from typing import Any
 
 from engine.feeds.steps import parse_instant
@@ -56,7 +57,8 @@ def level_texts(data: dict[str, Any], name: str) -> list[list[str]]:
     rows = data.get(name)
     if not isinstance(rows, list):
         raise ValueError(f"{name} is not a list of levels")
-    for row in rows:
-        if not (type(row) is list and len(row) == 2 and type(row[0]) is type(row[1]) is str):
-            raise ValueError(f"{name} has a level that is not a price and a quantity")
+    # The usual case in a few calls, however many levels there are.
+    is_good = set(map(type, rows)) <= {list} and set(map(len, rows)) <= {2}
+    if not is_good or set(map(type, chain.from_iterable(rows))) - {str}:
+        raise ValueError(f"{name} has a level that is not a price and a quantity")
     return rows

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from engine.errors import InputError
@@ -48,6 +48,22 @@ LINE_LENGTH_MAX = 1 << 20
 _WAITING_MAX = 10_000
 _STAMPED = re.compile(r"[0-9]{19} \{")
 _EVENTS = ('"e":', '"stream":', '"lastUpdateId":')
+
+# Messages that need no closer look, as the exchange writes them; others are read as JSON.
+_PRICE = r'"((?=[0-9.]*[1-9])[0-9]{1,20}(?:\.[0-9]{1,20})?)"'
+_QUANTITY = r'"([0-9]{1,20}(?:\.[0-9]{1,20})?)"'
+_SYMBOL = '"([A-Za-z0-9][A-Za-z0-9._:/@-]{0,63})"'
+_MS = "(1[3-9][0-9]{11}|[23][0-9]{12})"
+_STAMP = r'(1[3-9][0-9]{17}) \{"stream":"[^"\\]*","data":\{'
+_GOOD_QUOTE = re.compile(
+    _STAMP + r'"e":"bookTicker","u":[0-9]+,"s":' + _SYMBOL + ',"b":' + _PRICE + ',"B":' + _QUANTITY
+    + ',"a":' + _PRICE + ',"A":' + _QUANTITY + ',"T":' + _MS + r',"E":[0-9]+\}\}')
+_GOOD_TRADE = re.compile(
+    _STAMP + r'"e":"trade","E":[0-9]+,"T":' + _MS + ',"s":' + _SYMBOL
+    + ',"t":([1-9][0-9]{0,17}),"p":' + _PRICE + ',"q":' + _QUANTITY
+    + r',"X":"MARKET","m":(true|false)\}\}')
+#: Texts of levels that are remembered as good.
+_REMEMBERED = 1 << 16
 
 Data = dict[str, Any]
 
@@ -105,6 +121,8 @@ class _Parser:
         self._source = source
         self._books: dict[str, _Book] = {}
         self._symbol = source.symbol  # of snapshots, which do not name theirs
+        self._good_prices: set[str] = set()
+        self._good_quantities: set[str] = set()
         self._clock_gap = 0  # what the exchange's clock is ahead of the recorder's
         self._readers: dict[str, Callable[[Data, int | None], Iterator[Record]]] = {
             "trade": self._trade,
@@ -116,6 +134,26 @@ class _Parser:
             "kline": self._bar,
             "24hrTicker": self._last_price,
         }
+
+    def parse_usual(self, line: str) -> Record | None:
+        """Read a line with a quote or a trade as it usually is; None: it needs a closer look."""
+        found = _GOOD_QUOTE.fullmatch(line)
+        if found is not None:
+            local, symbol, bid, bid_quantity, ask, ask_quantity, sent = found.groups()
+            origin = self._usual_origin(sent, local, symbol)
+            return BestQuote(*origin, bid, bid_quantity, ask, ask_quantity)
+        found = _GOOD_TRADE.fullmatch(line)
+        if found is None:
+            return None
+        local, sent, symbol, number, price, quantity, is_buyer_maker = found.groups()
+        side = "sell" if is_buyer_maker == "true" else "buy"
+        return Trade(*self._usual_origin(sent, local, symbol), price, quantity, side, number)
+
+    def _usual_origin(self, sent: str, local: str, symbol: str) -> tuple[int, int, str]:
+        ts_ns, local_ns = int(sent) * 1_000_000, int(local)
+        self._clock_gap = ts_ns - local_ns
+        self._symbol = self._source.symbol or symbol
+        return ts_ns, local_ns, symbol
 
     def parse(self, line: int, text: str, local_ns: int | None) -> Iterator[Record]:
         message = load_object(text)
@@ -164,7 +202,7 @@ class _Parser:
         if not previous_id < first_id <= last_id:
             raise ValueError(f"update ids are not in order: {previous_id}, {first_id}, {last_id}")
         change = BookChange(
-            *self._origin(data, local_ns), False, _levels(data, "b"), _levels(data, "a"))
+            *self._origin(data, local_ns), False, self._levels(data, "b"), self._levels(data, "a"))
         book = self._books.setdefault(change.symbol, _Book(self._source))
         yield from book.take_update(_Update(line, change, previous_id, last_id))
 
@@ -174,7 +212,7 @@ class _Parser:
             raise ValueError("a depth snapshot without a symbol, before any message with one")
         if len(self._books) > 1:
             raise ValueError("a depth snapshot in a capture of several symbols: whose is it?")
-        bids, asks = _levels(data, "bids"), _levels(data, "asks")
+        bids, asks = self._levels(data, "bids"), self._levels(data, "asks")
         ts_ns = self._instant(exchange_ns(data), local_ns)
         book = self._books.setdefault(symbol, _Book(self._source))
         change = BookChange(ts_ns, local_ns, symbol, True, bids, asks)
@@ -236,19 +274,46 @@ class _Parser:
         yield from play_bar(
             Bar(ts_ns, local_ns, symbol, open_ns, opened, high, low, closed, volume))
 
+    def _levels(self, data: Data, name: str) -> Levels:
+        rows = level_texts(data, name)
+        if not rows:
+            return []
+        prices, quantities = zip(*rows, strict=True)
+        return list(zip(
+            _checked(prices, self._good_prices, of.price),
+            _checked(quantities, self._good_quantities, _quantity), strict=True))
+
     def _last_price(self, data: Data, local_ns: int | None) -> Iterator[Record]:
         last = of.optional_price(text_of(data, "c"), "c")
         yield Ticker(*self._origin(data, local_ns), None, None, last)
 
 
-def _levels(data: Data, name: str) -> Levels:
-    return [(of.price(row[0]), of.quantity(row[1], "quantity")) for row in level_texts(data, name)]
+def _quantity(text: str) -> str:
+    return of.quantity(text, "quantity")
+
+
+def _checked(
+    texts: tuple[str, ...], good: set[str], check: Callable[[str], str]
+) -> Iterable[str]:
+    """Return texts as `check` has them; those that it left as they were are remembered."""
+    for text in set(texts).difference(good):
+        if check(text) != text:
+            return map(check, texts)
+        if len(good) >= _REMEMBERED:
+            good.clear()
+        good.add(text)
+    return texts
 
 
 def _read_lines(source: Source) -> Iterator[Record]:
     parser = _Parser(source)
     record_count = 0
     for number, line in read_lines(source.path, LINE_LENGTH_MAX):
+        usual = parser.parse_usual(line)
+        if usual is not None:
+            record_count += 1
+            yield usual
+            continue
         try:
             stamp, text, local_ns = "", line, None
             if line[0] != "{":

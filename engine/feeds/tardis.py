@@ -36,6 +36,13 @@ _SNAPSHOT = (*_COMMON, "asks[0].price", "asks[0].amount", "bids[0].price", "bids
 
 # The header of liquidations is that of trades, so that only the name tells them apart.
 _LIQUIDATIONS_NAME = re.compile(r"(?:^|_)liquidations(?:_|\.)")
+# Rows of trades that need no closer look; whatever else is good is found row by row. The times
+# are of the years 2011 to 2096.
+_TIME = "(1[3-9][0-9]{14}|[23][0-9]{15})"
+_GOOD_TRADES = re.compile(
+    r"^[^,\n]*,([A-Za-z0-9][A-Za-z0-9._:/@-]{0,63})," + _TIME + "," + _TIME
+    + r",([^,\n]*),(buy|sell|unknown|),((?=[0-9.]*[1-9])[0-9]{1,20}(?:\.[0-9]{1,20})?),"
+    r"([0-9]{1,20}(?:\.[0-9]{1,20})?)$", re.MULTILINE)
 _TAKER_SIDES = {"buy": "buy", "sell": "sell", "unknown": None, "": None}
 
 
@@ -47,6 +54,14 @@ class _Origin:
         self._times: tuple[int, int | None] = (0, None)
         self._order_ns = 0
         self._symbols: set[str] = set()
+
+    def take(self, local_us: list[int]) -> bool:
+        """Take over the local times of many rows, if they are in order."""
+        if not local_us or local_us[0] * 1000 < self._order_ns or local_us != sorted(local_us):
+            return False
+        self._order_ns = local_us[-1] * 1000
+        self._stamps = ("", "")
+        return True
 
     def read(self, symbol: str, exchange_us: str, local_us: str) -> tuple[int, int | None, str]:
         if (exchange_us, local_us) != self._stamps:
@@ -80,7 +95,17 @@ def _read_trades(source: Source) -> Iterator[Record]:
         amount = of.quantity(amount)
         return Trade(*origin.read(symbol, at, local), price, amount, _TAKER_SIDES[side], trade_id)
 
-    return (trade for _, trade in read_table(source, _TRADES, parse, what="trades"))
+    def parse_block(block: str) -> list[Trade] | None:
+        found = _GOOD_TRADES.findall(block)
+        if len(found) != block.count("\n") or not origin.take([int(row[2]) for row in found]):
+            return None
+        return [
+            Trade(int(at) * 1000, int(local) * 1000, symbol, price, amount, _TAKER_SIDES[side],
+                  number)
+            for symbol, at, local, number, side, price, amount in found]
+
+    return (trade for _, trade in read_table(
+        source, _TRADES, parse, what="trades", parse_block=parse_block))
 
 
 def _read_liquidations(source: Source) -> Iterator[Record]:

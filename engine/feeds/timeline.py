@@ -8,13 +8,15 @@ from typing import NamedTuple
 
 from engine.errors import InputError
 from engine.feeds.fields import clock_instant, date_ns
+from engine.feeds.funding import FundingClock
 from engine.feeds.marks import Marker
 from engine.feeds.problems import Problems
-from engine.feeds.records import Record, Trade
+from engine.feeds.records import Funding, Record, Ticker, Trade
 from engine.feeds.steps import Row, parse_instant
 
 #: What lies between one pass of a loop and the next.
 _LOOP_GAP_NS = 1_000_000_000
+_FUNDING_KINDS = (Funding, Ticker)
 
 
 class Moment(NamedTuple):
@@ -27,11 +29,14 @@ class Moment(NamedTuple):
         The marks; may be none.
     records : sequence of Record
         What was recorded, where it is wanted.
+    fundings : sequence of (str, str)
+        Symbols whose funding is settled, and at what rates, where it is wanted.
     """
 
     ts_ns: int
     rows: list[Row]
     records: Sequence[Record] = ()
+    fundings: Sequence[tuple[str, str]] = ()
 
 
 def in_time_order(
@@ -88,7 +93,8 @@ def _keyed(
 
 
 def make_moments(
-    records: Iterable[tuple[int, Record]], marker: Marker, *, keep_records: bool = False
+    records: Iterable[tuple[int, Record]], marker: Marker, *, keep_records: bool = False,
+    funding: FundingClock | None = None,
 ) -> Iterator[Moment]:
     """Join the records of an instant to a moment; of several marks of a symbol the last stays.
 
@@ -99,24 +105,31 @@ def make_moments(
     marker : Marker
     keep_records : bool
         Default: only moments with marks, and only those.
+    funding : FundingClock, optional
+        Moments in which funding is settled come too.
     """
     ts_ns = -1
     rows: dict[str, Row] = {}
     kept: list[Record] = []
+    rates: list[tuple[str, str]] = []
     row_of = marker.row_of
     for record_ns, record in records:
         if record_ns != ts_ns:
-            if rows or kept:
-                yield Moment(ts_ns, list(rows.values()), kept)
-                rows, kept = {}, []
+            if rows or kept or rates:
+                yield Moment(ts_ns, list(rows.values()), kept, rates)
+                rows, kept, rates = {}, [], []
             ts_ns = record_ns
         row = row_of(record)
         if row is not None:
             rows[row[0]] = row
         if keep_records:
             kept.append(record)
-    if rows or kept:
-        yield Moment(ts_ns, list(rows.values()), kept)
+        if funding is not None and type(record) in _FUNDING_KINDS:
+            rate = funding.rate_of(record)
+            if rate is not None:
+                rates.append((record.symbol, rate))
+    if rows or kept or rates:
+        yield Moment(ts_ns, list(rows.values()), kept, rates)
 
 
 def parse_time(option: str, text: str) -> int:
@@ -184,4 +197,4 @@ def _shifted(moment: Moment, shift: int) -> Moment:
             local_ns=None if record.local_ns is None else record.local_ns + shift)
         for record in moment.records
     ]
-    return Moment(moment.ts_ns + shift, moment.rows, records)
+    return Moment(moment.ts_ns + shift, moment.rows, records, moment.fundings)

@@ -43,8 +43,7 @@ class _Market:
 
     def __init__(self, exchange: Exchange, symbol: str) -> None:
         instrument: Instrument = exchange.instrument(symbol)
-        if instrument.kind is not ContractKind.LINEAR:
-            raise InputError(f"{symbol}: populations are of linear contracts")
+        self.is_inverse = instrument.kind is ContractKind.INVERSE
         answer = exchange.query({"query": "instrument", "symbol": symbol})
         mark = answer.get("mark_price")
         if mark is None:
@@ -52,6 +51,8 @@ class _Market:
         self.symbol, self.index, self.instrument = symbol, instrument.index, instrument
         self.mark = instrument.mark.units(mark)
         self.unit = float(instrument.unit_value)
+        self.lot_worth = (
+            self.unit / self.mark if self.is_inverse else self.unit * self.mark)
         tiers: list[dict[str, Any]] = exchange.query({"query": "tiers", "symbol": symbol})["tiers"]
         minor = 10.0**instrument.settle.decimals
         self.minor = minor
@@ -66,7 +67,21 @@ class _Market:
         return np.maximum(np.searchsorted(self._floors, notional, "left") - 1, 0)
 
     def worth(self, lots: Ints, price: Floats | float) -> Floats:
+        if self.is_inverse:
+            return np.asarray(lots * self.unit / price, np.float64)
         return np.asarray(lots * self.unit * price, np.float64)
+
+    def loss(self, lots: Ints, entry: Floats, price: Floats | float) -> Floats:
+        """What a long position has lost at a price; a short one has won it."""
+        if self.is_inverse:
+            return self.worth(lots, price) - self.worth(lots, entry)
+        return self.worth(lots, entry - price)
+
+    def empty_at(self, entry: Floats, sign: float, leverage: Floats) -> Floats:
+        """The price at which a margin of so much leverage is lost."""
+        if self.is_inverse:
+            return np.asarray(entry / np.maximum(1.0 + sign / leverage, 1e-9), np.float64)
+        return np.asarray(entry * (1.0 - sign / leverage), np.float64)
 
     def maintenance(self, lots: Ints, price: Floats | float) -> Floats:
         notional = self.worth(lots, price)
@@ -168,12 +183,12 @@ def _fit_side(
     side = "long" if is_long else "short"
     sign = 1.0 if is_long else -1.0
     lots = np.maximum(
-        columns.notional[at] * market.minor / (market.unit * market.mark), 1.0).astype(np.int64)
+        columns.notional[at] * market.minor / market.lot_worth, 1.0).astype(np.int64)
     entry = np.maximum(market.mark * (1.0 + columns.distance[at]), 1.0)
     leverage = np.minimum(
         columns.leverage[at], market.max_leverage(market.worth(lots, market.mark)))
     # Where it would be due with its drawn leverage, tiers left aside: near enough to sort by.
-    natural = entry * (1.0 - sign / leverage)
+    natural = market.empty_at(entry, sign, leverage)
     bands = _bands(market, stated, side)
     group = np.full(len(at), len(bands))
     if stated.open_interest is not None:
@@ -198,23 +213,24 @@ def _settle(
 ) -> None:
     """Find the deposits: those that are due at a stated price, and those by leverage."""
     is_banded = due > 0
+    due = np.where(is_banded, due, market.mark)
     by_leverage = market.worth(lots, entry) / leverage
     healthy = (
         market.maintenance(lots, market.mark) / _FIRST_RATIO_MAX
-        + sign * market.worth(lots, entry - market.mark))
+        + sign * market.loss(lots, entry, market.mark))
     deposit = np.maximum(by_leverage, healthy)
     if bands:
         # What is stated is all that lies there: the others lie beyond. Twice, because less
         # leverage never brings a price nearer.
         edge = min(band.low for band in bands) if sign > 0 else max(band.high for band in bands)
         beyond = edge * (0.98 if sign > 0 else 1.02)
-        needed = market.maintenance(lots, beyond) + sign * market.worth(lots, entry - beyond)
+        needed = market.maintenance(lots, beyond) + sign * market.loss(lots, entry, beyond)
         deposit = np.maximum(deposit, needed)
-    needed = market.maintenance(lots, due) + sign * market.worth(lots, entry - due)
+    needed = market.maintenance(lots, due) + sign * market.loss(lots, entry, due)
     # An entry with so much profit that no deposit would be due there: it entered at the mark.
     is_rich = is_banded & (needed * 200 < market.worth(lots, entry))
     entry = np.where(is_rich, float(market.mark), np.rint(entry))
-    needed = market.maintenance(lots, due) + sign * market.worth(lots, entry - due)
+    needed = market.maintenance(lots, due) + sign * market.loss(lots, entry, due)
     deposit = np.where(is_banded, np.floor(needed), np.ceil(deposit))
     value = np.rint(market.worth(lots, entry))
     ratio = np.floor(value * RATE_SCALE / np.maximum(deposit, 1.0))
@@ -254,7 +270,8 @@ def _units(market: _Market, band: Band) -> _Band:
         lots = market.lots_of(band.quantity, "quantity")
     else:
         assert band.notional is not None
-        per_lot = market.instrument.unit_value * market.mark
+        unit = Fraction(market.instrument.unit_value)
+        per_lot = unit / market.mark if market.is_inverse else unit * market.mark
         minor = market.instrument.settle.minor.nearest(band.notional)
         lots = round(Fraction(minor, per_lot))
     return _Band(low, high, lots)
