@@ -292,11 +292,14 @@ def replay_in_process(
         more_rows.extend(rows)
         return figures
 
+    cpu_s = -time.process_time()
     figures = with_bar(play)
+    cpu_s += time.process_time()
     _report(problems, report)
     return [
         *plan.feed_rows(), *_record_rows(kinds, problems), *pace.rows(), *more_rows,
         ("elapsed_s", f"{figures.elapsed_s:.3f}"),
+        ("cpu_s", f"{cpu_s:.3f}"),
         ("times_real_time", f"{span.seconds / max(figures.elapsed_s, 1e-9):.0f}"),
         *exchange_rows(exchange, figures),
     ]

@@ -42,11 +42,13 @@ _CMD = field_at(EventKind.REJECTED, "cmd")
 _REASON = field_at(EventKind.REJECTED, "reason")
 
 _KIND_COUNT = 1 + max(EventKind)
-#: Kinds that are looked at one by one in any case.
-_SINGLE_KINDS = [
-    EventKind.MARGIN_CALL, EventKind.LIQUIDATION_STARTED, EventKind.LIQUIDATION_STEP,
-    EventKind.LIQUIDATION_TAKEOVER, EventKind.INSURANCE, EventKind.ADL, EventKind.REJECTED]
-_IS_SINGLE = np.isin(np.arange(_KIND_COUNT), _SINGLE_KINDS)
+
+
+def _add_up(
+    totals: defaultdict[int, int], keys: npt.NDArray[np.int64], values: npt.NDArray[np.int64]
+) -> None:
+    for key, value in zip(keys.tolist(), values.tolist(), strict=True):
+        totals[key] += value
 
 
 class Tally:
@@ -106,15 +108,37 @@ class Tally:
     def add_array(self, rows: npt.NDArray[np.int64]) -> None:
         """Count the records of many commands, as `Exchange.drain_array` gives them.
 
-        Marks and trades, which most of them are, are not looked at one by one.
+        The same totals as by `add`; the handlers of single records are not asked.
         """
         kinds = rows[:, 0]
-        counts = np.bincount(kinds, minlength=_KIND_COUNT)
-        self.mark_count += int(counts[EventKind.MARK])
-        self.trade_count += int(counts[EventKind.TRADE])
-        if counts[_SINGLE_KINDS].any():
-            for record in rows[_IS_SINGLE[kinds]].tolist():
-                self._handlers[record[0]](record)
+        counts = np.bincount(kinds, minlength=_KIND_COUNT).tolist()
+        self.mark_count += counts[EventKind.MARK]
+        self.trade_count += counts[EventKind.TRADE]
+        self.margin_call_count += counts[EventKind.MARGIN_CALL]
+        self.takeover_count += counts[EventKind.LIQUIDATION_TAKEOVER]
+        if counts[EventKind.LIQUIDATION_STARTED]:
+            started = rows[kinds == EventKind.LIQUIDATION_STARTED]
+            self.liquidation_count += len(started)
+            self.breached.update(started[:, _STARTED_ACCOUNT].tolist())
+        if counts[EventKind.ADL]:
+            closed = rows[kinds == EventKind.ADL]
+            self.adl_count += len(closed)
+            self.deleveraged.update(closed[:, _ADL_ACCOUNT].tolist())
+        if counts[EventKind.LIQUIDATION_STEP]:
+            steps = rows[kinds == EventKind.LIQUIDATION_STEP]
+            self.step_count += len(steps)
+            _add_up(self.book_value, steps[:, _STEP_SYMBOL], np.abs(steps[:, _STEP_VALUE]))
+        if counts[EventKind.INSURANCE]:
+            moves = rows[kinds == EventKind.INSURANCE]
+            for total, reason, sign in (
+                (self.fund_paid, InsuranceReason.DEFICIT, -1),
+                (self.fund_fees, InsuranceReason.LIQUIDATION_FEE, 1),
+            ):
+                chosen = moves[moves[:, _FUND_REASON] == reason]
+                _add_up(total, chosen[:, _FUND_ASSET], sign * chosen[:, _FUND_DELTA])
+        if counts[EventKind.REJECTED]:
+            for record in rows[kinds == EventKind.REJECTED].tolist():
+                self.rejections[record[_CMD], record[_REASON]] += 1
 
     def on_mark(self, record: Record) -> None:
         self.mark_count += 1

@@ -227,3 +227,31 @@ def test_the_crash_day_twice_at_two_thousand_times_real_time(real_data, capsys, 
     assert figures["records_trade"] == "1075845" and int(figures["accounts_breached"]) > 40_000
     # Two passes with two looks ahead, population and page: a day in less than 86,400 / 2,000 s.
     assert (time.process_time() - started) / 2 < 43.2
+
+
+def test_a_tally_of_arrays_is_that_of_records():
+    from engine.tally import Tally
+
+    exchange = coin_market({"AVAXUSD_PERP": "28.41", "DOTUSD_PERP": "4.1"})
+    load_population(exchange, draw_population(exchange, Plan.of(
+        {"accounts": 500, "notional": "lognormal:20,1"})))
+    exchange.submit({"cmd": "insurance", "asset": "AVAX", "amount": "200"})
+    exchange.submit({"cmd": "account", "account": 9_999})
+    exchange.submit({"cmd": "deposit", "account": 9_999, "asset": "AVAX", "amount": "99999"})
+    for at in range(1, 9):
+        exchange.submit({
+            "cmd": "order", "account": 9_999, "symbol": "AVAXUSD_PERP", "order_id": at,
+            "side": "buy", "type": "limit", "quantity": "100", "price": str(28 - at)})
+    assert all(event["event"] != "rejected" for event in exchange.drain())
+    for at in range(1, 40):
+        price = f"{28.41 * 0.985 ** at:.3f}"
+        exchange.apply_marks([("AVAXUSD_PERP", price, None, None)])
+    exchange.submit({"cmd": "cancel", "account": 10**6, "symbol": "DOTUSD_PERP", "order_id": 1})
+    rows = exchange.drain_array()
+    by_array, by_records = Tally(), Tally()
+    by_array.add_array(rows)
+    by_records.add(tuple(row) for row in rows.tolist())
+    assert by_array.adl_count > 10 < by_array.takeover_count
+    assert by_array.fund_fees and by_array.book_value and by_array.rejections
+    state = {key: value for key, value in vars(by_records).items() if key != "_handlers"}
+    assert {key: vars(by_array)[key] for key in state} == state
