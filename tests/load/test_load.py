@@ -142,17 +142,26 @@ def test_a_server_that_runs_already_twice(tmp_path, engine):
         server.close()
 
 
-def test_a_ctrl_c_gives_what_was_measured_so_far():
-    process = start("load", "--accounts", "100", "--rate", "200", "--duration", "60s", "--soak",
-                    "--journal", "off")
-    time.sleep(6)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=90)
-    assert process.returncode == 0, err
-    figures = Ended(0, out, err).figures
-    assert figures["interrupted"].startswith("the figures are of what was sent")
-    assert figures["acknowledged"] == figures["applied"] and int(figures["sent"]) < 12_000
-    assert "memory_verdict" in figures and int(figures["drift_looks"]) >= 1
+def test_a_ctrl_c_gives_what_was_measured_so_far(tmp_path):
+    server = Server(tmp_path, "compiled")
+    try:
+        server.start("--scenario", str(scenario(tmp_path)))
+        process = start("load", "--connect", server.endpoint, "--rate", "200", "--duration", "60s",
+                        "--soak", "--traders", "2")
+        with server.client() as client:
+            deadline = time.monotonic() + 60
+            while client.query({"query": "state_hash"})["seq"] < 100:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=90)
+        assert process.returncode == 0, err
+        figures = Ended(0, out, err).figures
+        assert figures["interrupted"].startswith("the figures are of what was sent")
+        assert figures["acknowledged"] == figures["applied"] and int(figures["sent"]) < 12_000
+        assert "memory_verdict" in figures and int(figures["drift_looks"]) >= 1
+    finally:
+        server.close()
 
 
 def test_the_knees_of_two_servers(tmp_path, engine):
