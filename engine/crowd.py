@@ -16,9 +16,11 @@ Two books then say different things, the recorded and the engine's, and a rule r
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from engine.errors import InputError, RunError
 from engine.feeds.records import BookChange
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
     from engine.instruments import Instrument
     from engine.server import RunFigures
 
+Ints = npt.NDArray[np.int64]
+
 RULES = ("displace", "restore")
 MARKS = ("book", "feed")
 #: Beside those of populations and of the demo's makers.
@@ -55,8 +59,8 @@ _KNOWN_MAX = 1 << 16
 _CANCEL, _AMEND, _ORDER = (int(one) for one in (Command.CANCEL, Command.AMEND, Command.ORDER))
 _LIMIT, _GTC = int(OrderType.LIMIT), int(TimeInForce.GTC)
 #: Places in a packed command.
-_LEVEL, _LEAVES, _WANTED = (
-    COMMAND_COLUMNS.index(name) for name in ("order_id", "type", "quantity"))
+(_CMD, _TS, _ACCOUNT, _SYMBOL, _LEVEL, _SIDE, _TYPE, _QUANTITY, _PRICE, _TIME_IN_FORCE, _FLAGS,
+ _) = range(len(COMMAND_COLUMNS))
 _KIND_COUNT = 1 + max(EventKind)
 #: Of orders that do as they are told.
 _PLAIN_KINDS = [int(kind) for kind in (
@@ -93,14 +97,13 @@ class _Book:
 
     Attributes
     ----------
-    recorded, live, taken : dict of int to int
-        Lots of a level: as recorded, of the crowd's order now, and taken by users since the
-        record came to the price.
+    live, taken : dict of int to int
+        Lots of a level: of the crowd's order now, and taken by users since the record came to
+        the price.
     """
 
     def __init__(self, instrument: Instrument) -> None:
         self.instrument = instrument
-        self.recorded: dict[int, int] = {}
         self.live: dict[int, int] = {}
         self.taken: dict[int, int] = {}
         self.mark: int | None = None
@@ -135,12 +138,11 @@ class _Book:
                 levels.update(zip(
                     map(known.__getitem__, prices), map(lots_of, quantities), strict=True))
         if change.is_snapshot:
-            levels = dict.fromkeys(self.recorded.keys() - levels.keys(), 0) | levels
-        self.recorded.update(levels)
-        if 0 in levels.values():
+            gone = (self.live.keys() | self.taken.keys()) - levels.keys()
+            levels = dict.fromkeys(sorted(gone), 0) | levels
+        if self.taken and 0 in levels.values():
             for level, lots in levels.items():
                 if not lots:
-                    del self.recorded[level]
                     self.taken.pop(level, None)
         return levels
 
@@ -182,6 +184,7 @@ class Crowd:
         instruments = [exchange.instrument(name) for name in exchange.symbols]
         self._books = {one.symbol: _Book(one) for one in instruments}
         self._by_index = {one.index: self._books[one.symbol] for one in instruments}
+        self._seen_seq = -1
         self._has_news = True  # something happened since the marks last followed the books
         self.change_count = 0
         self.displaced_lots = dict.fromkeys(exchange.symbols, 0)
@@ -210,7 +213,8 @@ class Crowd:
         InputError
             A symbol that is no instrument, or a price or quantity off its grid.
         """
-        self._absorb()  # what users did since
+        if self._exchange.seq != self._seen_seq:
+            self._absorb()  # what users did since
         self._mark_by_feed(moment, only_first=self._follows_book)
         for record in moment.records:
             if type(record) is not BookChange:
@@ -234,57 +238,48 @@ class Crowd:
 
     def _set(self, book: _Book, levels: dict[int, int], ts_ns: int) -> None:
         """Bring the crowd's orders on these levels to where the rule wants them."""
-        index, live, taken = book.instrument.index, book.live, book.taken
+        live, taken, count = book.live, book.taken, len(levels)
         if self._is_restored:
             for level in levels:
                 taken.pop(level, None)
-        leaving: list[tuple[int, ...]] = []
-        resting: list[tuple[int, ...]] = []
-        for level, wanted in levels.items():
-            if taken:
-                wanted = max(0, wanted - taken.get(level, 0))
-            was = live.get(level, 0)
-            if wanted == was:
-                continue
-            # What goes, goes first: a change moves both sides, and a new bid may stand where
-            # an ask was.
-            if not wanted:
-                leaving.append(
-                    (_CANCEL, ts_ns, ACCOUNT, index, level, NONE, NONE, NONE, NONE, NONE, 0, NONE))
-            elif was:
-                # `type` of an amend is the new open quantity; fewer lots keep their turn.
-                resting.append(
-                    (_AMEND, ts_ns, ACCOUNT, index, level, NONE, wanted, NONE, NONE, NONE, 0, NONE))
-            else:
-                resting.append((
-                    _ORDER, ts_ns, ACCOUNT, index, level, level & 1, _LIMIT, wanted, level >> 1,
-                    _GTC, _STP, NONE))
-        if leaving or resting:
-            refused = self._exchange.submit_many(np.array(leaving + resting, np.int64))
-            self._absorb(book, leaving, resting, refused)
+        lots: Iterable[int] = levels.values()
+        if taken:
+            lots = [max(0, now - taken.get(level, 0)) for level, now in levels.items()]
+        names, wanted, was = (np.fromiter(each, np.int64, count) for each in (
+            levels, lots, map(live.get, levels, repeat(0))))
+        is_changed = wanted != was
+        if not is_changed.any():
+            return
+        names, wanted, was = names[is_changed], wanted[is_changed], was[is_changed]
+        # What goes, goes first: a change moves both sides, and a new bid may stand where an ask
+        # was.
+        order = np.argsort(wanted != 0, kind="stable")
+        names, wanted, was = names[order], wanted[order], was[order]
+        rows = _rows(ts_ns, book.instrument.index, names, wanted, was)
+        refused = self._exchange.submit_many(rows)
+        self._absorb(book, names.tolist(), wanted.tolist(), refused)
 
     def _absorb(
-        self, book: _Book | None = None, leaving: Sequence[tuple[int, ...]] = (),
-        resting: Sequence[tuple[int, ...]] = (), refused: int = 0,
+        self, book: _Book | None = None, levels: Sequence[int] = (), wanted: Sequence[int] = (),
+        refused: int = 0,
     ) -> None:
         """Read what became of the crowd's orders off the events.
 
-        Where these say no more than that everything went as it was sent, as they nearly always
-        do, nobody looks at them one by one.
+        Where these say no more than that everything went as it was sent (to these levels, these
+        lots), as they nearly always do, nobody looks at them one by one.
         """
         events = self._exchange.drain_array()
+        self._seen_seq = self._exchange.seq
         if not len(events):
             return
         self._has_news = True
         kinds = np.bincount(events[:, 0], minlength=_KIND_COUNT)
         if not refused and kinds[_PLAIN_KINDS].sum() == len(events) and (
-                kinds[EventKind.ORDER_CANCELED] == len(leaving)):
+                kinds[EventKind.ORDER_CANCELED] == wanted.count(0)):
             if book is not None:
-                live = book.live
-                for row in leaving:
-                    live.pop(row[_LEVEL], None)
-                for row in resting:
-                    live[row[_LEVEL]] = row[_WANTED] if row[0] == _ORDER else row[_LEAVES]
+                book.live.update(zip(levels, wanted, strict=True))
+                for level in levels[: wanted.count(0)]:
+                    del book.live[level]
                 return
             if not (kinds[EventKind.ORDER_UPDATE] or kinds[EventKind.ORDER_CANCELED]):
                 return
@@ -365,6 +360,24 @@ def book_amount(books: Iterable[_Book], asset: str) -> str:
     return next(
         book.instrument.settle.minor.text(_DEPOSIT) for book in books
         if book.instrument.settle.name == asset)
+
+
+def _rows(ts_ns: int, symbol: int, levels: Ints, wanted: Ints, was: Ints) -> Ints:
+    """Return the packed commands that bring levels from so many lots to others."""
+    rows = np.full((len(levels), len(COMMAND_COLUMNS)), NONE, np.int64)
+    is_new, is_gone = was == 0, wanted == 0
+    rows[:, _CMD] = np.where(is_gone, _CANCEL, np.where(is_new, _ORDER, _AMEND))
+    rows[:, _TS], rows[:, _ACCOUNT], rows[:, _SYMBOL] = ts_ns, ACCOUNT, symbol
+    rows[:, _LEVEL] = levels
+    rows[:, _FLAGS] = np.where(is_new, _STP, 0)
+    # `type` of an amend is the new open quantity; fewer lots keep their turn.
+    rows[:, _TYPE] = np.where(is_gone, NONE, np.where(is_new, _LIMIT, wanted))
+    if is_new.any():
+        rows[is_new, _SIDE] = levels[is_new] & 1
+        rows[is_new, _QUANTITY] = wanted[is_new]
+        rows[is_new, _PRICE] = levels[is_new] >> 1
+        rows[is_new, _TIME_IN_FORCE] = _GTC
+    return rows
 
 
 def run_crowd(
