@@ -53,8 +53,9 @@ Scenario = Annotated[
 Marks = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="[NAME=]ENDPOINT",
-        help=f"Where the marks are published, {_ENDPOINT}. Repeatable, with names.",
+        metavar="[NAME=]ENDPOINT[,RESEND]",
+        help=f"Where the marks are published, {_ENDPOINT}. Repeatable, with names; a second "
+        "endpoint is where that publisher sends steps again.",
     ),
 ]
 MinSources = Annotated[
@@ -365,6 +366,7 @@ def replay(
     crowd: options.Crowd = None,
     crowd_mark: options.CrowdMark = "book",
     bind: options.Bind = _ENDPOINT,
+    resend: options.Resend = None,
     records: options.Records = False,
     subscribers: options.Subscribers = 1,
     timeout: options.Timeout = 60.0,
@@ -418,9 +420,10 @@ def replay(
             raise InputError("--contracts, --fund, --twice and --page go with --in-process")
         _check_timeout(timeout)
         keys = access.publisher_keys(key, clients)
-        check_endpoint(bind, allow_remote=allow_remote, has_keys=keys is not None)
+        for endpoint in filter(None, (bind, resend)):
+            check_endpoint(endpoint, allow_remote=allow_remote, has_keys=keys is not None)
         rows = replay_over_zmq(
-            plan, bind, parse_speed(speed or "1"), subscribers, timeout, _say, keys)
+            plan, bind, parse_speed(speed or "1"), subscribers, timeout, _say, keys, resend)
     _print_rows(rows)
 
 

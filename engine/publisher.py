@@ -24,6 +24,7 @@ from engine.errors import RunError
 from engine.feeds.steps import Step
 from engine.feeds.timeline import Moment
 from engine.keys import ServerKeys
+from engine.resend import ResendSocket
 
 #: Messages queued per subscriber before the publisher waits.
 HIGH_WATER_MARK = 64
@@ -31,6 +32,8 @@ HIGH_WATER_MARK = 64
 #: both sides, took 20 to 30 µs one by one, 8 to 9 µs in batches of 32, no less in larger ones.
 BATCH_STEPS_MAX = 32
 HEARTBEAT_S = 0.5
+#: How long is waited at a time for those who want steps again.
+_ANSWER_MS = 10
 #: Counting down to the next step is not worth a sleep below this.
 _SLEEP_NS_MIN = 20_000
 
@@ -68,6 +71,8 @@ class MarkPublisher(BoundSocket):
     epoch : int, optional
         Default: the wall clock in ns, so that every start has another one.
     keys : ServerKeys, optional
+    resend : str, optional
+        To bind: where steps are sent again to those who ask.
 
     Attributes
     ----------
@@ -78,7 +83,7 @@ class MarkPublisher(BoundSocket):
 
     def __init__(
         self, endpoint: str, *, stall_s: float = 60.0, epoch: int | None = None,
-        keys: ServerKeys | None = None,
+        keys: ServerKeys | None = None, resend: str | None = None,
     ) -> None:
         self._stall_s = stall_s
         self._epoch = time.time_ns() if epoch is None else epoch
@@ -92,6 +97,7 @@ class MarkPublisher(BoundSocket):
             zmq.XPUB_VERBOSER: 1,
             zmq.SNDHWM: HIGH_WATER_MARK, zmq.SNDTIMEO: wait_ms, zmq.LINGER: wait_ms,
         }, keys=keys, domain="marks")
+        self._resend = None if resend is None else ResendSocket(resend, self._epoch, keys)
 
     def __exit__(
         self,
@@ -101,6 +107,8 @@ class MarkPublisher(BoundSocket):
     ) -> None:
         # A clean end waits until everything is handed over; a failed one does not.
         self._close(linger=None if kind is None else 0)
+        if self._resend is not None:
+            self._resend.__exit__(kind, error, trace)
 
     @property
     def subscriber_count(self) -> int:
@@ -172,7 +180,10 @@ class MarkPublisher(BoundSocket):
         wait_until_left(self._count_left, self._stall_s)
 
     def _count_left(self, wait_ms: int) -> int:
-        self._socket.poll(wait_ms, zmq.POLLIN)
+        if self._resend is None:
+            self._socket.poll(wait_ms, zmq.POLLIN)
+        else:
+            self._resend.answer(min(wait_ms, _ANSWER_MS))
         return self.subscriber_count
 
     def _send_batch(self, batch: list[Step | Moment], pace: Pace) -> None:
@@ -191,16 +202,26 @@ class MarkPublisher(BoundSocket):
         next_beat = time.monotonic() + HEARTBEAT_S
         while (wait_ns := pace.nanoseconds_until(ts_ns)) > _SLEEP_NS_MIN:
             wait_s = min(wait_ns / 1e9, max(next_beat - time.monotonic(), 0.0))
-            time.sleep(wait_s)
+            self._sleep(wait_s)
             if time.monotonic() >= next_beat:
                 self._send_heartbeat()
                 next_beat += HEARTBEAT_S
+
+    def _sleep(self, wait_s: float) -> None:
+        """Sleep, and answer meanwhile who wants something again."""
+        if self._resend is None or wait_s * 1000 < _ANSWER_MS:
+            time.sleep(wait_s)
+        else:
+            self._resend.answer(_ANSWER_MS)
 
     def _send_marks(self, steps: list[Step]) -> None:
         counts = self.counts
         self._send(wire.MARKS, wire.encode_marks(self._epoch, counts.step_count + 1, steps))
         counts.step_count += len(steps)
         counts.mark_count += sum(len(rows) for _, rows in steps)
+        if self._resend is not None:
+            self._resend.keep(steps)
+            self._resend.answer()
 
     def _send_heartbeat(self) -> None:
         self._send(wire.HEARTBEAT, wire.encode_heartbeat(self._epoch, self._last_sequences()))

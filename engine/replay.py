@@ -145,7 +145,7 @@ def parse_speed(text: str) -> float | None:
 
 def replay_over_zmq(
     plan: Replay, endpoint: str, speed: float | None, subscriber_count: int, timeout_s: float,
-    report: Callable[[str], None], keys: ServerKeys | None = None,
+    report: Callable[[str], None], keys: ServerKeys | None = None, resend: str | None = None,
 ) -> Rows:
     """Publish a feed; return the summary.
 
@@ -161,12 +161,14 @@ def replay_over_zmq(
         Takes one line for each bad row, at the end.
     keys : ServerKeys, optional
         Of the socket.
+    resend : str, optional
+        Endpoint where steps are sent again.
     """
     from engine.progress import ProgressBar
     from engine.publisher import MarkPublisher, Pace
 
     problems, kinds, pace = Problems(plan.is_strict), Counter[str](), Pace(speed)
-    with MarkPublisher(endpoint, keys=keys) as publisher:
+    with MarkPublisher(endpoint, keys=keys, resend=resend) as publisher:
         publisher.wait_for_subscribers(subscriber_count, timeout_s)
         with ProgressBar("publishing") as bar:
             publisher.publish(plan.moments(problems, kinds), pace, bar.update)

@@ -75,6 +75,10 @@ CrowdMark = Annotated[
     ),
 ]
 Bind = Annotated[str, typer.Option(metavar="ENDPOINT", help="Where to publish.")]
+Resend = Annotated[
+    str | None,
+    typer.Option(metavar="ENDPOINT", help="Where to send steps again to those who missed some."),
+]
 Records = Annotated[
     bool, typer.Option("--records", help="Publish what was recorded too, not marks alone.")
 ]

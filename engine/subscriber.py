@@ -160,6 +160,25 @@ class MarkSubscriber:
         return self._socket
 
     @property
+    def sockets(self) -> list[zmq.Socket[bytes]]:
+        """To wait on, together with others."""
+        return [self._socket]
+
+    @property
+    def has_ended(self) -> bool:
+        """The publisher has said that there is no more."""
+        return self.health.has_ended
+
+    @property
+    def is_complete(self) -> bool:
+        """Everything arrived, to the end."""
+        return self.health.is_complete
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Return the figures for a summary."""
+        return self.health.rows()
+
+    @property
     def epoch(self) -> int | None:
         """Start of the publisher, None before its first message."""
         return self._epoch

@@ -38,6 +38,9 @@ QUERY = b"query."
 ANSWER = b"answer."
 HELLO = b"hello."
 REFUSED = b"refused."
+# Between a subscriber and the publisher that sends steps again.
+RESEND = b"resend."
+RESENT = b"resent."
 SNAPSHOT = b"snapshot."
 
 #: Channels of market data; the topic of a symbol's is `CHANNEL.SYMBOL.`.
@@ -49,6 +52,9 @@ ACCOUNT = "account"
 COMMANDS_MAX = 1024
 #: Packed commands in one message at most.
 PACKED_MAX = 16_384
+
+#: Steps that are sent again in one message at most.
+RESEND_STEPS_MAX = 1024
 
 #: Largest message a reader accepts, in bytes.
 MESSAGE_SIZE_MAX = 16 << 20
@@ -508,6 +514,34 @@ def refused_request(payload: bytes) -> tuple[bytes | None, int | None]:
     _require(kind is None or isinstance(kind, str), "kind is not a string")
     _require(number is None or _is_count(number), "number is not a number")
     return None if kind is None else kind.encode(), number
+
+
+def encode_resend(epoch: int, first_step: int, last_step: int) -> bytes:
+    """Encode the payload of a `resend.` message."""
+    return msgpack.packb([VERSION, epoch, first_step, last_step])
+
+
+def decode_resend(payload: bytes) -> tuple[int, int, int]:
+    """Decode the payload of a `resend.` message: epoch, first step, last step."""
+    _, epoch, first, last = _unpack(payload, 4)
+    _require(_is_count(epoch) and _is_count(first) and _is_count(last), "not a number")
+    _require(0 < first <= last, "steps are not from 1, or end before they begin")
+    return epoch, first, last
+
+
+def encode_resent(
+    epoch: int, first_step: int, steps: Sequence[Step], oldest_step: int, newest_step: int
+) -> bytes:
+    """Encode the payload of a `resent.` message; the publisher has steps oldest to newest."""
+    return msgpack.packb([VERSION, epoch, first_step, steps, oldest_step, newest_step])
+
+
+def decode_resent(payload: bytes) -> tuple[int, int, list[Step], int, int]:
+    """Decode the payload of a `resent.` message: epoch, first step, steps, oldest, newest."""
+    _, epoch, first, steps, oldest, newest = _unpack(payload, 6)
+    _require(all(map(_is_count, (epoch, first, oldest, newest))), "not a number")
+    _require(isinstance(steps, list), "steps is not a list")
+    return epoch, first, [_check_step(step) for step in steps], oldest, newest
 
 
 def _pairs(last_sequences: dict[bytes, int]) -> list[list[str | int]]:

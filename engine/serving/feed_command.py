@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 
 from engine.exchange import Exchange
 from engine.keys import ClientKeys
+from engine.resend import HealingSubscriber
 from engine.serving.desk import Desk
 from engine.serving.feed_settings import FeedSettings
-from engine.serving.feeds import Feeds
+from engine.serving.feeds import AnySubscriber, Feeds
+from engine.serving.outside import Outside
 from engine.serving.sequencer import Sequencer
 from engine.subscriber import MarkSubscriber
 
@@ -50,17 +53,27 @@ def dump_desk(desk: Desk) -> str:
 
 def open_feeds(
     stack: ExitStack, settings: FeedSettings, desk: Desk, sequencer: Sequencer, *,
-    timeout_s: float, say: Say, keys: ClientKeys | None = None,
+    timeout_s: float, say: Say, keys: ClientKeys | None = None, outside: Outside | None = None,
 ) -> Feeds:
     """Subscribe to all publishers, with the same keys; the stack closes what is opened."""
 
     def reporter(name: str) -> Say:
         return lambda line: say(f"feed: {name}: {line}")
 
-    subscribers = {
-        address.name: stack.enter_context(
-            MarkSubscriber(address.endpoint, report=reporter(address.name), keys=keys))
-        for address in settings.addresses}
+    outside = outside or Outside()
+    subscribers: dict[str, AnySubscriber] = {}
+    for address in settings.addresses:
+        name, report = address.name, reporter(address.name)
+        subscriber = stack.enter_context(
+            MarkSubscriber(
+                address.endpoint, report=report, keys=keys, context=outside.make_context()))
+        subscribers[name] = subscriber
+        if address.resend is not None:
+            healing = HealingSubscriber(
+                subscriber, address.resend, partial(desk.next_number, name), report=report,
+                keys=keys, context=outside.make_context(), clock=outside.clock)
+            stack.callback(healing.close)
+            subscribers[name] = healing
     return Feeds(
         subscribers, desk, sequencer, stale_after_s=settings.stale_after_s, timeout_s=timeout_s,
-        report=say)
+        report=say, clock=outside.clock)

@@ -29,14 +29,17 @@ class FeedAddress:
     ----------
     name : str
     endpoint : str
+    resend : str or None
+        Where it sends steps again.
     """
 
     name: str
     endpoint: str
+    resend: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> FeedAddress:
-        """Read `NAME=ENDPOINT`, or an endpoint alone.
+        """Read `NAME=ENDPOINT` or `NAME=ENDPOINT,RESEND`, or an endpoint alone.
 
         Raises
         ------
@@ -48,7 +51,13 @@ class FeedAddress:
         if not _NAME.fullmatch(name):
             raise InputError(
                 f"--marks {text!r:.80}: a publisher's name is 1 to 32 letters, digits and ._-")
-        return cls(name, endpoint)
+        endpoint, _, resend = endpoint.partition(",")
+        return cls(name, endpoint, resend or None)
+
+    @property
+    def endpoints(self) -> list[str]:
+        """All of them."""
+        return [self.endpoint] if self.resend is None else [self.endpoint, self.resend]
 
 
 @dataclass(frozen=True)
@@ -119,7 +128,7 @@ def feed_settings(
                 f"--marks {address.endpoint}: several publishers need names, NAME=ENDPOINT")
     for what, values in (
             ("name", [address.name for address in addresses]),
-            ("endpoint", [address.endpoint for address in addresses])):
+            ("endpoint", [one for address in addresses for one in address.endpoints])):
         if len(set(values)) != len(values):
             raise InputError(f"--marks: two publishers of one {what}")
     agreement = _agreement_rules(rules, len(addresses))

@@ -14,11 +14,14 @@ import zmq
 
 from engine.clock import Clock
 from engine.errors import RunError
+from engine.resend import HealingSubscriber
 from engine.serving.desk import CLIENT, QUIET, STEP, TIME, Desk, Input
 from engine.serving.packed import PackedPending
 from engine.serving.sequencer import Pending, Sequencer
 from engine.serving.sessions import REUSED, Sessions
 from engine.subscriber import FeedError, MarkSubscriber
+
+AnySubscriber = MarkSubscriber | HealingSubscriber
 
 #: Messages of one publisher, and inputs of all, that are taken in one turn at most.
 _MESSAGES_MAX = 16
@@ -35,7 +38,7 @@ class Feeds:
 
     Parameters
     ----------
-    subscribers : mapping of str to MarkSubscriber
+    subscribers : mapping of str to MarkSubscriber or HealingSubscriber
         By the name of the publisher.
     desk : Desk
     sequencer : Sequencer
@@ -49,7 +52,7 @@ class Feeds:
     """
 
     def __init__(
-        self, subscribers: Mapping[str, MarkSubscriber], desk: Desk, sequencer: Sequencer, *,
+        self, subscribers: Mapping[str, AnySubscriber], desk: Desk, sequencer: Sequencer, *,
         stale_after_s: float, timeout_s: float, report: Callable[[str], None],
         clock: Clock | None = None,
     ) -> None:
@@ -81,7 +84,8 @@ class Feeds:
         """Have a poller wait for all publishers; who has ended is taken out again."""
         self._poller = poller
         for subscriber in self._open.values():
-            poller.register(subscriber.socket, zmq.POLLIN)
+            for one in subscriber.sockets:
+                poller.register(one, zmq.POLLIN)
 
     def wait_ms(self, most_ms: int) -> int:
         """Return how long there is nothing to do unless something arrives."""
@@ -97,7 +101,7 @@ class Feeds:
     @property
     def is_complete(self) -> bool:
         """Everything that the publishers sent was received."""
-        return all(each.health.is_complete for each in self.subscribers.values())
+        return all(each.is_complete for each in self.subscribers.values())
 
     def take(self, batch: list[Pending | PackedPending]) -> None:
         """Take what has arrived, and add its commands to a batch that is to be committed.
@@ -134,14 +138,16 @@ class Feeds:
     def _receive(self) -> None:
         now = self._clock.monotonic()
         wall_ns = self._wall_ns()
+        arrived: list[tuple[int, Input]] = []
         for name, subscriber in list(self._open.items()):
             if len(self._backlog) >= _INPUTS_MAX:
-                return
-            before = subscriber.heard_count
+                break
+            before, reached_ns = subscriber.heard_count, 0
             for number, (ts_ns, rows) in subscriber.ready_steps(_MESSAGES_MAX):
                 rows_sent = [list(row) for row in rows]
-                self._backlog.append(
-                    [STEP, wall_ns, name, subscriber.epoch, number, ts_ns, rows_sent])
+                reached_ns = max(reached_ns, ts_ns)
+                arrived.append((reached_ns, [
+                    STEP, wall_ns, name, subscriber.epoch, number, ts_ns, rows_sent]))
                 for symbol, _, _ in rows:
                     self._symbols_heard[symbol] = now
                     self._quiet.discard(symbol)
@@ -151,12 +157,17 @@ class Feeds:
             elif now - self._sources_heard[name] > self._timeout_s and name not in self._silent:
                 self._silent.add(name)
                 self._report(f"feed: {name}: nothing for {self._timeout_s:g} s")
-            if subscriber.health.has_ended:
+            if subscriber.has_ended:
                 self._leave(name, subscriber)
+        if wall_ns is None:
+            # Whoever is read first must not make the others late.
+            arrived.sort(key=lambda each: each[0])
+        self._backlog.extend(item for _, item in arrived)
 
-    def _leave(self, name: str, subscriber: MarkSubscriber) -> None:
+    def _leave(self, name: str, subscriber: AnySubscriber) -> None:
         if self._poller is not None:
-            self._poller.unregister(subscriber.socket)
+            for one in subscriber.sockets:
+                self._poller.unregister(one)
         subscriber.leave()
         del self._open[name]
         self._report(f"feed: {name}: has ended")
@@ -222,7 +233,7 @@ class Feeds:
                 "source": name, "epoch": subscriber.epoch, "has_ended": name not in self._open,
                 "silent_ms": round(
                     1000 * (self._clock.monotonic() - self._sources_heard[name])),
-                **dict(_numbers(subscriber.health.rows())),
+                **dict(_numbers(subscriber.rows())),
                 **{what: counters[what, name] for what in REFUSALS},
             } for name, subscriber in sorted(self.subscribers.items())],
             "prices": self.desk.price_figures(),
@@ -234,7 +245,7 @@ class Feeds:
         """Return the figures for the summary of a run."""
         found = []
         for name, subscriber in sorted(self.subscribers.items()):
-            rows = subscriber.health.rows()
+            rows = subscriber.rows()
             rows += [(what, str(self.desk.counters[what, name])) for what in REFUSALS]
             found += [(f"feed_{name}_{what}", value) for what, value in rows]
         stale = self.desk.watch

@@ -210,7 +210,7 @@ class Settings:
             self.commands, self.marks, self.events, self.market_data, self.snapshots_at)
             if one is not None]
         if self.feeds is not None:
-            taken += [address.endpoint for address in self.feeds.addresses]
+            taken += [one for address in self.feeds.addresses for one in address.endpoints]
         bound = (self.commands, self.events, self.market_data, self.snapshots_at)
         for endpoint in taken:
             keys = self.server_keys if endpoint in bound else self.feed_keys

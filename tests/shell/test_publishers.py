@@ -222,3 +222,33 @@ def test_options_are_checked(shell, tmp_path, options, problem, capsys):
         cli.main(["serve", "--journal", str(tmp_path / "journal"), *options])
     assert ended.value.code == 2 and problem in capsys.readouterr().err
     assert not (tmp_path / "journal").exists()
+
+
+def test_without_commands_it_ends_with_its_feeds(shell, publishers, tmp_path):
+    two = {name: publishers[name] for name in "ab"}
+    options = ["--journal", str(tmp_path / "journal"), "--core", shell.core, *feeds_of(two)]
+    scenario = shell.scenario(X="100")
+    server = shell.start("serve", *options, "--scenario", scenario)
+    for publisher in two.values():
+        publisher.wait()
+    for publisher in two.values():
+        for at in range(5):
+            publisher.say(START + at * S, X="100")
+        publisher.end()
+    done = shell.finish(server)
+    assert done.code == 0, done.err
+    assert done.figures["feed_a_steps"] == done.figures["feed_b_steps"] == "5"
+    # A feed of which something is missing is not whole, and the exit code says so.
+    server = shell.start("serve", *options)
+    for publisher in two.values():
+        publisher.wait()
+        publisher.restart()
+        publisher.number += 1
+        publisher.say(START + 60 * S, X="100")
+        publisher.end()
+    done = shell.finish(server)
+    assert done.code == 1 and "did not arrive whole" in done.err
+    assert done.figures["feed_a_missing_messages"] == "1"
+    # And where nobody is there at all it does not wait for ever.
+    done = shell.run("serve", *options, "--timeout", "0.3")
+    assert done.code == 1 and "nothing from any feed for 0.3 s" in done.err

@@ -71,6 +71,10 @@ CODERS = {
     "snapshot. of a client": Coder(
         wire.encode_snapshot_request, wire.decode_snapshot_request),
     "snapshot. of the server": Coder(wire.encode_snapshot, wire.decode_snapshot),
+    "resend.": Coder(wire.encode_resend, wire.decode_resend),
+    "resent.": Coder(
+        wire.encode_resent, wire.decode_resent,
+        lambda epoch, first, steps, *bounds: (epoch, first, rows_of(steps), *bounds)),
     "refused.": REFUSED, "refused. of something unreadable": REFUSED,
 }
 

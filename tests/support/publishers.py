@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 
 import zmq
 
 from engine import wire
+from engine.resend import ResendSocket
 
 
 class Publisher:
     """An XPUB socket with the protocol of `engine replay`, one step a message.
 
-    With `dice`, messages are dropped, doubled, delayed and so reordered, by chance.
+    With `resend` it sends steps again there, from a thread. With `dice`, messages are dropped,
+    doubled, delayed and so reordered, by chance.
     """
 
-    def __init__(self, endpoint: str, epoch: int = 1, dice: random.Random | None = None) -> None:
+    def __init__(
+        self, endpoint: str, epoch: int = 1, dice: random.Random | None = None,
+        resend: str | None = None,
+    ) -> None:
         self.endpoint = endpoint
         self.epoch = epoch
         self.number = 0
         self.sent: list[int] = []
         self._dice = dice
+        self._resend = None if resend is None else ResendSocket(resend, epoch)
+        self._is_closing = threading.Event()
+        self._answering = threading.Thread(target=self._answer, daemon=True)
+        if self._resend is not None:
+            self._answering.start()
         self._held: list[list[bytes]] = []
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.XPUB)
@@ -40,6 +51,8 @@ class Publisher:
         """Publish a step."""
         self.number += 1
         step = (ts_ns, [(symbol, price, None) for symbol, price in prices.items()])
+        if self._resend is not None:
+            self._resend.keep([step])
         self._send(wire.make_frames(
             wire.MARKS, self.number, wire.encode_marks(self.epoch, self.number, [step])))
 
@@ -66,11 +79,20 @@ class Publisher:
         self._socket.send_multipart(wire.make_frames(wire.END, 1, wire.encode_end(
             self.epoch, {wire.MARKS: self.number}, self.number, self.number)))
 
+    def _answer(self) -> None:
+        assert self._resend is not None
+        with self._resend:
+            while not self._is_closing.is_set():
+                self._resend.answer(10)
+
     def restart(self) -> None:
         """Another epoch, numbers from 1; the socket stays."""
         self.epoch, self.number = self.epoch + 1, 0
 
     def close(self) -> None:
+        self._is_closing.set()
+        if self._answering.is_alive():
+            self._answering.join(5)
         self._socket.close(linger=0)
         self._context.term()
 
