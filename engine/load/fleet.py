@@ -104,8 +104,8 @@ class LegResult:
 def new_result(rate: float, duration_s: float) -> LegResult:
     """Return a result to be filled; a long one has wider intervals."""
     width = next(
-        width for width in (0.25, 1, 5, 10, 60, 300, 3600)
-        if duration_s / width <= 600 or width == 3600)
+        width for width in (0.25, 1, 5, 10, 30, 60, 300, 3600)
+        if duration_s / width <= 240 or width == 3600)
     return LegResult(rate, duration_s, Histogram(), Histogram(), Timeline(width))
 
 

@@ -166,7 +166,7 @@ def timeline_figure(leg: LegResult) -> Any:
         marker_color="#8a93a6", showlegend=False, row=2, col=1)
     style(figure, 460)
     figure.update_yaxes(type="log", title_text="ms", row=1, col=1)
-    figure.update_yaxes(title_text="commands a second", row=2, col=1)
+    figure.update_yaxes(title_text="a second", row=2, col=1)
     figure.update_xaxes(title_text="seconds", row=2, col=1)
     return figure
 
