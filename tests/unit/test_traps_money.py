@@ -235,6 +235,24 @@ def test_ten_thousand_breaches_in_one_tick(desk: Desk, core_name: str) -> None:
         assert took < 3
 
 
+def test_a_backlog_of_marks_holds_no_liquidation_back(desk: Desk) -> None:
+    """Liquidations are held back while the feed catches up, and the fund pays for the delay."""
+    desk.symbol()
+    desk.account(1, deposit="500")
+    desk.account(9)
+    desk.must("insurance", asset="USDT", amount="1000")
+    desk.trade(1, 9, 100, 100)
+    desk.buy(9, 100, 95)
+    first = desk.exchange.seq + 1
+    for price in (98, 96, 95, 90, 80):  # all there are, at once
+        desk.exchange.submit({"cmd": "mark", "symbol": "BTC", "mark_price": str(price)})
+    events = desk.exchange.drain()
+    [started] = only(events, "liquidation_started")
+    [trade] = only(events, "trade")
+    assert started["seq"] == trade["seq"] == first + 2  # at the first mark that was due
+    assert (trade["price"], desk.wallet(1), desk.fund()) == ("95", "0", "1000")
+
+
 def test_one_stuck_account_does_not_starve_the_rest(desk: Desk) -> None:
     """One stuck account at the head of the queue starves the rest."""
     for symbol in ("BTC", "ETH"):
