@@ -16,7 +16,6 @@ from engine.reference.state import (
     Pool,
     Protection,
     Stage,
-    Workoff,
 )
 from engine.reference.views import Views
 
@@ -161,8 +160,9 @@ class Digest(Views):
         if instrument.insurer.number != NONE:
             out += [TAG_INSURER, instrument.insurer.number]
         workoff = instrument.workoff
-        if workoff != Workoff():
-            out += [TAG_WORKOFF, workoff.lots, workoff.interval, workoff.done]
+        progress = [workoff.lots, workoff.interval, workoff.done]
+        if any(progress):
+            out += [TAG_WORKOFF, *progress]
         if profile[OFFER_FIELDS:] != default[OFFER_FIELDS:]:
             out += [TAG_OFFER_PROFILE, *profile[OFFER_FIELDS:]]
         if instrument.offer is not None:

@@ -6,13 +6,16 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
 from support.market import STEEP_TIERS, Desk, audit, only
+from support.script import read_script
 
 from engine import Exchange
 
+SCENARIOS = Path(__file__).parents[1] / "scenarios"
 PASSIVE = {"fund_workoff": "passive", "fund_workoff_fraction": "0.4", "fund_workoff_offset": "0.01",
            "fund_workoff_reprice": "0.02", "fund_workoff_interval_ns": 5, "adl": False,
            "maker_check": True}
@@ -105,6 +108,17 @@ def test_a_copy_has_the_order_too() -> None:
         resting += any(order[0] == 0 for side in original.book(l3=True)
                        for level in side for order in level[1])
     assert resting > 10
+
+
+@pytest.mark.parametrize("number", range(20, 25))
+def test_both_cores_remember_the_same(number: int) -> None:
+    path = next(SCENARIOS.glob(f"FND-0{number}-*.jsonl"))
+    cores = [Exchange(core=core) for core in ("reference", "compiled")]
+    for step in read_script(path).steps:
+        if "cmd" in step.line:
+            one, other = (core.apply(step.line) for core in cores)
+            assert one == other, step.place
+            assert cores[0].state_hash() == cores[1].state_hash(), step.place
 
 
 def test_a_rest_of_the_order_fills_whole_where_makers_are_checked(desk: Desk) -> None:
