@@ -25,6 +25,10 @@ FeedKey = Annotated[
     str | None,
     typer.Option(metavar="FILE", help="Public key file of the feed's publisher."),
 ]
+FollowKey = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="Public key file of the primary that is followed."),
+]
 ServerKey = Annotated[
     str | None, typer.Option(metavar="FILE", help="Public key file of the server.")
 ]

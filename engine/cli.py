@@ -138,9 +138,42 @@ Snapshot = Annotated[
 Retain = Annotated[
     str | None,
     typer.Option(
-        metavar="all|snapshots",
-        help="Keep all of the journal (default), or what the latest two snapshots need: a "
-        "snapshot fits only the build that wrote it.",
+        metavar="all|snapshots|N",
+        help="Keep all of the journal (default), or what the latest two or N snapshots need: a "
+        "snapshot fits only the build that wrote it. Connected standbys get what they need.",
+    ),
+]
+Replication = Annotated[
+    str | None, typer.Option(metavar="ENDPOINT", help="Standbys connect here.")
+]
+Follow = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ENDPOINT",
+        help="Be a standby of the primary whose --replication this is, until told to take over "
+        "(`engine promote`, or SIGUSR1).",
+    ),
+]
+StandbyRequired = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Answer once N standbys have it on their disk, too; 0."),
+]
+StandbyTimeout = Annotated[
+    float | None, typer.Option(metavar="S", help="How long to wait for them; 5 seconds.")
+]
+StandbyLost = Annotated[
+    str | None,
+    typer.Option(
+        metavar="wait|degrade",
+        help="Then: answer nothing until they are back (default), or go on without them.",
+    ),
+]
+FenceWait = Annotated[
+    float | None,
+    typer.Option(
+        metavar="S",
+        help="With --replication: listen so long for a server that took over, before it "
+        "serves; 1 second.",
     ),
 ]
 SegmentSize = Annotated[
@@ -226,11 +259,18 @@ def serve(
     market_data: MarketDataAt = None,
     snapshots_at: SnapshotsAt = None,
     channels: Channels = None,
+    replication: Replication = None,
+    follow: Follow = None,
+    standby_required: StandbyRequired = None,
+    standby_timeout: StandbyTimeout = None,
+    standby_lost: StandbyLost = None,
+    fence_wait: FenceWait = None,
     core: ServerCore = None,
     allow_remote: ServerRemote = None,
     key: access.Key = None,
     clients: access.Clients = None,
     feed_key: access.FeedKey = None,
+    follow_key: access.FollowKey = None,
     local_role: access.LocalRole = None,
     metrics: operations.Metrics = None,
     log: operations.Log = None,
@@ -243,19 +283,10 @@ def serve(
     ends with its feed; the exit code is 1 when the feed did not arrive whole. Without a
     journal it follows the feed only, and needs a scenario.
     """
-    from engine.serving.settings import merge_options
+    given = {**locals(), "marks": marks or None}  # the parameters, which are named as in a file
+    from engine.serving.settings import OPTIONS, merge_options
 
-    options = merge_options(config, {
-        "scenario": scenario, "marks": marks or None, "min_sources": min_sources,
-        "max_deviation": max_deviation, "stale_after": stale_after, "pricing": pricing,
-        "events": events, "journal": journal,
-        "commands": commands, "fsync": fsync, "clock": clock, "checkpoint": checkpoint,
-        "snapshot": snapshot, "retain": retain, "segment_size": segment_size,
-        "timeout": timeout, "core": core, "allow_remote": allow_remote, "key": key,
-        "clients": clients, "feed_key": feed_key, "local_role": local_role,
-        "metrics": metrics, "log": log,
-        "market_data": market_data, "snapshots_at": snapshots_at, "channels": channels})
-    _serve(options)
+    _serve(merge_options(config, {name: given[name] for name in OPTIONS}))
 
 
 def _serve(options: Mapping[str, Any]) -> None:
@@ -282,8 +313,10 @@ def _serve(options: Mapping[str, Any]) -> None:
         options["fsync"], options["clock"], options["segment_size"] << 20, options["checkpoint"],
         options["snapshot"], options["retain"], options["timeout"], options["allow_remote"],
         feeds,
+        standby_timeout_s=options["standby_timeout"], fence_wait_s=options["fence_wait"],
         **{name: options[name] for name in (
-            "key", "clients", "feed_key", "local_role", "metrics", "market_data",
+            "key", "clients", "feed_key", "follow_key", "local_role", "replication", "follow",
+            "standby_required", "standby_lost", "metrics", "market_data",
             "snapshots_at", "channels")})
     rows, is_whole = serve_journaled(settings, partial(make_exchange, options["core"]), _say)
     _print_rows(rows)
@@ -297,6 +330,8 @@ def _check_without_journal(options: Mapping[str, Any], has_feeds: bool) -> None:
         raise InputError("--marks with names, and rules for them, need --journal")
     if options["commands"] is not None:
         raise InputError("--commands needs --journal: what is acknowledged has to be durable")
+    if options["replication"] is not None or options["follow"] is not None:
+        raise InputError("--replication and --follow need --journal: that is what is copied")
     if options["scenario"] is None:
         raise InputError("Missing option '--scenario' (or --journal)")
     for name in ("key", "metrics", "market_data", "snapshots_at"):
@@ -327,6 +362,33 @@ def _serve_feed(
     _print_rows([("feed", marks), *health.rows(), *exchange_rows(exchange, figures)])
     if not health.is_complete:
         raise RunError("the feed did not arrive whole; the figures are of what did")
+
+
+@app.command()
+def promote(
+    endpoint: Annotated[
+        str, typer.Argument(metavar="ENDPOINT", help="The standby's --replication.")
+    ],
+    timeout: Annotated[
+        float, typer.Option(metavar="S", help="Longest wait for it to serve.")
+    ] = 30.0,
+    allow_remote: AllowRemote = False,
+    key: access.Key = None,
+    server_key: access.ServerKey = None,
+) -> None:
+    """Tell a standby to take over; come back when it serves.
+
+    Exit code 1: it does not answer, or it is no standby. Make sure first that the old primary is
+    gone: it ends by itself when it hears of this, but not while nobody reaches it.
+    """
+    from engine.endpoints import check_endpoint
+    from engine.keys import read_client_keys
+    from engine.replication.promotion import promote as promote_standby
+
+    _check_timeout(timeout)
+    keys = read_client_keys(key, server_key)
+    check_endpoint(endpoint, allow_remote=allow_remote, has_keys=keys is not None)
+    _print_rows(promote_standby(endpoint, timeout, keys))
 
 
 @app.command()

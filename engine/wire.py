@@ -569,6 +569,21 @@ def _unpack(payload: bytes, width: int, width_max: int = 0) -> list[Any]:
     return fields[:max(width, width_max)]
 
 
+def read_fields(payload: bytes, *shape: type) -> list[Any]:
+    """Decode a payload of the present version whose fields have these types.
+
+    Raises
+    ------
+    WireError
+        Numbers are from 0 to 2^63 - 1.
+    """
+    fields = _unpack(payload, 1 + len(shape))[1:]
+    for at, (field, wanted) in enumerate(zip(fields, shape, strict=True), start=1):
+        fits = _is_count(field) if wanted is int else isinstance(field, wanted)
+        _require(fits, f"field {at} is not a proper {wanted.__name__}: {field!r:.60}")
+    return fields
+
+
 def _is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value <= _INT64_MAX
 

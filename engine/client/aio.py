@@ -55,11 +55,10 @@ class AsyncClient:
     """
 
     def __init__(
-        self, endpoint: str, name: str, *, timeout_s: float = 10.0, retry_s: float = 1.0,
-        keys: ClientKeys | None = None,
+        self, endpoint: str | Sequence[str], name: str, *, timeout_s: float = 10.0,
+        retry_s: float = 1.0, keys: ClientKeys | None = None,
     ) -> None:
         self._requests = Requests(endpoint, name, time.monotonic_ns())
-        self._endpoint = endpoint
         self._timeout_s = timeout_s
         self._retry_s = retry_s
         self._keys = keys
@@ -92,7 +91,8 @@ class AsyncClient:
             await asyncio.gather(self._reader, return_exceptions=True)
             self._reader = None
         for asked in [*self._answers]:
-            asked.error = NoAnswer(f"{self._endpoint}: the client was closed", asked.number)
+            asked.error = NoAnswer(
+                f"{self._requests.endpoint}: the client was closed", asked.number)
             self._settle(asked)
         self._disconnect()
         self._context.term()
@@ -179,7 +179,7 @@ class AsyncClient:
 
     def _no_answer(self, asked: Asked | None) -> NoAnswer:
         number = asked.number if asked is not None and asked.count else None
-        return NoAnswer(f"{self._endpoint}: no answer for {self._timeout_s:g} s", number)
+        return NoAnswer(f"{self._requests.endpoint}: no answer for {self._timeout_s:g} s", number)
 
     def _start(self, asked: Asked) -> asyncio.Future[None]:
         """Send, and have the reader look out for the answer."""
@@ -232,11 +232,13 @@ class AsyncClient:
         wait_s = sent_at + self._attempt_s - time.monotonic()
         if wait_s <= 0 or self._is_lost:
             self._disconnect()
+            self._requests.turn_to_next()
             self._attempt_s = min(2 * self._attempt_s, _RETRY_FACTOR_MAX * self._retry_s)
         elif await self._socket.poll(int(min(wait_s, _LOOK_S) * 1000) + 1):
             for asked in self._requests.take(await self._socket.recv_multipart()):
                 self._settle(asked)
                 self._attempt_s = self._retry_s
+            self._is_lost |= self._requests.is_declined
 
     def _reconnect(self) -> None:
         """Connect, and send all that is not answered, in its order."""
@@ -247,7 +249,7 @@ class AsyncClient:
                 (zmq.LINGER, 0), (zmq.RECONNECT_IVL, -1), (zmq.SNDHWM, 0), (zmq.RCVHWM, 0)):
             socket.setsockopt(option, value)
         self._socket, self._is_lost = socket, False
-        connect_socket(socket, self._endpoint, self._keys)
+        connect_socket(socket, self._requests.endpoint, self._keys)
         for asked in self._requests.waiting:
             self._send(socket, asked)
 

@@ -77,8 +77,8 @@ class Requests:
 
     Parameters
     ----------
-    endpoint : str
-        For messages to people.
+    endpoint : str or sequence of str
+        Of one server, or of a primary and its standbys.
     name : str
         Of 1 to 64 letters, digits and `._:-`.
     token : int
@@ -92,6 +92,8 @@ class Requests:
         Of the server that answered last.
     ignored_count : int
         Messages that answered nothing that is waited for, or could not be read.
+    is_declined : bool
+        The server takes nothing any more, and there is another one to ask.
 
     Raises
     ------
@@ -99,16 +101,29 @@ class Requests:
         Not a client's name.
     """
 
-    def __init__(self, endpoint: str, name: str, token: int) -> None:
+    def __init__(self, endpoint: str | Sequence[str], name: str, token: int) -> None:
+        self._endpoints = [endpoint] if isinstance(endpoint, str) else list(endpoint)
+        if not self._endpoints:
+            raise InputError("no endpoint")
+        self.is_declined = False
         if not is_client_name(name):
             raise InputError(f"not a client's name: {name!r:.80}")
         self.name = name
         self.next_request: int | None = None
         self.epoch: int | None = None
         self.ignored_count = 0
-        self._endpoint = endpoint
         self._token = token
         self._waiting: dict[tuple[bytes, int], Asked] = {}  # in the order in which they were asked
+
+    @property
+    def endpoint(self) -> str:
+        """Of the server that is asked now."""
+        return self._endpoints[0]
+
+    def turn_to_next(self) -> None:
+        """Ask the next server from now on, where there are several."""
+        self._endpoints.append(self._endpoints.pop(0))
+        self.is_declined = False
 
     @property
     def waiting(self) -> list[Asked]:
@@ -203,7 +218,7 @@ class Requests:
                 raise wire.WireError(f"expected 2 frames, found {len(frames)}")
             settled = self._match(*frames)
         except wire.VersionError as error:
-            return self.fail_all(RunError(f"{self._endpoint}: {error}"))
+            return self.fail_all(RunError(f"{self.endpoint}: {error}"))
         except wire.WireError:
             settled = []
         if not settled:
@@ -252,14 +267,17 @@ class Requests:
         self, asked: Asked, outcomes: list[Outcome] | PackedOutcomes, lost: str | None
     ) -> list[Asked]:
         """Settle with outcomes, or fail where some are lost; `lost` says why."""
+        if lost is not None and len(self._endpoints) > 1:
+            self.is_declined = True
+            return []
         if lost is not None:
             problem = lost or "the server is going down"
-            return self._fail(asked, NoAnswer(f"{self._endpoint}: {problem}", asked.number))
+            return self._fail(asked, NoAnswer(f"{self.endpoint}: {problem}", asked.number))
         return self._settle((asked.kind, asked.number), outcomes)
 
     def _refuse(self, payload: bytes) -> list[Asked]:
         self.epoch, detail, code = wire.decode_refused(payload)
-        error = RunError(f"{self._endpoint}: {code}: {detail}")
+        error = RunError(f"{self.endpoint}: {code}: {detail}")
         kind, number = wire.refused_request(payload)
         if kind is None or number is None:
             return self.fail_all(error)  # it does not say which

@@ -22,8 +22,9 @@ class Client:
 
     Parameters
     ----------
-    endpoint : str
-        To connect to; the server need not be there yet.
+    endpoint : str or sequence of str
+        To connect to; the server need not be there yet. Of several, a primary and its standbys,
+        the next one is tried whenever one does not answer.
     name : str
         Of 1 to 64 letters, digits and `._:-`. Its requests are numbered for good: a client
         that comes back under its name goes on after the last.
@@ -53,13 +54,12 @@ class Client:
     """
 
     def __init__(
-        self, endpoint: str, name: str, *, timeout_s: float = 10.0, retry_s: float = 1.0,
-        keys: ClientKeys | None = None, context: zmq.Context[zmq.Socket[bytes]] | None = None,
-        clock: Clock | None = None,
+        self, endpoint: str | Sequence[str], name: str, *, timeout_s: float = 10.0,
+        retry_s: float = 1.0, keys: ClientKeys | None = None,
+        context: zmq.Context[zmq.Socket[bytes]] | None = None, clock: Clock | None = None,
     ) -> None:
         self._clock = clock or Clock()
         self._requests = Requests(endpoint, name, int(self._clock.monotonic() * 1e9))
-        self._endpoint = endpoint
         self._timeout_s = timeout_s
         self._retry_s = retry_s
         self._keys = keys
@@ -199,8 +199,12 @@ class Client:
                 self._requests.take(socket.recv_multipart())
                 if asked.is_settled:
                     return asked
+                if self._requests.is_declined:
+                    break
             self._disconnect()
-        raise NoAnswer(f"{self._endpoint}: no answer for {self._timeout_s:g} s", asked.number)
+            self._requests.turn_to_next()
+        raise NoAnswer(
+            f"{self._requests.endpoint}: no answer for {self._timeout_s:g} s", asked.number)
 
     def _connected(self) -> zmq.Socket[bytes]:
         if self._socket is None:
@@ -208,7 +212,7 @@ class Client:
             self._socket.setsockopt(zmq.LINGER, 0)
             self._socket.setsockopt(zmq.RECONNECT_IVL, 20)
             self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 200)
-            connect_socket(self._socket, self._endpoint, self._keys)
+            connect_socket(self._socket, self._requests.endpoint, self._keys)
         return self._socket
 
     def _disconnect(self) -> None:

@@ -123,6 +123,11 @@ class Batch(NamedTuple):
         return f"{self.path}: offset {self.offset}"
 
     @property
+    def raw(self) -> bytes:
+        """The batch as it is in the file, header and payload."""
+        return write_batch(self.header, self.payload)
+
+    @property
     def last_seq(self) -> int:
         """Of the last command in it or, without any, before it."""
         header = self.header
@@ -310,11 +315,34 @@ def make_batch(
     """Encode a batch, header and payload."""
     if len(payload) > PAYLOAD_SIZE_MAX or count > _UINT32_MAX:
         raise ValueError(f"a batch of {count} commands and {len(payload)} bytes is too large")
-    head = _BATCH.pack(
-        BATCH_MAGIC, kind, 0, journal_id, seq, written_ns, count, len(payload),
-        zlib.crc32(payload), 0,
-    )[:-_CHECKSUM_SIZE]
+    return write_batch(BatchHeader(
+        kind, journal_id, seq, written_ns, count, len(payload), zlib.crc32(payload)), payload)
+
+
+def write_batch(header: BatchHeader, payload: bytes) -> bytes:
+    """Encode a batch whose header is known."""
+    kind, *fields = header
+    head = _BATCH.pack(BATCH_MAGIC, kind, 0, *fields, 0)[:-_CHECKSUM_SIZE]
     return b"".join((head, zlib.crc32(head).to_bytes(_CHECKSUM_SIZE, "little"), payload))
+
+
+def split_batches(data: bytes) -> Iterator[bytes]:
+    """Yield batches that lie one behind the other, each whole and intact.
+
+    Raises
+    ------
+    JournalError
+        One of them is not.
+    """
+    at = 0
+    while at < len(data):
+        header = read_batch_header(data, at)
+        begin = at + BATCH_HEADER_SIZE
+        end = begin if header is None else begin + header.size
+        if header is None or end > len(data) or zlib.crc32(data[begin:end]) != header.checksum:
+            raise JournalError(f"offset {at} of {len(data)} bytes: not an intact batch")
+        yield data[at:end]
+        at = end
 
 
 def read_batch_header(data: bytes | memoryview, offset: int) -> BatchHeader | None:

@@ -63,6 +63,27 @@ def segment_names(storage: Storage, folder: str) -> list[str]:
     return sorted(name for name in storage.names(folder) if _SEGMENT_NAME.fullmatch(name))
 
 
+def check_follows(header: BatchHeader, journal_id: int, last_seq: int, place: str) -> None:
+    """Check that a batch is the next one of a journal that ends at a command.
+
+    Raises
+    ------
+    JournalError
+    """
+    if header.journal_id != journal_id:
+        raise JournalError(f"{place}: a batch of another journal")
+    if header.kind not in list(Kind):
+        raise JournalError(
+            f"{place}: a batch of kind {header.kind}, which this engine does not know")
+    is_commands = header.kind == Kind.COMMANDS
+    expected = last_seq + (1 if is_commands else 0)
+    if header.seq != expected or is_commands != (header.command_count > 0):
+        raise JournalError(
+            f"{place}: damaged: a batch of seq {header.seq}, expected {expected}")
+    if header.seq + header.command_count > _FIRST_SEQ_MAX:
+        raise JournalError(f"{place}: damaged: seq {header.seq} is out of range")
+
+
 class JournalReader:
     """Goes through a journal once.
 
@@ -172,20 +193,9 @@ class JournalReader:
         return Batch(header, payload, path, offset)
 
     def _follow(self, batch: Batch) -> None:
-        header = batch.header
-        if header.journal_id != self.journal_id:
-            raise JournalError(f"{batch.place}: a batch of another journal")
-        if header.kind not in list(Kind):
-            raise JournalError(
-                f"{batch.place}: a batch of kind {header.kind}, which this engine does not know")
-        is_commands = header.kind == Kind.COMMANDS
-        expected = self.last_seq + (1 if is_commands else 0)
-        if header.seq != expected or is_commands != (header.command_count > 0):
-            raise JournalError(
-                f"{batch.place}: damaged: a batch of seq {header.seq}, expected {expected}")
-        if header.seq + header.command_count > _FIRST_SEQ_MAX:
-            raise JournalError(f"{batch.place}: damaged: seq {header.seq} is out of range")
-        self.last_seq += header.command_count
+        assert self.journal_id is not None
+        check_follows(batch.header, self.journal_id, self.last_seq, batch.place)
+        self.last_seq += batch.header.command_count
 
     def _check_tail(self, data: bytes, path: str, offset: int) -> None:
         """Refuse a tail behind which something was written: then it had been whole."""

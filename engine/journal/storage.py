@@ -60,6 +60,18 @@ class Storage:
         flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if is_new else 0)
         return os.open(path, flags, 0o600)
 
+    def open_for_reading(self, path: str) -> int:
+        """Open a file that another part of this process may be writing."""
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def read_at(self, handle: int, size: int, offset: int) -> bytes:
+        """Read so many bytes, or as many as there are."""
+        return os.pread(handle, size, offset)
+
+    def size_of(self, handle: int) -> int:
+        """Return the size of an open file in bytes."""
+        return os.fstat(handle).st_size
+
     def allocate(self, handle: int, start: int, end: int) -> None:
         """Make the bytes from `start` to `end` zeros that are on the disk.
 

@@ -13,6 +13,7 @@ import msgpack
 from engine.clock import Clock
 from engine.journal.errors import JournalError, JournalWriteError
 from engine.journal.layout import (
+    BATCH_HEADER_SIZE,
     PAYLOAD_SIZE_MAX,
     SCHEMA_VERSION,
     SEGMENT_HEADER_SIZE,
@@ -21,12 +22,16 @@ from engine.journal.layout import (
     SegmentHeader,
     make_batch,
     make_segment_header,
+    read_batch_header,
+    read_segment_header,
 )
 from engine.journal.reader import (
     UNFINISHED_SUFFIX,
     JournalReader,
+    check_follows,
     journal_identity,
     segment_name,
+    segment_names,
 )
 from engine.journal.storage import Storage
 
@@ -208,6 +213,95 @@ class Journal:
         storage.close(self._handle)
         self._handle = handle
 
+    @property
+    def segment_seqs(self) -> list[int]:
+        """The first `seq` of every segment, oldest first."""
+        return [first_seq for _, first_seq in self._segments]
+
+    @property
+    def end(self) -> tuple[int, int]:
+        """First `seq` of the newest segment, and the offset in it up to which all is durable."""
+        return self._segments[-1][1], self._offset
+
+    def adopt(self, journal_id: int, seq: int) -> None:
+        """Become the beginning of a copy of another journal; everything here is removed.
+
+        Parameters
+        ----------
+        journal_id : int
+        seq : int
+            Of the last command before: of a snapshot, or 0.
+
+        Raises
+        ------
+        JournalWriteError
+        """
+        storage = self._storage
+        try:
+            self._close_segment()
+            for name in storage.names(self.folder):
+                if name.endswith(UNFINISHED_SUFFIX):
+                    storage.remove(os.path.join(self.folder, name))
+            for name in segment_names(storage, self.folder):
+                storage.remove(os.path.join(self.folder, name))
+            self._segments = []
+            self._journal_id, self.last_seq = journal_id, seq
+            self._start_segment(self._segment_size)
+        except OSError as error:
+            raise self._fail("cannot begin to write", error) from None
+
+    def append_batch(self, raw: bytes) -> Batch:
+        """Append a batch of another copy of this journal as it is, and return once it is durable.
+
+        Parameters
+        ----------
+        raw : bytes
+            Header and payload, intact.
+
+        Raises
+        ------
+        JournalError
+            It does not follow; nothing is written.
+        JournalWriteError
+        """
+        header = read_batch_header(raw, 0)
+        assert header is not None
+        check_follows(header, self._journal_id, self.last_seq, f"the batch after {self._path}")
+        self._put(raw, header.kind, header.seq, header.command_count)
+        self.last_seq += header.command_count
+        return Batch(header, raw[BATCH_HEADER_SIZE:], self._path, self._offset - len(raw))
+
+    def cut_off(self, batch: Batch) -> None:
+        """Take back a batch without commands, and those behind it, from the end of the journal.
+
+        Raises
+        ------
+        JournalWriteError
+        """
+        storage = self._storage
+        try:
+            while self._path != batch.path:
+                self._close_segment()
+                storage.remove(self._path)
+                self._segments.pop()
+            if self._handle is None:
+                self._handle = storage.open(self._path, is_new=False)
+            storage.truncate(self._handle, batch.offset)
+            self._offset = self._capacity = batch.offset
+            self._allocate(self._segment_size)
+            storage.sync(self._handle)
+            storage.sync_folder(self.folder)
+            head = storage.read(self._path)[:SEGMENT_HEADER_SIZE]
+            if read_segment_header(head, self._path).schema != SCHEMA_VERSION:
+                self._raise_schema()
+        except OSError as error:
+            raise self._fail("cannot cut off", error) from None
+
+    def _close_segment(self) -> None:
+        if self._handle is not None:
+            self._storage.close(self._handle)
+            self._handle = None
+
     def append(
         self, records: Sequence[bytes], counts: Sequence[int] | None = None
     ) -> None:
@@ -255,9 +349,15 @@ class Journal:
     def _write(
         self, kind: Kind, seq: int, count: int, payload: bytes, *, is_flushed: bool = True
     ) -> None:
+        batch = make_batch(kind, self._journal_id, seq, self._clock.time_ns(), count, payload)
+        self._put(batch, kind, seq, count, is_flushed=is_flushed)
+
+    def _put(
+        self, batch: bytes, kind: int, seq: int, count: int, *, is_flushed: bool = True
+    ) -> None:
+        """Write a batch, and return once it is durable, if it is to be."""
         if self._handle is None or self._failure is not None:
             raise JournalWriteError(self._failure or f"{self.folder}: not open for writing")
-        batch = make_batch(kind, self._journal_id, seq, self._clock.time_ns(), count, payload)
         try:
             # A segment without a command would leave its name to the next one: it grows instead.
             is_full = self._offset + len(batch) > self._segment_size

@@ -6,41 +6,46 @@ import itertools
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 
-from engine import __version__
-from engine.errors import InputError, RunError
+from engine.errors import InputError
 from engine.exchange import Exchange
-from engine.journal import Journal, JournalError, JournalReader, Kind, Storage
+from engine.journal import Journal, JournalError, JournalReader, Storage
 from engine.journal.reader import first_seq_of, journal_identity, segment_names
 from engine.logs import tagged
 from engine.progress import ProgressBar
 from engine.server import drift_text
 from engine.serving.background import Background
-from engine.serving.desk import Desk
-from engine.serving.feed_command import dump_desk, make_desk, open_feeds
-from engine.serving.feeds import Feeds, Recollection
+from engine.serving.feed_command import open_feeds
+from engine.serving.feeds import Feeds
 from engine.serving.figures import Figures
 from engine.serving.gateway import Gateway
 from engine.serving.gauges import Gauges
-from engine.serving.keeper import Keeper
 from engine.serving.metrics import MetricsServer
 from engine.serving.outside import Outside
 from engine.serving.publish_command import open_events, open_market_data, publishing_places
 from engine.serving.recovery import Replay, ReplayError, replay
 from engine.serving.roles import Role
-from engine.serving.sequencer import Pending, Sequencer
+from engine.serving.sequencer import Sequencer
 from engine.serving.service import Service, StopSignal, load_scenario
 from engine.serving.sessions import Sessions
 from engine.serving.settings import Settings
 from engine.serving.snapshots import Restored, Snapshots
+from engine.serving.startup import (
+    Make,
+    Recovered,
+    Rows,
+    Say,
+    begin,
+    make_replicator,
+    recover,
+    run_or_give_way,
+    standby_rows,
+    wait_for_turn,
+)
 from engine.subscriber import MarkSubscriber
-
-Rows = list[tuple[str, str]]
-Say = Callable[[str], None]
-Make = Callable[[], Exchange]
 
 
 def serve(
@@ -75,54 +80,55 @@ def serve(
     outside = outside or Outside()
     began, figures = outside.clock.monotonic(), Figures()
     with ExitStack() as stack:
-        stop = stack.enter_context(stop or StopSignal())
+        stop = stack.enter_context(stop or StopSignal(settings.follow is not None))
         pages = _open_pages(stack, settings, figures)
         journal = stack.enter_context(Journal(
             settings.journal, durability=settings.durability,
             segment_size=settings.segment_size, storage=outside.storage, clock=outside.clock))
-        exchange, sessions, epoch, snapshot_seq, desk, owed = _recover(
-            journal, make, stop, say, settings, outside)
+        state = recover(journal, settings, make, stop, say, outside)
+        state.background = _background(outside, stack)
+        standbys = make_replicator(settings, stack, journal, state, say)
+        keeper = wait_for_turn(settings, journal, state, stop, standbys, say)
+        if settings.follow is not None and stop.is_set:
+            return standby_rows(settings, state), True
+        start, exchange = state.next_start(journal), state.exchange
+        epoch = figures.epoch = start.epoch
+        # What cannot be bound shows before anything is written: a term that nobody serves
+        # would end the server of the term before.
         events = open_events(stack, settings, epoch, outside)
-        background = _background(outside, stack)
-        sequencer = Sequencer(
-            exchange, journal, sessions, events=events, has_clock=settings.clock == "wall",
-            checkpoint_commands=settings.checkpoint_commands, background=background,
-            keeper=_keeper(
-                settings, exchange, journal, epoch, snapshot_seq, say, desk, outside, background),
-            clock=outside.clock, figures=figures)
-        sequencer.commit_owed(owed)
-        if settings.scenario is not None:
-            load_scenario(sequencer, settings.scenario, say)
-        gateway = feed = feeds = None
         market, states = open_market_data(stack, settings, epoch, exchange, events, outside)
+        gateway = None
         if settings.commands is not None:
             gateway = stack.enter_context(_open_gateway(
-                settings.commands, settings, exchange, sessions, epoch, figures, outside))
-        if settings.marks is not None:
-            feed = stack.enter_context(MarkSubscriber(
-                settings.marks, report=lambda line: tagged(say, "feed")(f"feed: {line}"),
-                keys=settings.feed_keys, context=outside.make_context()))
-        if settings.feeds is not None and desk is not None:
-            feeds = open_feeds(
-                stack, settings.feeds, desk, sequencer, timeout_s=settings.timeout_s,
-                say=tagged(say, "feed"), keys=settings.feed_keys)
-            figures.mark_seen = feeds.symbols_heard
+                settings.commands, settings, exchange, state.sessions, epoch, figures, outside))
+        on_heartbeat = begin(settings, stack, journal, start, state, standbys)
+        sequencer = Sequencer(
+            exchange, journal, state.sessions, events=events, has_clock=settings.clock == "wall",
+            checkpoint_commands=settings.checkpoint_commands, background=state.background,
+            keeper=keeper, clock=outside.clock, figures=figures,
+            on_durable=partial(standbys.on_durable, stop) if standbys else None)
+        sequencer.commit_owed(state.owed(say))
+        if settings.scenario is not None:
+            load_scenario(sequencer, settings.scenario, say)
+        feed, feeds = _open_feed(settings, stack, state, sequencer, say)
         if gateway is not None and feeds is not None:
             gateway.own_queries["feeds"] = feeds.figures
         service = Service(
             sequencer, gateway=gateway, feed=feed, feeds=feeds, events=events, market=market,
             states=states, feed_timeout_s=settings.timeout_s, report=tagged(say, "server"),
-            outside=outside, gauges=_gauges(exchange, figures, journal, outside))
-        figures.epoch = epoch
-        places = [
-            *_places(settings, gateway, feed, feeds), *publishing_places(events, market, states)]
+            outside=outside, gauges=_gauges(exchange, figures, journal, outside),
+            replicator=standbys, on_heartbeat=on_heartbeat)
+        places = _places(settings, gateway, feeds)
+        places += [*publishing_places(events, market, states, standbys), *pages]
         _say_ready(
-            say, figures, exchange.seq, [*places, *pages], outside.clock.monotonic() - began)
-        service.run(stop)
+            say, figures, exchange.seq, places, outside.clock.monotonic() - began, start.term)
+        run_or_give_way(service, stop, journal, state.history)
         figures.state = "stopping"
         state_hash = sequencer.checkpoint("shutdown")
         if events is not None:
             events.end()
+        if standbys is not None:
+            standbys.finish()
     rows = [
         ("journal", settings.journal), ("epoch", str(epoch)),
         *(feed.health.rows() if feed else []), *(feeds.rows() if feeds else []),
@@ -135,13 +141,29 @@ def serve(
     return rows, gateway is not None or stop.is_set or is_complete
 
 
+def _open_feed(
+    settings: Settings, stack: ExitStack, state: Recovered, sequencer: Sequencer, say: Say
+) -> tuple[MarkSubscriber | None, Feeds | None]:
+    """Subscribe to the feed, or to several by rules."""
+    feed = feeds = None
+    if settings.marks is not None:
+        feed = stack.enter_context(MarkSubscriber(
+            settings.marks, report=lambda line: tagged(say, "feed")(f"feed: {line}"),
+            keys=settings.feed_keys, context=state.outside.make_context()))
+    if settings.feeds is not None and state.desk is not None:
+        feeds = open_feeds(
+            stack, settings.feeds, state.desk, sequencer, timeout_s=settings.timeout_s,
+            say=tagged(say, "feed"), keys=settings.feed_keys)
+        sequencer.figures.mark_seen = feeds.symbols_heard
+    return feed, feeds
+
+
 def _places(
-    settings: Settings, gateway: Gateway | None, feed: MarkSubscriber | None,
-    feeds: Feeds | None,
+    settings: Settings, gateway: Gateway | None, feeds: Feeds | None
 ) -> list[str]:
     """Where the sockets of a server are, as it says when it is ready."""
     at = [f"commands at {gateway.endpoint}"] if gateway else []
-    at += [f"marks from {settings.marks}"] if feed else []
+    at += [f"marks from {settings.marks}"] if settings.marks else []
     return at + ([f"marks from {', '.join(feeds.subscribers)}"] if feeds else [])
 
 
@@ -154,12 +176,14 @@ def _background(outside: Outside, stack: ExitStack) -> Background | None:
 
 
 def _say_ready(
-    say: Say, figures: Figures, seq: int, places: Sequence[str], elapsed_s: float
+    say: Say, figures: Figures, seq: int, places: Sequence[str], elapsed_s: float, term: int
 ) -> None:
     figures.state = "serving"
     tagged(
-        say, "ready", logging.INFO, epoch=figures.epoch, seq=seq, elapsed_s=round(elapsed_s, 3))(
-        f"ready: {', '.join(places)}, after {elapsed_s:.3f} s; epoch {figures.epoch}")
+        say, "ready", logging.INFO, epoch=figures.epoch, term=term, seq=seq,
+        elapsed_s=round(elapsed_s, 3))(
+        f"ready: {', '.join(places)}, after {elapsed_s:.3f} s; term {term}, "
+        f"epoch {figures.epoch}")
 
 
 def _open_gateway(
@@ -194,76 +218,6 @@ def _gauges(
     gauges = Gauges(exchange, figures, snapshots)
     gauges.refresh(time.monotonic())
     return gauges
-
-
-def _keeper(
-    settings: Settings, exchange: Exchange, journal: Journal, epoch: int, seq: int, say: Say,
-    desk: Desk | None, outside: Outside, background: Background | None,
-) -> Keeper | None:
-    if exchange.core_name != "compiled" or journal.journal_id is None:
-        return None  # the reference has no snapshots
-    return Keeper(
-        Snapshots(journal.folder, journal.journal_id, outside.storage), epoch,
-        settings.snapshot_commands,
-        drops_segments=settings.retain == "snapshots", seq=seq,
-        report=tagged(say, "snapshot"),
-        dump_desk=None if desk is None else partial(dump_desk, desk), background=background)
-
-
-def _recover(
-    journal: Journal, make: Make, stop: StopSignal, say: Say, settings: Settings, outside: Outside
-) -> tuple[Exchange, Sessions, int, int, Desk | None, list[Pending]]:
-    """Bring a journal back and open it for appending.
-
-    Returns
-    -------
-    exchange, sessions, epoch of this start, seq of the snapshot that was used, what follows the
-    feeds, and its commands that are not in the journal yet
-    """
-
-    def on_progress(count: int) -> None:
-        if stop.is_set:
-            raise RunError(f"stopped while replaying {journal.folder}; nothing was written")
-        bar.update(count)
-
-    exchange, sessions, last_epoch = make(), Sessions(), 0
-    journal_id, restored = journal.journal_id, None
-    if journal_id is not None and exchange.core_name == "compiled":
-        restored = Snapshots(journal.folder, journal_id, outside.storage).newest(
-            tagged(say, "snapshot"))
-    if restored is not None:
-        exchange, sessions, last_epoch = restored.exchange, restored.sessions, restored.epoch
-    began_at = exchange.seq
-    memory = None if settings.feeds is None else Recollection(make_desk(
-        settings.feeds, exchange, None if restored is None else restored.desk, say,
-        has_clock=settings.clock == "wall"))
-    with ProgressBar("replaying", unit="commands") as bar:
-        done = replay(
-            journal.batches(after=began_at), exchange, sessions, on_progress,
-            None if memory is None else memory.take, is_hasty=True)
-    if journal.last_seq != exchange.seq:
-        raise JournalError(
-            f"{journal.folder}: the snapshot is of seq {exchange.seq}, the journal ends at "
-            f"{journal.last_seq}")
-    torn = journal.begin()
-    if torn is not None:
-        tagged(say, "torn_tail")(torn)
-    # Another one at each start, even if the wall clock was set back.
-    epoch = max(outside.clock.time_ns(), done.last_epoch + 1, last_epoch + 1)
-    journal.note(Kind.START, {"epoch": epoch, "engine": __version__})
-    if done.start_count or restored:
-        tagged(
-            say, "recovered", logging.INFO, commands=done.command_count, seq=exchange.seq,
-            elapsed_s=round(done.elapsed_s, 3))(
-            f"{journal.folder}: {done.command_count} commands replayed from seq {began_at} in "
-            f"{done.elapsed_s:.3f} s, {done.checkpoint_count} checkpoints agree, "
-            f"seq {exchange.seq}, state_hash {exchange.state_hash()}")
-    else:
-        say(f"{journal.folder}: a new journal")
-    if memory is None:
-        return exchange, sessions, epoch, began_at, None, []
-    owed = memory.finish(sessions, say)
-    return exchange, sessions, epoch, began_at, memory.desk, owed
 
 
 def verify(

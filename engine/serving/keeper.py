@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from engine.exchange import Exchange
 from engine.journal import Journal
+from engine.replication.history import History
 from engine.serving.background import Background, Done
 from engine.serving.sessions import Sessions
 from engine.serving.snapshots import Snapshots
@@ -17,12 +18,14 @@ class Keeper:
     Parameters
     ----------
     snapshots : Snapshots
-    epoch : int
-        Of this start.
+    history : History
+        Of the journal; goes into the snapshots.
     interval : int, commands
         0: only at the end.
     drops_segments : bool
         Whether segments that no kept snapshot needs are removed.
+    needed_seq : callable
+        Returns the `seq` after which somebody else needs the journal, None where nobody does.
     seq : int
         Of the newest snapshot there is, or of the start.
     report : callable
@@ -35,12 +38,15 @@ class Keeper:
     """
 
     def __init__(
-        self, snapshots: Snapshots, epoch: int, interval: int, *, drops_segments: bool, seq: int,
-        report: Callable[[str], None], dump_desk: Callable[[], str] | None = None,
+        self, snapshots: Snapshots, history: History, interval: int, *, drops_segments: bool,
+        seq: int, report: Callable[[str], None],
+        needed_seq: Callable[[], int | None] = lambda: None,
+        dump_desk: Callable[[], str] | None = None,
         background: Background | None = None,
     ) -> None:
         self._snapshots = snapshots
-        self._epoch = epoch
+        self._history = history
+        self._needed_seq = needed_seq
         self._interval = interval
         self._drops_segments = drops_segments
         self._seq = seq
@@ -119,11 +125,20 @@ class Keeper:
 
     def _write(self, exchange: Exchange, sessions: Sessions) -> str:
         desk = None if self._dump_desk is None else self._dump_desk()
-        return self._snapshots.write(exchange, sessions, self._epoch, desk)
+        return self._snapshots.write(exchange, sessions, self._history, desk)
 
     def _report_failure(self, seq: int, reason: str) -> None:
         self._report(f"{self._snapshots.path(seq)}: cannot write: {reason}")
 
     def _let_go(self, journal: Journal) -> None:
         if self._drops_segments:
-            journal.drop_segments(self._snapshots.seqs()[0])
+            self._drop_segments(journal)
+
+    def _drop_segments(self, journal: Journal) -> None:
+        """Remove what neither a snapshot nor a standby needs.
+
+        The segment with the last command that either has stays: what servers noted behind that
+        command tells copies of the journal apart.
+        """
+        seq, needed_seq = self._snapshots.seqs()[0], self._needed_seq()
+        journal.drop_segments((seq if needed_seq is None else min(seq, needed_seq)) - 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from engine.exchange import Exchange
+from engine.replication.primary import Replicator
 from engine.server import EventPublisher
 from engine.serving.market import MarketPublisher
 from engine.serving.outside import Outside
@@ -44,8 +45,9 @@ def open_market_data(
 
 
 def publishing_places(
-    events: EventPublisher | None, market: MarketPublisher | None, states: TopicStates | None
+    events: EventPublisher | None, market: MarketPublisher | None, states: TopicStates | None,
+    standbys: Replicator | None,
 ) -> list[str]:
     """Where these sockets are, as a server says when it is ready."""
-    named = {"events": events, "market data": market, "snapshots": states}
+    named = {"events": events, "market data": market, "snapshots": states, "standbys": standbys}
     return [f"{name} at {one.endpoint}" for name, one in named.items() if one is not None]

@@ -15,6 +15,7 @@ from engine.errors import RunError
 from engine.exchange import Exchange
 from engine.journal import Batch, Entry, JournalError, Kind, PackedEntry
 from engine.journal.layout import pack_command
+from engine.replication.history import History, Start
 from engine.serving.packed import PackedCommands, apply_packed, settle_packed
 from engine.serving.sequencer import apply_command
 from engine.serving.sessions import Sessions
@@ -43,8 +44,18 @@ class Replay:
         State hashes that were compared, and agreed.
     start_count : int
         How often a server began to write this journal.
-    last_epoch : int
-        Of the latest start.
+    history : History
+        The latest starts, those that a snapshot knew included.
+    superseded_by : Start or None
+        The last server learned that a standby had taken over, and nobody has begun since.
+    agreed_seq : int
+        Of the last checkpoint that agreed, or where the replay began.
+    is_hasty : bool
+        As of `replay`.
+    hashes : dict
+        Of the states, by `seq`, of which the journal tells later what they were.
+    hashing_s, started_at : float
+        Time spent on them, and since when.
     written_by : list of str
         Versions of the engine, in the order of their first start.
     ends_clean : bool
@@ -56,7 +67,13 @@ class Replay:
     rejected_count: int = 0
     checkpoint_count: int = 0
     start_count: int = 0
-    last_epoch: int = 0
+    history: History = field(default_factory=History)
+    superseded_by: Start | None = None
+    agreed_seq: int = 0
+    is_hasty: bool = False
+    hashes: dict[int, str] = field(default_factory=dict)
+    hashing_s: float = 0.0
+    started_at: float = field(default_factory=time.monotonic)
     written_by: list[str] = field(default_factory=list)
     ends_clean: bool = False
     elapsed_s: float = 0.0
@@ -65,8 +82,8 @@ class Replay:
 def replay(
     batches: Iterable[Batch], exchange: Exchange, sessions: Sessions | None = None,
     on_progress: Callable[[int], None] = lambda count: None,
-    on_inputs: Callable[[Mapping[str, Any]], None] | None = None, *,
-    is_hasty: bool = False,
+    on_inputs: Callable[[Mapping[str, Any]], None] | None = None,
+    history: History | None = None, *, is_hasty: bool = False,
 ) -> Replay:
     """Apply the commands of a journal to an exchange.
 
@@ -81,6 +98,8 @@ def replay(
         Called with the number of commands now and then.
     on_inputs : callable, optional
         Takes what feeds said, where the exchange is as it was then.
+    history : History, optional
+        Of the snapshot that the exchange came from; gets the starts that follow.
     is_hasty : bool
         Leave hashes out that would take more than a second and a quarter of the time.
 
@@ -94,36 +113,45 @@ def replay(
         The first checkpoint that does not agree, or the command that cannot be applied.
     JournalError
     """
-    done = Replay()
-    agreed = exchange.seq
-    hashes: dict[int, str] = {}  # of where the journal tells later what they were
-    started, hashing_s = time.monotonic(), 0.0
+    done = Replay(history=history or History(), agreed_seq=exchange.seq, is_hasty=is_hasty)
     for batch in batches:
-        kind = batch.header.kind
-        done.ends_clean = False
-        if _is_included(batch, exchange.seq):
-            continue
-        if kind == Kind.COMMANDS:
-            _apply_batch(batch, exchange, sessions, done, on_progress)
-        elif kind == Kind.CHECKPOINT:
-            facts = _compare(batch, exchange, agreed)
-            done.checkpoint_count += 1
-            done.ends_clean = facts.get("reason") == "shutdown"
-            agreed = exchange.seq
-        elif kind == Kind.INPUTS:
-            if on_inputs is not None:
-                on_inputs(batch.facts())
-        elif kind == Kind.HASH_BEGUN:
-            began = time.monotonic()
-            if not is_hasty or hashing_s < _HASHING_S + _HASHING_SHARE * (began - started):
-                hashes[exchange.seq] = exchange.state_hash()
-                hashing_s += time.monotonic() - began
-        elif kind == Kind.HASH_KNOWN:
-            agreed = _compare_earlier(batch, hashes, done, agreed)
-        else:
-            _note_start(batch, done)
-    done.elapsed_s = time.monotonic() - started
+        take_batch(batch, exchange, sessions, done, on_progress, on_inputs)
+    done.elapsed_s = time.monotonic() - done.started_at
     return done
+
+
+def take_batch(
+    batch: Batch, exchange: Exchange, sessions: Sessions | None, done: Replay,
+    on_progress: Callable[[int], None] = lambda count: None,
+    on_inputs: Callable[[Mapping[str, Any]], None] | None = None,
+) -> None:
+    """Apply the next batch of a journal, as `replay` does, and count it.
+
+    Raises
+    ------
+    ReplayError
+    JournalError
+    """
+    kind = batch.header.kind
+    done.ends_clean = False
+    if _is_included(batch, exchange.seq):
+        return
+    if kind == Kind.COMMANDS:
+        _apply_batch(batch, exchange, sessions, done, on_progress)
+    elif kind == Kind.CHECKPOINT:
+        facts = _compare(batch, exchange, done.agreed_seq)
+        done.checkpoint_count += 1
+        done.ends_clean = facts.get("reason") == "shutdown"
+        done.agreed_seq = exchange.seq
+    elif kind == Kind.INPUTS:
+        if on_inputs is not None:
+            on_inputs(batch.facts())
+    elif kind == Kind.HASH_BEGUN:
+        _hash_now(exchange, done)
+    elif kind == Kind.HASH_KNOWN:
+        _compare_earlier(batch, done)
+    else:
+        _note_start(batch, done)
 
 
 def _is_included(batch: Batch, seq: int) -> bool:
@@ -189,30 +217,42 @@ def _compare(batch: Batch, exchange: Exchange, agreed: int) -> dict[str, Any]:
     return facts
 
 
-def _compare_earlier(
-    batch: Batch, hashes: dict[int, str], done: Replay, agreed: int
-) -> int:
-    """Compare a hash that became known later; return up to where the replay agrees."""
+def _hash_now(exchange: Exchange, done: Replay) -> None:
+    """Keep the hash of the state: what the server found it to be comes later."""
+    began = time.monotonic()
+    limit_s = _HASHING_S + _HASHING_SHARE * (began - done.started_at)
+    if not done.is_hasty or done.hashing_s < limit_s:
+        done.hashes[exchange.seq] = exchange.state_hash()
+        done.hashing_s += time.monotonic() - began
+
+
+def _compare_earlier(batch: Batch, done: Replay) -> None:
+    """Compare a hash that became known later."""
     facts = batch.facts()
     seq = facts.get("seq")
-    if type(seq) is not int or seq not in hashes:
-        return agreed  # of before the snapshot that the replay began with, or left out
-    found = hashes.pop(seq)
+    if type(seq) is not int or seq not in done.hashes:
+        return  # of before the snapshot that the replay began with, or left out
+    found = done.hashes.pop(seq)
     if facts.get("state_hash") != found:
         raise ReplayError(
             f"{batch.place}: the journal says that seq {seq} had state hash "
             f"{facts.get('state_hash')}, the replay came to {found}; they last agreed at seq "
-            f"{agreed}")
+            f"{done.agreed_seq}")
     done.checkpoint_count += 1
-    return seq
+    done.agreed_seq = seq
 
 
 def _note_start(batch: Batch, done: Replay) -> None:
     facts = batch.facts()
-    epoch, version = facts.get("epoch"), facts.get("engine")
-    if type(epoch) is not int or not isinstance(version, str):
-        raise JournalError(f"{batch.place}: a start without epoch and engine")
+    epoch, version, term = facts.get("epoch"), facts.get("engine"), facts.get("term", 1)
+    if type(epoch) is not int or type(term) is not int or not isinstance(version, str):
+        raise JournalError(f"{batch.place}: a start without epoch, engine and term")
+    other = facts.get("superseded_by")
+    if other is not None:
+        done.superseded_by = Start(*other)
+        return
     done.start_count += 1
-    done.last_epoch = max(done.last_epoch, epoch)
+    done.superseded_by = None
+    done.history.add(Start(term, epoch, batch.header.seq))
     if version not in done.written_by:
         done.written_by.append(version)

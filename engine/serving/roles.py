@@ -70,6 +70,7 @@ SOCKETS: dict[str, Set[Role]] = {
     "events": _LOOK,
     "market_data": _ALL,
     "snapshots": _ALL,
+    "replication": _ADMIN,
 }
 
 _NAMES = {int(code): code.name.lower() for code in Command}

@@ -9,7 +9,7 @@ import itertools
 import math
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
@@ -150,6 +150,8 @@ class Sequencer:
         Computes the hashes of checkpoints while commands go on; the keeper's, if it has one.
     figures : Figures, optional
         Gets the durations of the stages.
+    on_durable : callable, optional
+        Called when a batch is in the journal, before it is applied; comes back when it may be.
 
     Attributes
     ----------
@@ -163,7 +165,9 @@ class Sequencer:
         checkpoint_commands: int = 100_000, keeper: Keeper | None = None,
         background: Background | None = None, clock: Clock | None = None,
         figures: Figures | None = None,
+        on_durable: Callable[[], None] | None = None,
     ) -> None:
+        self._on_durable = on_durable
         self.exchange = exchange
         self.sessions = sessions
         self.has_clock = has_clock
@@ -189,6 +193,8 @@ class Sequencer:
         ------
         JournalWriteError
             None of them was applied.
+        RunError
+            Of `on_durable`: they are in the journal, and not applied.
         """
         if not batch:
             return
@@ -196,6 +202,8 @@ class Sequencer:
         counts = [pending.command_count for pending in batch]
         began_ns = time.perf_counter_ns()
         self._journal.append([pending.record(stamp) for pending in batch], counts)
+        if self._on_durable is not None:
+            self._on_durable()
         durable_ns = time.perf_counter_ns()
         self._publish_ns = 0
         is_heard = self._events is not None and self._events.is_heard

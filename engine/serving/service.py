@@ -20,6 +20,7 @@ from engine.errors import CommandError, InputError, InvariantViolation
 from engine.feeds.steps import Step
 from engine.journal import JournalWriteError
 from engine.publisher import HEARTBEAT_S
+from engine.replication.primary import ReplicationError, Replicator
 from engine.scenario import parse_line
 from engine.server import EventPublisher
 from engine.serving.feeds import Feeds
@@ -45,10 +46,25 @@ _DECLINE_S = 1.0
 
 
 class StopSignal:
-    """Turns SIGTERM and SIGINT into something that a poller wakes up from."""
+    """Turns SIGTERM and SIGINT into something that a poller wakes up from.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    is_standby : bool
+        SIGUSR1, too: take over. It means nothing to any other server.
+
+    Attributes
+    ----------
+    is_set : bool
+        Told to end.
+    is_told_to_promote : bool
+        Told to take over.
+    """
+
+    def __init__(self, is_standby: bool = False) -> None:
+        self._on_usr1 = self._promote if is_standby else signal.SIG_IGN
         self.is_set = False
+        self.is_told_to_promote = False
         self._reader, self._writer = socket.socketpair()
         self._before: dict[int, Any] = {}
 
@@ -57,6 +73,7 @@ class StopSignal:
         self._wakeup = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
             self._before[number] = signal.signal(number, self._set)
+        self._before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, self._on_usr1)
         return self
 
     def __exit__(
@@ -74,6 +91,18 @@ class StopSignal:
     def fileno(self) -> int:
         """To wait on."""
         return self._reader.fileno()
+
+    def _promote(self, number: int, frame: FrameType | None) -> None:
+        self.is_told_to_promote = True
+
+    def end_of_standby(self) -> None:
+        """Take no notice of SIGUSR1 any more."""
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        self._reader.setblocking(False)
+        try:
+            self._reader.recv(4096)  # so that a poller sleeps again
+        except BlockingIOError:
+            pass
 
     def _set(self, number: int, frame: FrameType | None) -> None:
         self.is_set = True
@@ -192,6 +221,9 @@ class Service:
     outside : Outside, optional
     gauges : Gauges, optional
         Read now and then.
+    replicator : Replicator, optional
+    on_heartbeat : callable, optional
+        Called twice a second, or when a batch is done after that.
     """
 
     def __init__(
@@ -200,11 +232,14 @@ class Service:
         events: EventPublisher | None = None, market: MarketPublisher | None = None,
         states: TopicStates | None = None, feed_timeout_s: float = 30.0,
         report: Callable[[str], None], outside: Outside | None = None,
-        gauges: Gauges | None = None,
+        gauges: Gauges | None = None, replicator: Replicator | None = None,
+        on_heartbeat: Callable[[], None] | None = None,
     ) -> None:
         self._outside = outside = outside or Outside()
         self._monotonic = outside.clock.monotonic
         self._gauges = gauges
+        self._replicator = replicator
+        self._on_heartbeat = on_heartbeat
         self.figures = ServiceFigures()
         self._sequencer = sequencer
         self._gateway = gateway
@@ -226,23 +261,28 @@ class Service:
 
         Raises
         ------
-        JournalWriteError, InvariantViolation
-            The disk takes no more, or a command broke the engine; clients have been told.
+        JournalWriteError, InvariantViolation, ReplicationError
+            The disk takes no more, a command broke the engine, or another server has taken over;
+            clients have been told.
         FeedError
             The feed went silent, and there is nothing else to wait for.
         """
         poller = self._outside.make_poller()
         poller.register(stop.fileno(), zmq.POLLIN)
-        for one in (self._gateway, self._feed, self._events, self._states):
+        for one in (
+            self._gateway, self._feed, self._events, self._states, self._replicator,
+        ):
             if one is not None:
                 poller.register(one.socket, zmq.POLLIN)
         if self._feeds is not None:
             self._feeds.join(poller)
         heartbeat_at = tick_at = self._monotonic()
+        is_sending = False
         try:
             while not stop.is_set and not self._is_over():
-                poller.poll(self._wait_ms())
+                poller.poll(0 if is_sending else self._wait_ms())
                 is_idle = not self._turn()
+                is_sending = self._replicator is not None and self._replicator.turn()
                 now = self._monotonic()
                 self._sequencer.tend()
                 self._look_at_itself()
@@ -255,7 +295,7 @@ class Service:
                 self._hear_listeners()
                 if self._feed is not None and self._feed.health.has_ended:
                     self._end_feed(poller)
-        except (JournalWriteError, InvariantViolation) as error:
+        except (JournalWriteError, InvariantViolation, ReplicationError) as error:
             self._report(f"nothing is acknowledged any more: {error}")
             self._decline(str(error))
             raise
@@ -270,6 +310,8 @@ class Service:
         for publisher in (self._events, self._market):
             if publisher is not None:
                 publisher.send_heartbeat()
+        if self._on_heartbeat is not None:
+            self._on_heartbeat()
 
     def _hear_listeners(self) -> None:
         if self._events is not None:

@@ -16,10 +16,14 @@ from engine.serving.access import Access, read_clients
 from engine.serving.feed_settings import FeedSettings
 from engine.serving.metrics import check_address
 from engine.serving.roles import Role
+from engine.serving.snapshots import KEPT
 from engine.wire import CHANNELS
 
 CLOCKS = ("commands", "wall")
 RETAIN = ("all", "snapshots")
+STANDBY_LOST = ("wait", "degrade")
+#: Snapshots kept at most.
+KEPT_MAX = 1000
 _MEBIBYTE = 1 << 20
 
 #: Every option of `engine serve` that a file may set, its type, and what it is by default.
@@ -43,11 +47,18 @@ OPTIONS: dict[str, tuple[type, Any]] = {
     "retain": (str, "all"),
     "segment_size": (int, SEGMENT_SIZE // _MEBIBYTE),
     "timeout": (float, 30.0),
+    "replication": (str, None),
+    "follow": (str, None),
+    "standby_required": (int, 0),
+    "standby_timeout": (float, 5.0),
+    "standby_lost": (str, "wait"),
+    "fence_wait": (float, 1.0),
     "core": (str, "compiled"),
     "allow_remote": (bool, False),
     "key": (str, None),
     "clients": (str, None),
     "feed_key": (str, None),
+    "follow_key": (str, None),
     "local_role": (str, "admin"),
     "metrics": (str, None),
     "log": (str, "text"),
@@ -113,6 +124,10 @@ def merge_options(path: str | None, given: Mapping[str, Any]) -> dict[str, Any]:
     return options | {name: value for name, value in given.items() if value is not None}
 
 
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 5 and 1 <= int(text) <= KEPT_MAX
+
+
 @dataclass(frozen=True)
 class Settings:
     """Settings of `engine serve --journal`; every one is checked on construction.
@@ -138,17 +153,32 @@ class Settings:
     checkpoint_commands : int
     snapshot_commands : int
         0: only at the end.
-    retain : {"all", "snapshots"}
-        Which segments are kept: all, or those that the snapshots need.
+    retain : str
+        Which segments are kept: `all`, or those that the latest snapshots need (`snapshots`: two
+        of them, or their number).
     timeout_s : float
         Longest silence of the feed.
     allow_remote : bool
+    replication : str or None
+        Endpoint for standbys, and for whoever tells this one to take over.
+    follow : str or None
+        Endpoint of a primary: be its standby until told to take over.
+    standby_required : int
+        Standbys that must have a batch before it is answered.
+    standby_timeout_s : float
+        How long to wait for them.
+    standby_lost : {"wait", "degrade"}
+        Then: answer nothing until they are back, or go on without them.
+    fence_wait_s : float
+        How long a primary listens for a server that has taken over, before it serves.
     key : str or None
         Secret key file of the server; with `clients` every socket that it binds has keys.
     clients : str or None
         File of those who may connect.
     feed_key : str or None
         Public key file of the feed's publisher; goes with `key`.
+    follow_key : str or None
+        Public key file of the primary that is followed; goes with `key`.
     local_role : {"trade", "read", "feed", "admin"}
         Of everybody who reaches the commands socket, where there are no keys.
     metrics : str or None
@@ -173,9 +203,16 @@ class Settings:
     timeout_s: float = 30.0
     allow_remote: bool = False
     feeds: FeedSettings | None = None
+    replication: str | None = None
+    follow: str | None = None
+    standby_required: int = 0
+    standby_timeout_s: float = 5.0
+    standby_lost: str = "wait"
+    fence_wait_s: float = 1.0
     key: str | None = None
     clients: str | None = None
     feed_key: str | None = None
+    follow_key: str | None = None
     local_role: str = Role.ADMIN
     metrics: str | None = None
     market_data: str | None = None
@@ -194,26 +231,32 @@ class Settings:
             raise InputError("--checkpoint: expected at least 1 command")
         if self.snapshot_commands < 0:
             raise InputError("--snapshot: expected at least 1 command, or 0 for the end only")
-        if self.retain not in RETAIN:
-            raise InputError(f"--retain {self.retain}: expected {' or '.join(RETAIN)}")
+        if self.retain not in RETAIN and not _is_count(self.retain):
+            raise InputError(
+                f"--retain {self.retain}: expected {' or '.join(RETAIN)}, or a number of them "
+                f"from 1 to {KEPT_MAX}")
         if self.commands is None and self.marks is None and self.feeds is None:
             raise InputError("nothing to serve: give --commands, --marks or both")
         self._check_keys()
         if self.metrics is not None:
             check_address(self.metrics)
+        self._check_standby()
         for channel in self.channel_names:
             if channel not in CHANNELS:
                 raise InputError(f"--channels: {channel!r:.40} is none of {', '.join(CHANNELS)}")
         if self.snapshots_at is not None and self.market_data is None and self.events is None:
             raise InputError("--snapshots-at: give --market-data, --events or both")
         taken = [one for one in (
-            self.commands, self.marks, self.events, self.market_data, self.snapshots_at)
+            self.commands, self.marks, self.events, self.market_data, self.snapshots_at,
+            self.replication, self.follow)
             if one is not None]
         if self.feeds is not None:
             taken += [one for address in self.feeds.addresses for one in address.endpoints]
-        bound = (self.commands, self.events, self.market_data, self.snapshots_at)
+        bound = (
+            self.commands, self.events, self.market_data, self.snapshots_at, self.replication)
         for endpoint in taken:
-            keys = self.server_keys if endpoint in bound else self.feed_keys
+            keys = self.server_keys if endpoint in bound else (
+                self.follow_keys if endpoint == self.follow else self.feed_keys)
             check_endpoint(
                 endpoint, allow_remote=self.allow_remote, has_keys=keys is not None)
         if len(set(taken)) != len(taken):
@@ -222,10 +265,11 @@ class Settings:
     def _check_keys(self) -> None:
         if self.local_role not in list(Role):
             raise InputError(f"--local-role {self.local_role}: expected {', '.join(Role)}")
-        if self.key is None and (self.clients is not None or self.feed_key is not None):
-            raise InputError("--clients and --feed-key need --key, the server's own")
-        if self.key is not None and self.server_keys is None and self.feed_keys is None:
-            raise InputError("--key needs --clients, --feed-key or both")
+        others = (self.clients, self.feed_key, self.follow_key)
+        if self.key is None and others != (None, None, None):
+            raise InputError("--clients, --feed-key and --follow-key need --key, the server's own")
+        if self.key is not None and others == (None, None, None):
+            raise InputError("--key needs --clients, --feed-key or --follow-key")
 
     @cached_property
     def _pair(self) -> KeyPair | None:
@@ -244,11 +288,39 @@ class Settings:
         return self.access.keys(self._pair)
 
     @cached_property
+    def follow_keys(self) -> ClientKeys | None:
+        """For the socket on which a standby follows its primary."""
+        if self.follow_key is None or self._pair is None:
+            return None
+        return ClientKeys(self._pair, read_public_key(self.follow_key))
+
+    @cached_property
     def feed_keys(self) -> ClientKeys | None:
         """For the sockets on which the server follows feeds."""
         if self.feed_key is None or self._pair is None:
             return None
         return ClientKeys(self._pair, read_public_key(self.feed_key))
+
+    def _check_standby(self) -> None:
+        if self.standby_required < 0:
+            raise InputError("--standby-required: expected a number of standbys from 0")
+        if self.standby_required and self.replication is None:
+            raise InputError("--standby-required needs --replication, where standbys connect")
+        if self.standby_lost not in STANDBY_LOST:
+            raise InputError(
+                f"--standby-lost {self.standby_lost}: expected {' or '.join(STANDBY_LOST)}")
+        for name, seconds, least in (
+            ("--standby-timeout", self.standby_timeout_s, 0.01),
+            ("--fence-wait", self.fence_wait_s, 0.0),
+        ):
+            if not least <= seconds <= 3600:  # also refuses what is not a number
+                raise InputError(
+                    f"{name} {seconds:g}: expected seconds between {least:g} and 3600")
+
+    @property
+    def snapshots_kept(self) -> int:
+        """How many snapshots are kept."""
+        return int(self.retain) if _is_count(self.retain) else KEPT
 
     @property
     def channel_names(self) -> list[str]:

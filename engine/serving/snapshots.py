@@ -20,6 +20,7 @@ import msgpack
 from engine.errors import InputError
 from engine.exchange import Exchange
 from engine.journal import Storage
+from engine.replication.history import History, Start
 from engine.serving.sessions import Sessions
 from engine.snapshot import save
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 VERSION = 1
-#: So many of the latest are kept.
+#: So many of the latest are kept, unless more are asked for.
 KEPT = 2
 
 _FOLDER = "snapshots"
@@ -75,8 +76,8 @@ class Restored:
     exchange : engine.Exchange
         As it was then; its hash agrees.
     sessions : Sessions
-    epoch : int
-        Of the server that wrote it.
+    history : History
+        The latest starts of servers up to then.
     path : str
     desk : str or None
         State of what makes commands of feeds, JSON.
@@ -85,7 +86,7 @@ class Restored:
     seq: int
     exchange: Exchange
     sessions: Sessions
-    epoch: int
+    history: History
     path: str
     desk: str | None = None
 
@@ -99,11 +100,15 @@ class Snapshots:
     journal_id : int
     storage : Storage, optional
         Default: the real disk.
+    kept : int
+        So many of the latest are kept.
     """
 
     def __init__(
-        self, journal_folder: str, journal_id: int, storage: Storage | None = None
+        self, journal_folder: str, journal_id: int, storage: Storage | None = None,
+        kept: int = KEPT,
     ) -> None:
+        self._kept = kept
         self._folder = os.path.join(journal_folder, _FOLDER)
         self._journal_id = journal_id
         self._storage = storage or Storage()
@@ -121,7 +126,7 @@ class Snapshots:
         return os.path.join(self._folder, f"{seq:020d}.snapshot")
 
     def write(
-        self, exchange: Exchange, sessions: Sessions, epoch: int, desk: str | None = None
+        self, exchange: Exchange, sessions: Sessions, history: History, desk: str | None = None
     ) -> str:
         """Write a snapshot, durably, and remove what is older than the latest ones.
 
@@ -129,7 +134,8 @@ class Snapshots:
         ----------
         exchange : engine.Exchange
         sessions : Sessions
-        epoch : int
+        history : History
+            Starts of servers up to now.
         desk : str, optional
             State of what makes commands of feeds.
 
@@ -146,24 +152,37 @@ class Snapshots:
             The core has none.
         """
         facts = msgpack.packb({
-            "state_hash": exchange.state_hash(), "epoch": epoch, "sessions": sessions.dump(),
+            "state_hash": exchange.state_hash(), "epoch": history.epoch,
+            "starts": history.dump(), "sessions": sessions.dump(),
             **({} if desk is None else {"desk": desk})})
         head = _HEAD.pack(_MAGIC, VERSION, len(facts), self._journal_id, exchange.seq) + facts
         checksum = zlib.crc32(head).to_bytes(_CHECKSUM_SIZE, "little")
-        storage, path = self._storage, self.path(exchange.seq)
-        storage.make_folder(self._folder)
-        self._remove_unfinished()
-        handle = storage.open(path + _UNFINISHED, is_new=True)
+        handle = self.begin_file(exchange.seq)
         try:
-            storage.write(handle, head + checksum, 0)
-            _write_state(storage, handle, len(head) + _CHECKSUM_SIZE, exchange)
+            self._storage.write(handle, head + checksum, 0)
+            _write_state(self._storage, handle, len(head) + _CHECKSUM_SIZE, exchange)
+        except BaseException:
+            self._storage.close(handle)
+            raise
+        return self.end_file(handle, exchange.seq)
+
+    def begin_file(self, seq: int) -> int:
+        """Open a file for the bytes of a snapshot; it gets its name by `end_file`."""
+        self._storage.make_folder(self._folder)
+        self._remove_unfinished()
+        return self._storage.open(self.path(seq) + _UNFINISHED, is_new=True)
+
+    def end_file(self, handle: int, seq: int) -> str:
+        """Make a file durable under its name, and remove what is older than the latest ones."""
+        storage, path = self._storage, self.path(seq)
+        try:
             storage.sync(handle)
         finally:
             storage.close(handle)
         storage.rename(path + _UNFINISHED, path)
         storage.sync_folder(self._folder)
-        for seq in self.seqs()[:-KEPT]:
-            storage.remove(self.path(seq))
+        for older in self.seqs()[:-self._kept]:
+            storage.remove(self.path(older))
         return path
 
     def _remove_unfinished(self) -> None:
@@ -209,7 +228,8 @@ class Snapshots:
         try:
             exchange = Exchange.restore(memoryview(data)[end:])
             sessions = Sessions.from_dump(facts["sessions"])
-            epoch = int(facts["epoch"])
+            starts = facts.get("starts") or [Start(1, int(facts["epoch"]), 0)]
+            history = History.from_dump(starts)
             desk = facts.get("desk")
         except InputError as error:
             raise BadSnapshot(f"{path}: {error}") from None
@@ -217,7 +237,7 @@ class Snapshots:
             raise BadSnapshot(f"{path}: {type(error).__name__}: {error}") from None
         if exchange.seq != seq or exchange.state_hash() != facts.get("state_hash"):
             raise BadSnapshot(f"{path}: the state in it has another seq or hash")
-        return Restored(seq, exchange, sessions, epoch, path, desk)
+        return Restored(seq, exchange, sessions, history, path, desk)
 
     def _facts(self, data: bytes, path: str, seq: int) -> tuple[dict[str, Any], int]:
         if len(data) < _HEAD.size or data[:len(_MAGIC)] != _MAGIC:

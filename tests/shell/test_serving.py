@@ -445,6 +445,7 @@ def test_a_bad_snapshot_falls_back_to_the_one_before(server, shell, filled):
 
 def test_a_snapshot_that_leads_elsewhere_is_a_difference(server, shell, filled, tmp_path):
     from engine.journal import Journal
+    from engine.replication.history import History, Start
     from engine.serving.sessions import Sessions
     from engine.serving.snapshots import Snapshots
 
@@ -452,7 +453,7 @@ def test_a_snapshot_that_leads_elsewhere_is_a_difference(server, shell, filled, 
     exchange.apply({**deposit(1000), "asset": "USDT"})
     with Journal(str(server.journal)) as journal:
         store = Snapshots(str(server.journal), journal.journal_id)
-        path = Path(store.write(exchange, Sessions(), 1))
+        path = Path(store.write(exchange, Sessions(), History([Start(1, 1, 0)])))
     path.rename(store.path(13))
     server.start(wait=False)
     assert server.wait() == 2
