@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from engine.errors import RunError
@@ -63,6 +63,7 @@ class Copy:
     def __post_init__(self) -> None:
         self._replay = Replay(history=self.history, agreed_seq=self.exchange.seq)
         self._known_tail = list(self.tail)
+        self._unapplied: list[Batch] = []
         if self.journal_id:
             self.keeper = self.make_keeper(self.snapshot_seq)
         self._receiving: tuple[int, int, int] | None = None  # handle, offset, size
@@ -90,30 +91,25 @@ class Copy:
         # Sent again at the beginning of each stream.
         self._known_tail = list(self.tail)
 
-    def append(self, data: bytes) -> list[Batch]:
-        """Make batches durable that follow, and return those that are new.
+    def append(self, data: bytes) -> None:
+        """Make batches durable that follow; `apply` does the rest.
 
         Raises
         ------
         CopyError
-            Not intact, or they do not follow.
+            One is not intact, or does not follow; those before it are in the journal.
         JournalWriteError
         """
-        written = []
-        for raw in self._checked(data):
-            if self._is_known(raw):
-                continue
-            batch = self.journal.append_batch(raw)
-            written.append(batch)
-            if batch.header.kind == Kind.COMMANDS:
-                self.tail.clear()
-            else:
-                self.tail.append(batch)
-        return written
-
-    def _checked(self, data: bytes) -> Iterator[bytes]:
         try:
-            yield from split_batches(data)
+            for raw in split_batches(data):
+                if self._is_known(raw):
+                    continue
+                batch = self.journal.append_batch(raw)
+                self._unapplied.append(batch)
+                if batch.header.kind == Kind.COMMANDS:
+                    self.tail.clear()
+                else:
+                    self.tail.append(batch)
         except JournalError as error:
             raise CopyError(f"from the primary: {error}") from None
 
@@ -134,14 +130,15 @@ class Copy:
         self._known_tail.clear()
         return False
 
-    def apply(self, batches: list[Batch]) -> None:
-        """Apply batches that are durable, and compare with what the primary came to.
+    def apply(self) -> None:
+        """Apply what is durable, and compare with what the primary came to.
 
         Raises
         ------
         ReplayError
             The states differ; the message names the seq.
         """
+        batches, self._unapplied = self._unapplied, []
         for batch in batches:
             try:
                 take_batch(

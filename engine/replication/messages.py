@@ -29,8 +29,11 @@ REFUSED = b"refused."
 # From the standby that was told to take over.
 PROMOTED = b"promoted."
 
-#: Batches in one message, or a piece of a snapshot, in bytes; a larger batch goes by itself.
-PIECE_BYTES = 1 << 20
+#: Batches in one message, in bytes; a larger batch goes by itself. Each is flushed by itself at
+#: the other side, which answers only then.
+BATCHES_BYTES = 1 << 16
+#: A piece of a snapshot, in bytes.
+SNAPSHOT_BYTES = 1 << 20
 
 
 class FollowMessage(NamedTuple):

@@ -24,8 +24,9 @@ _WINDOW_BYTES = 4 << 20
 #: A standby that was not heard of for so long is gone; it comes back by itself.
 GONE_S = 5.0
 HEARTBEAT_S = 0.5
-#: How long an orderly end waits for standbys.
+#: How long an orderly end waits for a standby that takes nothing, and for all in any case.
 _FINISH_S = 5.0
+_FINISH_MAX_S = 60.0
 #: What a message from a standby may have, in bytes.
 _MESSAGE_SIZE_MAX = 1 << 20
 
@@ -308,7 +309,7 @@ class Replicator(BoundSocket):
             if follower.snapshot is not None:
                 self._send_snapshot_piece(peer, follower, follower.snapshot)
                 return True
-            data = follower.cursor.read(messages.PIECE_BYTES)
+            data = follower.cursor.read(messages.BATCHES_BYTES)
         except (JournalError, OSError) as error:
             self._report(f"a standby cannot be served: {error}")
             self._drop(peer)
@@ -320,7 +321,7 @@ class Replicator(BoundSocket):
     def _send_snapshot_piece(
         self, peer: bytes, follower: _Follower, snapshot: _SnapshotFile
     ) -> None:
-        data = self._storage.read_at(snapshot.handle, messages.PIECE_BYTES, snapshot.offset)
+        data = self._storage.read_at(snapshot.handle, messages.SNAPSHOT_BYTES, snapshot.offset)
         self._send_piece(peer, follower, messages.SNAPSHOT, [snapshot.offset], data)
         snapshot.offset += len(data)
         if snapshot.offset >= snapshot.size or not data:
@@ -403,8 +404,15 @@ class Replicator(BoundSocket):
 
     def finish(self) -> None:
         """Give standbys a moment to get the last of it, at an orderly end."""
-        deadline = self._monotonic() + _FINISH_S
-        while self._followers and self._monotonic() < deadline:
+        ends_at = self._monotonic() + _FINISH_MAX_S
+        deadline, before = 0.0, -1
+        while self._followers:
+            now = self._monotonic()
+            on_way = sum(each.in_flight_bytes for each in self._followers.values())
+            if on_way != before:
+                deadline, before = now + _FINISH_S, on_way
+            if now >= min(deadline, ends_at):
+                return
             if all(each.has_all(self._journal.end) for each in self._followers.values()):
                 return
             if not self.turn():

@@ -10,7 +10,6 @@ import zmq
 from engine import wire
 from engine.endpoints import connect_socket
 from engine.errors import InputError
-from engine.journal import Batch
 from engine.journal.layout import SCHEMA_VERSION, SCHEMAS_READ
 from engine.keys import ClientKeys
 from engine.replication import messages
@@ -169,21 +168,19 @@ class Standby:
 
     def _take_waiting(self) -> None:
         """Make everything that has come durable, acknowledge it, then apply it."""
-        waiting: list[Batch] = []
         socket = self._socket
         for _ in range(_MESSAGES_IN_A_ROW):
             if socket is None or socket is not self._socket or not socket.poll(0):
                 break
             try:
-                waiting += self._take(socket.recv_multipart())
+                self._take(socket.recv_multipart())
             except (wire.WireError, CopyError) as error:
                 self._report(f"{error}; asking again")
                 self._disconnect()
-        if waiting:
-            self._copy.apply(waiting)
+        self._copy.apply()
 
-    def _take(self, frames: list[bytes]) -> list[Batch]:
-        """Take one message; return the batches in it that are new, and durable now."""
+    def _take(self, frames: list[bytes]) -> None:
+        """Take one message; batches in it are durable and acknowledged then."""
         if len(frames) not in (2, 3):
             raise wire.WireError(f"expected 2 or 3 frames, found {len(frames)}")
         kind, payload, *data = frames
@@ -199,14 +196,13 @@ class Standby:
                 self._acknowledge()
         elif kind == messages.BATCHES and data:
             if self._is_own(*messages.decode_numbers(payload, 2)):
-                return self._take_batches(data[0])
+                self._take_batches(data[0])
         elif kind == messages.SNAPSHOT and data:
             *head, offset = messages.decode_numbers(payload, 3)
             if self._is_own(*head):
                 self._take_snapshot_piece(offset, data[0])
         else:
             raise wire.WireError(f"unknown kind of message {kind!r:.40}")
-        return []
 
     def _is_own(self, session: int, number: int, next_number: int | None = None) -> bool:
         """Tell whether a message belongs to this stream; it must be the next one then."""
@@ -244,11 +240,10 @@ class Standby:
         copy = self._copy
         return Snapshots(copy.journal.folder, stream.journal_id, copy.storage, self._kept)
 
-    def _take_batches(self, data: bytes) -> list[Batch]:
-        batches = self._copy.append(data)
+    def _take_batches(self, data: bytes) -> None:
+        self._copy.append(data)
         self.primary_seq = max(self.primary_seq, self._copy.journal.last_seq)
         self._acknowledge()
-        return batches
 
     def _take_snapshot_piece(self, offset: int, data: bytes) -> None:
         copy, stream = self._copy, self._stream
