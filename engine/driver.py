@@ -7,18 +7,21 @@ from a file in the same process.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import InputError
 from engine.feeds.steps import Row, Step
-from engine.messages import NONE, Command
+from engine.messages import COMMAND_COLUMNS, NONE, Command
 
 if TYPE_CHECKING:
     from engine import Exchange
 
 _MARK = int(Command.MARK)
+#: A packed command; a mark has its index price as `quantity`, its `feed_seq` as `order_id`.
+_ROW = struct.Struct(f"<{len(COMMAND_COLUMNS)}q")
 
 
 class MarkDriver:
@@ -129,6 +132,24 @@ class MarkDriver:
         ]
         command: dict[str, Any] = {"cmd": "marks", "marks": marks}
         return {**command, "ts": ts_ns} if has_time else command
+
+    def packed_row(self, step_number: int, step: Step, *, has_time: bool = True) -> bytes | None:
+        """Return a step of one mark as a packed command, None of any other step.
+
+        Raises
+        ------
+        InputError
+            A symbol that the exchange does not know.
+        """
+        ts_ns, rows = step
+        if len(rows) != 1:
+            return None
+        symbol, mark, index = rows[0]
+        at, units = self._mark_row(symbol, mark)
+        index_units = NONE if index is None else self._mark_row(symbol, index)[1]
+        return _ROW.pack(
+            _MARK, ts_ns if has_time else NONE, NONE, at, step_number, NONE, NONE,
+            index_units, units, NONE, 0, NONE)
 
     def _marks(
         self, step_number: int, rows: Sequence[Row]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import IntEnum
-from fractions import Fraction
+from functools import cache
 from typing import Any, Protocol, TypeVar
 
 import engine.messages as messages
@@ -17,7 +18,7 @@ from engine.messages import (
     EventKind,
     RejectReason,
 )
-from engine.units import RATE, decimal_text, fraction_text
+from engine.units import RATE, decimal_text, ratio_of
 
 # Events of a pool that certainly has a position open.
 _ALWAYS_OPEN = (EventKind.MARGIN_CALL, EventKind.LIQUIDATION_STARTED)
@@ -62,31 +63,73 @@ def render_event(record: tuple[int, ...], directory: Directory) -> dict[str, Any
     directory : Directory
         Names and grids.
     """
-    kind = EventKind(record[0])
-    event: dict[str, Any] = {"seq": record[1], "ts": record[2], "event": kind.name.lower()}
-    payload = dict(zip((name for name, _ in EVENT_LAYOUTS[kind]), record[4:], strict=False))
-    symbol = payload.get("symbol", NONE)
-    instrument = _at(directory.instruments_by_index, symbol)
-    asset_index = payload.get("asset", NONE)
-    asset = _at(directory.assets_by_index, asset_index)
+    plan = _plan(record[0])
+    kind = plan.kind
+    event: dict[str, Any] = {"seq": record[1], "ts": record[2], "event": plan.name}
+    instrument = None
+    if plan.symbol_at:
+        instrument = _at(directory.instruments_by_index, record[plan.symbol_at])
+    asset = _at(directory.assets_by_index, record[plan.asset_at]) if plan.asset_at else None
     if asset is None and instrument is not None:
         asset = instrument.settle
     if kind is EventKind.REJECTED:
-        _render_rejection(event, payload, instrument, asset, directory)
+        _render_rejection(event, plan.payload(record), instrument, asset, directory)
     else:
-        to_close = _at(directory.instruments_by_index, payload.get("symbol_to_close", NONE))
-        worth_in = _at(directory.assets_by_index, payload.get("value_asset", NONE))
-        for name, unit in EVENT_LAYOUTS[kind]:
-            named = to_close if name.endswith("_to_close") else instrument
-            owner = worth_in if unit in _OF_VALUE_ASSET else asset
-            if unit == "fund":
-                event[name] = fund_name(payload[name], directory)
+        for at, name, unit, relation in plan.fields:
+            value = record[at]
+            if unit == "int" or value == NONE:
+                event[name] = None if value == NONE else value
+            elif unit == "fund":
+                event[name] = fund_name(value, directory)
+            elif relation == _OF_ITSELF:
+                event[name] = render_value(value, unit, instrument, asset)
+            elif relation == _OF_SYMBOL_TO_CLOSE:
+                to_close = _at(directory.instruments_by_index, record[plan.to_close_at])
+                event[name] = render_value(value, unit, to_close, asset)
             else:
-                event[name] = render_value(
-                    payload[name], _OF_VALUE_ASSET.get(unit, unit), named, owner)
-        _add_derived(kind, event, payload, instrument, directory)
+                worth_in = _at(directory.assets_by_index, record[plan.value_asset_at])
+                event[name] = render_value(value, unit, instrument, worth_in)
+        if plan.is_derived:
+            _add_derived(kind, event, plan.payload(record), instrument, directory)
     event["cause"] = record[3]
     return event
+
+
+_OF_ITSELF, _OF_SYMBOL_TO_CLOSE, _OF_VALUE = range(3)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How the records of a kind are laid out; 0 is the place of what it does not have."""
+
+    kind: EventKind
+    name: str
+    fields: tuple[tuple[int, str, str, int], ...]  # place, name, unit, whose it is
+    symbol_at: int
+    asset_at: int
+    to_close_at: int
+    value_asset_at: int
+    is_derived: bool  # whether something is made of several fields
+
+    def payload(self, record: tuple[int, ...]) -> dict[str, int]:
+        return {name: record[at] for at, name, _, _ in self.fields}
+
+
+@cache
+def _plan(number: int) -> _Plan:
+    kind = EventKind(number)
+    fields, places = [], {}
+    for at, (name, unit) in enumerate(EVENT_LAYOUTS[kind], start=4):
+        relation = _OF_VALUE if unit in _OF_VALUE_ASSET else _OF_ITSELF
+        if name.endswith("_to_close"):
+            relation = _OF_SYMBOL_TO_CLOSE
+        fields.append((at, name, _OF_VALUE_ASSET.get(unit, unit), relation))
+        places[name] = at
+    is_derived = kind in (EventKind.POSITION, EventKind.MARGIN_CALL_LEVELS_SET) or not (
+        places.keys().isdisjoint(("maintenance_margin", "order_id")))
+    return _Plan(
+        kind, kind.name.lower(), tuple(fields), places.get("symbol", 0), places.get("asset", 0),
+        places.get("symbol_to_close", 0), places.get("value_asset", 0), is_derived)
 
 
 def _at(rows: list[Named], index: int) -> Named | None:
@@ -114,7 +157,7 @@ def render_value(
     if unit == "asset":
         return asset.name if asset else None
     if unit in _ENUMS:
-        return _ENUMS[unit](value).name.lower()
+        return _code_name(unit, value)
     if unit == "amount" or (unit == "money" and asset is not None):
         return asset.minor.text(value) if asset else None
     if instrument is None:
@@ -125,6 +168,11 @@ def render_value(
     return grid.text(value)
 
 
+@cache
+def _code_name(unit: str, value: int) -> str:
+    return _ENUMS[unit](value).name.lower()
+
+
 def entry_price(instrument: Instrument, quantity: int, entry_value: int) -> str | None:
     """Return entry value over quantity, for display: four places beyond the mark tick."""
     if quantity == 0:
@@ -132,10 +180,12 @@ def entry_price(instrument: Instrument, quantity: int, entry_value: int) -> str 
     if instrument.kind is ContractKind.INVERSE:
         if entry_value == 0:
             return None  # worth less than a minor unit
-        marks = Fraction(-quantity * instrument.unit_value, entry_value)
+        above, below = -quantity * instrument.unit_value, entry_value
     else:
-        marks = Fraction(entry_value, quantity * instrument.unit_value)
-    return fraction_text(marks * instrument.mark.step, instrument.mark.decimals + 4)
+        above, below = entry_value, quantity * instrument.unit_value
+    step = instrument.mark.step
+    return ratio_of(
+        above * step.numerator, below * step.denominator, instrument.mark.decimals + 4)
 
 
 def ratio_text(numerator: int, denominator: int) -> str:

@@ -141,11 +141,15 @@ class MarkSubscriber:
             The publisher speaks another version.
         """
         for _ in range(message_limit):
-            if self.health.has_ended or not self._socket.poll(0):
+            if self.health.has_ended:
+                return
+            try:
+                frames = self._socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
                 return
             self.heard_count += 1
             try:
-                yield from self._take(self._socket.recv_multipart())
+                yield from self._take(frames)
             except wire.VersionError as error:
                 raise FeedError(f"{self._endpoint}: {error}") from None
 

@@ -169,6 +169,17 @@ def fraction_text(value: Fraction, decimals: int) -> str:
     return decimal_text(round(value * 10**decimals), decimals)
 
 
+def ratio_of(above: int, below: int, decimals: int) -> str:
+    """Return `fraction_text` of above / below, without making a fraction of it first."""
+    if below < 0:
+        above, below = -above, -below
+    units, rest = divmod(above * 10**decimals, below)
+    # Ties to even, as `round` has it.
+    if 2 * rest > below or (2 * rest == below and units % 2):
+        units += 1
+    return decimal_text(units, decimals)
+
+
 #: Rates, leverages and levels: 1e-8 units.
 RATE = Grid("0.00000001")
 assert RATE.step == Fraction(1, RATE_SCALE)

@@ -216,9 +216,13 @@ def _check_step(step: Any) -> Step:
 def _check_row(row: Any) -> Row:
     _require(isinstance(row, list) and len(row) == 3, "a row is not [symbol, mark, index]")
     symbol, mark, index = row
-    _require(is_symbol(symbol), f"not a symbol: {symbol!r:.60}")
-    _require(is_price(mark), f"not a mark price: {mark!r:.60}")
-    _require(index is None or is_price(index), f"not an index price: {index!r:.60}")
+    # Said only where it is so: to write such a text takes longer than all the rest of a row.
+    if not is_symbol(symbol):
+        raise WireError(f"not a symbol: {symbol!r:.60}")
+    if not is_price(mark):
+        raise WireError(f"not a mark price: {mark!r:.60}")
+    if not (index is None or is_price(index)):
+        raise WireError(f"not an index price: {index!r:.60}")
     return symbol, mark, index
 
 
@@ -564,7 +568,8 @@ def _unpack(payload: bytes, width: int, width_max: int = 0) -> list[Any]:
     _require(isinstance(fields, list) and bool(fields), "the payload is not an array")
     if fields[0] != VERSION or isinstance(fields[0], bool):
         raise VersionError(f"payload version {fields[0]!r:.20}, this reader knows {VERSION}")
-    _require(len(fields) >= width, f"expected {width} fields, found {len(fields)}")
+    if len(fields) < width:
+        raise WireError(f"expected {width} fields, found {len(fields)}")
     # A newer writer may append fields under the same version; they are not for us.
     return fields[:max(width, width_max)]
 

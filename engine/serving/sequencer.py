@@ -24,6 +24,7 @@ from engine.serving.background import Background
 from engine.serving.figures import Figures
 from engine.serving.keeper import Keeper
 from engine.serving.packed import (
+    PackedOutcome,
     PackedPending,
     apply_packed,
     count_commands,
@@ -304,7 +305,10 @@ class Sequencer:
             pending.taken.outcome = settle_packed(exchange, first_seq, refused)
         elif is_heard:
             events = exchange.drain()
-            pending.taken.outcome = outcome_of_events(events, first_seq, exchange.ts)
+            outcome = PackedOutcome(first_seq, exchange.ts, b"")
+            if refused:
+                outcome = outcome_of_events(events, first_seq, exchange.ts)
+            pending.taken.outcome = outcome
             began_ns = time.perf_counter_ns()
             for seq, group in itertools.groupby(events, itemgetter("seq")):
                 of_command = list(group)

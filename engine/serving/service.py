@@ -15,14 +15,13 @@ import zmq
 
 from engine import wire
 from engine.commands import check_shape
-from engine.driver import MarkDriver
 from engine.errors import CommandError, InputError, InvariantViolation
-from engine.feeds.steps import Step
 from engine.journal import JournalWriteError
 from engine.publisher import HEARTBEAT_S
 from engine.replication.primary import ReplicationError, Replicator
 from engine.scenario import parse_line
 from engine.server import EventPublisher
+from engine.serving.feed_batch import FeedBatch
 from engine.serving.feeds import Feeds
 from engine.serving.gateway import Gateway
 from engine.serving.gauges import Gauges
@@ -192,13 +191,10 @@ class ServiceFigures:
     batch_count : int
     tick_count : int
         `time` commands of its own.
-    ignored_steps : int
-        Of the feed: taken before, or on unknown symbols.
     """
 
     batch_count: int = 0
     tick_count: int = 0
-    ignored_steps: int = 0
 
 
 class Service:
@@ -250,11 +246,9 @@ class Service:
         self._states = states
         self._feed_timeout_s = feed_timeout_s
         self._report = report
-        self._driver = MarkDriver(sequencer.exchange)
-        self._driver_symbols = len(sequencer.exchange.symbols)
+        self._feed_batch = FeedBatch(sequencer, report, is_strict=gateway is None)
         self._feed_heard_at = self._monotonic()
         self._is_feed_silent = False
-        self._unknown: set[str] = set()
 
     def run(self, stop: StopSignal) -> None:
         """Serve.
@@ -361,12 +355,13 @@ class Service:
     def _take_feed(
         self, feed: MarkSubscriber, batch: list[Pending | PackedPending]
     ) -> None:
-        before = feed.heard_count
+        before, now = feed.heard_count, self._monotonic()
+        seen = self._sequencer.figures.mark_seen
         for number, step in feed.ready_steps(_FEED_MESSAGES_MAX):
-            pending = self._feed_command(number, step, f"feed/{feed.epoch}")
-            if pending is not None:
-                batch.append(pending)
-        now = self._monotonic()
+            for row in step[1]:
+                seen[row[0]] = now
+            self._feed_batch.add(feed.epoch, number, step, batch)
+        self._feed_batch.flush(batch)
         if feed.heard_count != before:
             self._feed_heard_at, self._is_feed_silent = now, False
         elif now - self._feed_heard_at > self._feed_timeout_s and not self._is_feed_silent:
@@ -375,30 +370,6 @@ class Service:
                 raise FeedError(message)
             self._report(message)
             self._is_feed_silent = True
-
-    def _feed_command(self, number: int, step: Step, client: str) -> Pending | None:
-        sequencer = self._sequencer
-        if len(sequencer.exchange.symbols) != self._driver_symbols:
-            self._driver = MarkDriver(sequencer.exchange)
-            self._driver_symbols = len(sequencer.exchange.symbols)
-        now = time.monotonic()
-        sequencer.figures.mark_seen.update((row[0], now) for row in step[1])
-        try:
-            command = self._driver.command(number, step, has_time=not sequencer.has_clock)
-        except InputError as error:
-            if self._gateway is None:
-                raise
-            self.figures.ignored_steps += 1
-            if str(error) not in self._unknown:
-                self._unknown.add(str(error))
-                self._report(f"feed: {error}; ignored")
-            return None
-        pending = Pending.of(client, number, command)
-        if sequencer.sessions.refusal(client, number, pending.checksum) is not None:
-            self.figures.ignored_steps += 1
-            return None
-        sequencer.sessions.admit(client, number, pending.checksum)
-        return pending
 
     def _end_feed(self, poller: zmq.Poller) -> None:
         assert self._feed is not None

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.batches import COMMAND_DTYPE, SPECIAL_DTYPE, empty_commands, empty_specials, to_bytes
+from engine.messages import NONE
 from engine.serving.packed import PackedCommands, PackedOutcome, PackedOutcomes
 from engine.serving.sessions import (
     PACKED_LOAD,
@@ -174,3 +175,14 @@ def test_outcomes_as_a_client_has_them():
     assert outcomes.seqs.tolist()[1:] == [5, 6, 7]
     assert outcomes.reasons.tolist()[2] == 3
     assert outcomes.accepted.tolist() == [False, True, False, True]
+
+
+@given(st.lists(
+    st.lists(st.integers(-2**63, 2**63 - 1), min_size=12, max_size=12), min_size=1, max_size=4),
+    st.integers(0, 3))
+def test_checksums_of_few_are_those_of_many(rows, absent):
+    table = np.array(rows, np.int64)
+    table[:absent, -1] = NONE
+    few = PackedCommands(table.tobytes(), b"").checksums()
+    many = PackedCommands(np.tile(table, (5, 1)).tobytes(), b"").checksums()
+    assert few.tolist() == many[:len(few)].tolist() == many[-len(few):].tolist()

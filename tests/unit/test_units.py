@@ -17,6 +17,7 @@ from engine.units import (
     decimal_text,
     fraction_text,
     is_decimal,
+    ratio_of,
     sign_of,
     split_decimal,
 )
@@ -156,3 +157,8 @@ def test_grids_of_equal_step_are_equal() -> None:
     assert hash(Grid("0.50")) == hash(Grid("0.5"))
     assert Grid("0.5") != Grid("0.25")
     assert repr(Grid("0.5")) == "Grid('0.5')"
+
+
+@given(st.integers(-10**25, 10**25), st.integers(-10**20, 10**20).filter(bool), st.integers(0, 12))
+def test_a_ratio_is_rounded_as_a_fraction_is(above, below, decimals):
+    assert ratio_of(above, below, decimals) == fraction_text(Fraction(above, below), decimals)
