@@ -536,7 +536,7 @@ def load(
 @app.command()
 def bench(
     what: Annotated[
-        str, typer.Argument(metavar="[mark|risk|book|market|liquidation|journal|all]")
+        str, typer.Argument(metavar="[mark|risk|book|market|liquidation|journal|serve|all]")
     ] = "all",
     size: Annotated[
         str, typer.Option(metavar="full|smoke", help="Canonical, or tiny: only whether it runs.")
@@ -544,7 +544,7 @@ def bench(
     accounts: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="Of mark and risk; default 10^4, 10^5, 10^6. "
-                     "Of liquidation; default 10^6."),
+                     "Of liquidation; default 10^6. Of serve; default 10^5."),
     ] = None,
     breach: Annotated[
         list[int] | None,
@@ -571,15 +571,24 @@ def bench(
         Path | None,
         typer.Option(metavar="FILE", help="Risk: cost by number of accounts as an HTML page."),
     ] = None,
+    rate: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Of serve: marks a second.")] = None,
+    clients: Annotated[
+        int | None, typer.Option(min=1, max=64, metavar="N", help="Of serve: processes.")] = None,
+    journal: Annotated[
+        list[str] | None,
+        typer.Option(metavar="batch|always|off", help="Of serve: --fsync of the server. "
+                     "Repeatable; default batch, then off."),
+    ] = None,
 ) -> None:
-    """Run the canonical benchmarks: mark, order, market data, liquidations, durable batch.
+    """Run the canonical benchmarks: mark, order, market data, liquidations, durable batch, server.
 
     Prints machine and versions, figures with percentiles, and a hash of each result. Whatever
     is measured in several ways has to come to the same; if not, the exit code is 1. The full
     size takes about half an hour and three gigabytes of memory.
     """
     from engine import bench as benches
-    from engine.bench.command import run_and_print
+    from engine.bench.command import run_and_print, serve_options
 
     if what not in (*benches.NAMES, "all"):
         raise InputError(f"bench {what}: expected {', '.join(benches.NAMES)} or all")
@@ -591,13 +600,15 @@ def bench(
         raise InputError("--breach goes with liquidation or all")
     if what not in ("risk", "all") and (largest or page):
         raise InputError("--largest and --page go with risk or all")
-    if what in ("mark", "risk", "liquidation", "journal") and (commands is not None or stream):
+    if what not in ("book", "market", "all") and (commands is not None or stream):
         raise InputError("--commands and --stream go with book or all")
     for name in stream or ():
         if name not in benches.stream_names():
             raise InputError(f"--stream {name}: expected {', '.join(benches.stream_names())}")
+    serve = serve_options(what, rate, clients, journal)
     make_exchange("compiled")  # says what to do where it is not built
-    run_and_print(what, size, accounts, commands, stream or (), largest, page, breach or ())
+    run_and_print(
+        what, size, accounts, commands, stream or (), largest, page, breach or (), serve)
 
 
 @app.command()

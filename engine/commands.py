@@ -353,6 +353,8 @@ _ROWS = {
     ("marks", "marks"): MARK_ROW,
 }
 
+_HAS_PARTS = {name for name, _ in (*_OBJECTS, *_ROWS)}
+
 
 def check_shape(line: Mapping[str, Any]) -> str:
     """Check a command or query against its schema.
@@ -385,7 +387,8 @@ def check_shape(line: Mapping[str, Any]) -> str:
     _check_fields(f"{kind} '{name}'", line, fields, also=(kind, "ts"))
     if "ts" in line and not (_is_int(line["ts"]) and line["ts"] >= 0):
         raise CommandError(f"{kind} '{name}': field 'ts' must be an integer of nanoseconds")
-    _check_parts(name, line, fields)
+    if name in _HAS_PARTS:
+        _check_parts(name, line, fields)
     return kind
 
 
@@ -393,7 +396,7 @@ def _check_parts(name: str, line: Mapping[str, Any], fields: Mapping[str, Field]
     """Check rows and objects inside a command, and the one field needed only at times."""
     if name == "order" and "quantity" not in line and not line.get("close_position"):
         raise CommandError("cmd 'order': field 'quantity' is missing")
-    for field in fields:
+    for field in line:
         inner = _OBJECTS.get((name, field))
         if inner is not None and isinstance(line.get(field), Mapping):
             check_object(f"cmd '{name}': {field}", line[field], inner)

@@ -65,10 +65,10 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 #: Fields of an order that the core takes behind the plain ones.
-_SPECIAL = (
+_SPECIAL = frozenset((
     "trigger_price", "trigger_by", "callback_rate", "display_quantity", "expire_ts",
     "close_position", "oco", "take_profit", "stop_loss", "position_side",
-)
+))
 _LIMIT_TYPES = (OrderType.LIMIT, OrderType.STOP_LIMIT, OrderType.TAKE_PROFIT_LIMIT)
 
 MarkRow = tuple[str, DecimalLike, DecimalLike | None, int | None]
@@ -752,7 +752,8 @@ class Exchange:
 
     def _special_terms(self, symbol: int, line: Mapping[str, Any]) -> tuple[Any, ...]:
         """What an order has beyond the plain ones; nothing for those."""
-        if all(line.get(name) is None or line[name] is False for name in _SPECIAL):
+        if _SPECIAL.isdisjoint(line) or all(
+                line.get(name) is None or line[name] is False for name in _SPECIAL):
             return ()
         rate = line.get("callback_rate")
         return (

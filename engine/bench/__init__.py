@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from engine.bench.report import Report
 
-NAMES = ("mark", "risk", "book", "market", "liquidation", "journal")
+NAMES = ("mark", "risk", "book", "market", "liquidation", "journal", "serve")
 SIZES = ("smoke", "full")
 
 
@@ -28,12 +29,13 @@ def reports(
     progress: Callable[[str], None] = lambda note: None,
     commands: int | None = None, streams: Sequence[str] = (), largest: bool = False,
     page: Path | None = None, breaches: Sequence[int] = (),
+    serve: Mapping[str, Any] | None = None,
 ) -> Iterator[Report]:
     """Run benchmarks and yield a report of each as it ends.
 
     Parameters
     ----------
-    name : {"mark", "risk", "book", "market", "liquidation", "journal", "all"}
+    name : {"mark", "risk", "book", "market", "liquidation", "journal", "serve", "all"}
     size : {"smoke", "full"}
     accounts : int, optional
         Of the mark, the risk and the liquidation benchmark. Default: 2,000 for smoke; 10^4,
@@ -51,6 +53,8 @@ def reports(
     breaches : sequence of int
         How many accounts one tick of the liquidation benchmark liquidates. Default: 20 and 60
         for smoke; 10^3, 10^4 and 10^5 for full.
+    serve : mapping, optional
+        Fields of `engine.bench.serving.ServePlan` that are not the usual ones.
     """
     from engine.bench import mark_tick, market
     from engine.bench.mark_report import mark_report
@@ -75,6 +79,21 @@ def reports(
 
         journal_plan = journal.SMOKE if is_smoke else journal.JournalPlan()
         yield journal.journal_report(journal.run_journal(journal_plan, progress))
+    if name in ("serve", "all"):
+        yield _serving_report(is_smoke, progress, accounts, serve or {})
+
+
+def _serving_report(
+    is_smoke: bool, progress: Callable[[str], None], accounts: int | None,
+    chosen: Mapping[str, Any],
+) -> Report:
+    from engine.bench import serving
+    from engine.bench.serving_report import serving_report
+
+    plan = replace(serving.SMOKE if is_smoke else serving.ServePlan(), **chosen)
+    if accounts is not None:
+        plan = replace(plan, accounts=accounts)
+    return serving_report(plan, *serving.run_serving(plan, progress))
 
 
 def _liquidation_report(

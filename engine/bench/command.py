@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from engine.bench import reports
 from engine.bench.machine import machine_rows
 from engine.bench.report import aligned, print_report
-from engine.errors import RunError
+from engine.errors import InputError, RunError
 from engine.progress import ProgressBar
 
 
@@ -28,7 +29,7 @@ class _Steps:
 def run_and_print(
     what: str, size: str, accounts: int | None, commands: int | None = None,
     streams: Sequence[str] = (), largest: bool = False, page: Path | None = None,
-    breaches: Sequence[int] = (),
+    breaches: Sequence[int] = (), serve: Mapping[str, Any] | None = None,
 ) -> None:
     """Run benchmarks and print the machine, then each report as it comes.
 
@@ -40,7 +41,7 @@ def run_and_print(
     print("\n".join(aligned(machine_rows())), end="\n\n", flush=True)
     steps, failures = _Steps(), []
     results = reports(
-        what, size, accounts, steps, commands, streams, largest, page, breaches)
+        what, size, accounts, steps, commands, streams, largest, page, breaches, serve)
     while True:
         with ProgressBar("benchmark", unit="steps") as bar:
             steps.bar = bar
@@ -51,3 +52,23 @@ def run_and_print(
         failures += report.failures
     if failures:
         raise RunError("; ".join(failures))
+
+
+def serve_options(
+    what: str, rate: int | None, clients: int | None, journals: Sequence[str] | None
+) -> dict[str, Any]:
+    """Return the fields of `engine.bench.serving.ServePlan` that were given.
+
+    Raises
+    ------
+    InputError
+        Given for another benchmark, or not a mode.
+    """
+    for mode in journals or ():
+        if mode not in ("batch", "always", "off"):
+            raise InputError(f"--journal {mode}: expected batch, always or off")
+    fields = {"rate": rate, "clients": clients, "journals": tuple(journals) if journals else None}
+    given = {name: value for name, value in fields.items() if value is not None}
+    if given and what not in ("serve", "all"):
+        raise InputError("--rate, --clients and --journal go with serve or all")
+    return given

@@ -37,8 +37,8 @@ MINOR = 10**6
 BASIS_POINT = RATE_SCALE // 10**4
 TIER_COUNT = 10
 
-_RATES = (40, 50, 100, 200, 250, 500, 1000, 1250, 1500, 2500)  # basis points
-_LEVERAGES = (125, 100, 50, 25, 20, 10, 5, 4, 3, 2)
+RATES = (40, 50, 100, 200, 250, 500, 1000, 1250, 1500, 2500)  # basis points
+LEVERAGES = (125, 100, 50, 25, 20, 10, 5, 4, 3, 2)
 _CAPS = (5_000, 25_000, 100_000, 250_000, 500_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000)
 
 _ONE, _TWO, _THREE, _FEWEST, _MOST = 0.6, 0.8, 0.9, 5, 20
@@ -152,7 +152,7 @@ def draw_symbols(count: int, rng: np.random.Generator) -> Symbols:
     scale = np.where(ranks <= 2, 10, np.where(ranks <= 10, 3, 1)).astype(np.int64)
     floors = np.zeros((count, TIER_COUNT), np.int64)
     floors[:, 1:] = scale[:, None] * np.array(_CAPS, np.int64) * MINOR
-    rates = np.array(_RATES, np.int64)
+    rates = np.array(RATES, np.int64)
     deductions = np.zeros_like(floors)
     deductions[:, 1:] = np.cumsum(floors[:, 1:] * np.diff(rates), axis=1)
     return Symbols(weights / weights.sum(), marks, floors, rates, deductions)
@@ -262,7 +262,7 @@ def declare_market(core: Any, symbols: Symbols) -> None:
         caps = [*floors[1:], MONEY_MAX]
         tiers = [
             (floor, cap, rate * BASIS_POINT, leverage * RATE_SCALE)
-            for floor, cap, rate, leverage in zip(floors, caps, _RATES, _LEVERAGES, strict=True)
+            for floor, cap, rate, leverage in zip(floors, caps, RATES, LEVERAGES, strict=True)
         ]
         core.add_instrument(0, 1, 1, 0, 0, 0, NONE, NONE, NONE, TierRule.MARGINAL, tiers)
         core.mark(number, int(symbols.marks[number]))

@@ -7,18 +7,34 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from engine import cli
-from engine.bench import journal, liquidation, mark_tick, market, reports, risk, rivals
+from engine import bench, cli
+from engine.bench import (
+    journal,
+    liquidation,
+    mark_tick,
+    market,
+    reports,
+    risk,
+    rivals,
+    serving,
+    serving_peers,
+)
+from engine.bench.command import serve_options
 from engine.bench.mark_tick import MarkDesk, as_rows, run_mark
 from engine.bench.population import draw_population, maintenance
 from engine.bench.prices import Market
 from engine.bench.risk_report import risk_report, write_page
 from engine.bench.scan import PlainScan, TightScan
+from engine.bench.serving_report import serving_report
+from engine.client import Client
+from engine.errors import InputError, RunError
+from engine.messages import Command
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -175,11 +191,54 @@ def test_each_way_liquidates_all_victims_to_the_same_state():
     assert by_way["mixed"].trades > 0 and by_way["mixed"].takeovers > 0
 
 
+# --- the server -----------------------------------------------------------------------
+
+
+def test_a_server_is_measured_and_everything_it_acknowledged_is_there(tmp_path):
+    plan = replace(serving.SMOKE, folder=str(tmp_path))
+    (turn,), recovery = serving.run_serving(plan, lambda note: None)
+    assert turn.failures == [] and recovery.failures == []
+    assert turn.commands_s > 0 and len(turn.round_trips) == 10
+    assert len(turn.mark_latencies) == len(turn.late) == 500 and turn.mark_latencies.min() > 0
+    assert recovery.replayed == recovery.tail == 500 and recovery.ready_s > 0
+    assert recovery.snapshot_s > 0 and recovery.pause_ms > 0
+    report = serving_report(plan, [turn], recovery)
+    assert not report.failures and turn.state_hash in "\n".join(report.plain())
+    turn.failures.append("one is missing")
+    assert serving_report(plan, [turn], recovery).failures == ["one is missing"]
+
+
+def test_a_journal_that_leads_elsewhere_is_a_failure(tmp_path):
+    journal = str(tmp_path / "journal")
+    with serving.Server(journal) as server:
+        with Client(server.endpoint("commands"), "me", timeout_s=60) as client:
+            client.send({"cmd": "asset", "asset": "USDT", "decimals": 6})
+            state_hash = client.query({"query": "state_hash"})["state_hash"]
+        server.kill()
+    assert serving._verified(journal, 1, state_hash) == []
+    (problem,) = serving._verified(journal, 2, state_hash)
+    assert problem.startswith("the journal replays to 1, ")
+    with pytest.raises(RunError, match=r"the server does not start: .*unheard of"):
+        with serving.Server(journal, "--core", "unheard of"):
+            pass
+
+
+def test_orders_of_a_client_are_placed_and_cancelled():
+    job = serving_peers.OrderJob("", 1, 3, 11, [1000, 2000])
+    tables = serving_peers.make_orders(job)
+    assert [len(table) for table in tables] == [11, 11, 11]
+    for before, table in pairwise(tables):
+        placed = {int(row["order_id"]) for row in before if row["cmd"] == Command.ORDER}
+        cancelled = {int(row["order_id"]) for row in table if row["cmd"] == Command.CANCEL}
+        assert len(placed) == 6 and len(cancelled) == 5 and cancelled <= placed
+
+
 # --- how they are run -----------------------------------------------------------------
 
 
 def test_reports_carry_their_hash_and_what_is_excluded():
-    for report in reports("all", "smoke", accounts=500):
+    names = [name for name in bench.NAMES if name != "serve"]  # tried above
+    for report in (each for name in names for each in reports(name, "smoke", accounts=500)):
         text = "\n".join(report.plain())
         # One command is no distribution.
         assert "p99.9" in text or report.title.startswith("liquidations")
@@ -232,3 +291,13 @@ def test_all_stores_hold_what_was_appended(tmp_path):
     assert journal.journal_report(results).failures == [
         f"{results[1].name} holds something else"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_options_of_the_server_go_with_it():
+    given = serve_options("serve", 100, None, ["off", "batch"])
+    assert given == {"rate": 100, "journals": ("off", "batch")}
+    assert serve_options("mark", None, None, None) == {}
+    with pytest.raises(InputError, match="go with serve or all"):
+        serve_options("mark", 5, None, None)
+    with pytest.raises(InputError, match="--journal on: expected batch, always or off"):
+        serve_options("serve", None, None, ["on"])
