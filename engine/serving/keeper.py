@@ -137,8 +137,9 @@ class Keeper:
     def _drop_segments(self, journal: Journal) -> None:
         """Remove what neither a snapshot nor a standby needs.
 
-        The segment with the last command that either has stays: what servers noted behind that
-        command tells copies of the journal apart.
+        The segment with the last command that the newest snapshot, or a standby, has stays: a
+        stream to a standby begins behind that command.
         """
-        seq, needed_seq = self._snapshots.seqs()[0], self._needed_seq()
-        journal.drop_segments((seq if needed_seq is None else min(seq, needed_seq)) - 1)
+        seqs, needed_seq = self._snapshots.seqs(), self._needed_seq()
+        seq = min(seqs[0], seqs[-1] - 1)
+        journal.drop_segments(seq if needed_seq is None else min(seq, needed_seq - 1))
