@@ -6,10 +6,14 @@ keys asks it about every connection, the gateway about every message.
 
 from __future__ import annotations
 
+import os
+import select
+import signal
 import time
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from types import FrameType, TracebackType
 from typing import Any
 
 from engine.errors import InputError
@@ -147,11 +151,8 @@ class Access:
     """
 
     def __init__(self, entries: list[ClientEntry]) -> None:
-        self.entries = entries
-        self._roles = {entry.key: entry.role for entry in entries}
-        self._callers = {
-            entry.key: Caller(entry.name, entry.role, entry.accounts, entry.limits)
-            for entry in entries}
+        self._callers: dict[bytes, Caller] = {}
+        self.replace(entries)
         #: Connections that were refused; written by the guards of the sockets.
         self.refused_connections = 0
 
@@ -163,6 +164,20 @@ class Access:
         self.refused_connections += 1
         return False
 
+    def replace(self, entries: list[ClientEntry]) -> None:
+        """Put other clients in place of these; who stays keeps what is left of its limits."""
+        callers = {}
+        for entry in entries:
+            caller = Caller(entry.name, entry.role, entry.accounts, entry.limits)
+            before = self._callers.get(entry.key)
+            is_same = before is not None and (
+                before.name, before.role, before.accounts, before.limits) == (
+                    caller.name, caller.role, caller.accounts, caller.limits)
+            callers[entry.key] = before if is_same and before is not None else caller
+        self.entries = entries
+        self._callers = callers
+        self._roles = {entry.key: entry.role for entry in entries}
+
     def caller(self, key: bytes | None) -> Caller | None:
         """Return the client that a key belongs to."""
         return None if key is None else self._callers.get(key)
@@ -170,6 +185,59 @@ class Access:
     def keys(self, pair: KeyPair) -> ServerKeys:
         """Return what the server's sockets need to let these clients in and nobody else."""
         return ServerKeys(pair, self.admits)
+
+
+class Rereading:
+    """Reads a clients file again after each SIGHUP; one that is wrong changes nothing.
+
+    Parameters
+    ----------
+    access : Access
+    path : str
+    say : callable
+        Takes a line about each time.
+    wakeup : int
+        File that signals are told on: emptied, so that it wakes a poller once and not for good.
+    """
+
+    def __init__(
+        self, access: Access, path: str, say: Callable[[str], None], wakeup: int
+    ) -> None:
+        self._access = access
+        self._path = path
+        self._say = say
+        self._wakeup = wakeup
+        self._is_due = False
+        self._before: Any = None
+
+    def __enter__(self) -> Rereading:
+        self._before = signal.signal(signal.SIGHUP, self._note)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        signal.signal(signal.SIGHUP, self._before)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._is_due = True
+
+    def poll(self, now_s: float) -> None:
+        """Read the file if the signal has come; the time does not matter."""
+        if not self._is_due:
+            return
+        self._is_due = False
+        if select.select([self._wakeup], [], [], 0)[0]:
+            os.read(self._wakeup, 4096)
+        try:
+            self._access.replace(read_clients(self._path).entries)
+        except InputError as error:
+            self._say(f"clients stay as they were: {error}")
+        else:
+            self._say(f"{self._path}: {len(self._access.entries)} clients")
 
 
 _LIMIT_NAMES = tuple(field.name for field in fields(Limits))

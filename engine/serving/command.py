@@ -6,7 +6,7 @@ import itertools
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 
@@ -17,6 +17,7 @@ from engine.journal.reader import first_seq_of, journal_identity, segment_names
 from engine.logs import tagged
 from engine.progress import ProgressBar
 from engine.server import drift_text
+from engine.serving.access import Rereading
 from engine.serving.background import Background
 from engine.serving.feed_command import open_feeds
 from engine.serving.feeds import Feeds
@@ -116,8 +117,8 @@ def serve(
         service = Service(
             sequencer, gateway=gateway, feed=feed, feeds=feeds, events=events, market=market,
             states=states, feed_timeout_s=settings.timeout_s, report=tagged(say, "server"),
-            outside=outside, gauges=_gauges(exchange, figures, journal, outside),
-            replicator=standbys, on_heartbeat=on_heartbeat)
+            outside=outside, replicator=standbys, on_heartbeat=on_heartbeat,
+            looks=_looks(stack, settings, exchange, figures, journal, outside, stop, say))
         places = _places(settings, gateway, feeds)
         places += [*publishing_places(events, market, states, standbys), *pages]
         _say_ready(
@@ -209,15 +210,21 @@ def _open_pages(stack: ExitStack, settings: Settings, figures: Figures) -> list[
     return [f"metrics at {pages.url}"]
 
 
-def _gauges(
-    exchange: Exchange, figures: Figures, journal: Journal, outside: Outside
-) -> Gauges:
+def _looks(
+    stack: ExitStack, settings: Settings, exchange: Exchange, figures: Figures,
+    journal: Journal, outside: Outside, stop: StopSignal, say: Say,
+) -> list[Callable[[float], None]]:
+    """What is looked at whenever the loop comes round."""
     snapshots = None
     if journal.journal_id is not None:
         snapshots = Snapshots(journal.folder, journal.journal_id, outside.storage)
     gauges = Gauges(exchange, figures, snapshots)
     gauges.refresh(time.monotonic())
-    return gauges
+    if settings.access is None or settings.clients is None:
+        return [gauges.refresh]
+    rereading = Rereading(
+        settings.access, settings.clients, tagged(say, "clients"), stop.fileno())
+    return [gauges.refresh, stack.enter_context(rereading).poll]
 
 
 def verify(

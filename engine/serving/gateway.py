@@ -35,8 +35,9 @@ from engine.serving.sessions import (
 
 #: Messages queued for a client that does not read, before it has to ask again.
 _HIGH_WATER_MARK = 10_000
-#: What a message counts for that brings nothing into a batch: a flood of them is a small one.
-_IDLE_MESSAGE_SIZE = 4096
+#: What a message counts for that brings nothing into a batch. So 8 of them make a turn, a
+#: ms or two, and whoever floods with what is refused holds up the others no longer than that.
+_IDLE_MESSAGE_SIZE = 1 << 17
 
 # Why a message was refused as a whole.
 MALFORMED_MESSAGE = "malformed_message"

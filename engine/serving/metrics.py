@@ -11,6 +11,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from socketserver import ThreadingMixIn
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -163,6 +164,12 @@ class _Handler(WSGIRequestHandler):
         """Say nothing."""
 
 
+class _Pages(ThreadingMixIn, WSGIServer):
+    """A thread for each request: somebody who does not finish asking keeps nobody waiting."""
+
+    daemon_threads = True
+
+
 class MetricsServer:
     """Answers `/metrics`, `/health` and `/ready` in a thread of its own.
 
@@ -197,7 +204,7 @@ class MetricsServer:
         self._pages: Callable[..., Iterable[bytes]] = make_wsgi_app(registry)
         try:
             self._server = make_server(
-                host, port, self._answer, server_class=WSGIServer, handler_class=_Handler)
+                host, port, self._answer, server_class=_Pages, handler_class=_Handler)
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise InputError(f"--metrics {address}: cannot bind: {reason}") from None

@@ -24,7 +24,6 @@ from engine.server import EventPublisher
 from engine.serving.feed_batch import FeedBatch
 from engine.serving.feeds import Feeds
 from engine.serving.gateway import Gateway
-from engine.serving.gauges import Gauges
 from engine.serving.market import MarketPublisher
 from engine.serving.outside import Outside
 from engine.serving.packed import PackedPending
@@ -215,8 +214,8 @@ class Service:
     report : callable
         Takes one line at a time about what goes on.
     outside : Outside, optional
-    gauges : Gauges, optional
-        Read now and then.
+    looks : sequence of callable
+        Called whenever the loop comes round, with the machine's monotonic clock.
     replicator : Replicator, optional
     on_heartbeat : callable, optional
         Called twice a second, or when a batch is done after that.
@@ -228,12 +227,12 @@ class Service:
         events: EventPublisher | None = None, market: MarketPublisher | None = None,
         states: TopicStates | None = None, feed_timeout_s: float = 30.0,
         report: Callable[[str], None], outside: Outside | None = None,
-        gauges: Gauges | None = None, replicator: Replicator | None = None,
+        looks: Sequence[Callable[[float], None]] = (), replicator: Replicator | None = None,
         on_heartbeat: Callable[[], None] | None = None,
     ) -> None:
         self._outside = outside = outside or Outside()
         self._monotonic = outside.clock.monotonic
-        self._gauges = gauges
+        self._looks = looks
         self._replicator = replicator
         self._on_heartbeat = on_heartbeat
         self.figures = ServiceFigures()
@@ -295,10 +294,10 @@ class Service:
             raise
 
     def _look_at_itself(self) -> None:
-        """Tell whoever asks about this server that its loop goes round, and what it has."""
+        """Tell whoever asks about this server that its loop goes round, and do what is due."""
         now = self._sequencer.figures.turned_at = time.monotonic()
-        if self._gauges is not None:
-            self._gauges.refresh(now)
+        for look in self._looks:
+            look(now)
 
     def _send_heartbeats(self) -> None:
         for publisher in (self._events, self._market):

@@ -30,6 +30,10 @@ _QUEUE_MAX = 500
 _BUY, _SELL, _BAD, _DIM, _HEAD = "green", "red", "bold red", "dim", "bold cyan"
 _BAR = "▏▎▍▌▋▊▉█"
 _BAR_WIDTH = 10
+#: Narrower than this a frame has no bars and leaves out what is not needed.
+_WIDE = 100
+#: What a book needs, without and with its bars.
+_BOOK_WIDTH, _WIDE_BOOK_WIDTH = 26, 38
 
 
 @dataclass
@@ -75,7 +79,9 @@ def read(client: Client, symbols: Sequence[str], depth: int) -> Reading:
     return reading
 
 
-def frame(reading: Reading, before: Reading | None, endpoint: str) -> RenderableType:
+def frame(
+    reading: Reading, before: Reading | None, endpoint: str, width: int
+) -> RenderableType:
     """Return one frame.
 
     Parameters
@@ -84,35 +90,50 @@ def frame(reading: Reading, before: Reading | None, endpoint: str) -> Renderable
     before : Reading, optional
         Of the same server; None: rates and latencies since its start.
     endpoint : str
+    width : int, columns
     """
+    is_wide = width >= _WIDE
     if before is not None and before.server["epoch"] != reading.server["epoch"]:
         before = None  # it was restarted, and counts from nothing
     upper = Table.grid(expand=True, padding=(0, 1))
     upper.add_column(ratio=2)
     upper.add_column(ratio=3)
-    upper.add_row(_rates(reading, before), _latencies(reading, before))
+    upper.add_row(_rates(reading, before), _latencies(reading, before, is_wide=is_wide))
     lower = Table.grid(expand=True, padding=(0, 1))
     lower.add_column(ratio=3)
     lower.add_column(ratio=2)
-    lower.add_row(_queue(reading), _funds(reading))
-    parts: list[RenderableType] = [_header(reading, endpoint), upper]
-    if reading.books:
-        books = Table.grid(expand=True, padding=(0, 1))
-        for _ in reading.books:
-            books.add_column(ratio=1)
-        books.add_row(*(_book(reading, symbol) for symbol in reading.books))
-        parts.append(books)
-    return Group(*parts, lower)
+    lower.add_row(_queue(reading, is_wide=is_wide), _funds(reading))
+    header = _header(reading, endpoint, is_wide=is_wide)
+    return Group(header, upper, *_books(reading, width), lower)
 
 
-def _header(reading: Reading, endpoint: str) -> RenderableType:
+def _books(reading: Reading, width: int) -> list[RenderableType]:
+    """Rows of books, as many side by side as there is room for."""
+    symbols = list(reading.books)
+    if not symbols:
+        return []
+    in_row = max(1, min(len(symbols), width // _BOOK_WIDTH))
+    has_bars = width // in_row >= _WIDE_BOOK_WIDTH
+    rows: list[RenderableType] = []
+    for start in range(0, len(symbols), in_row):
+        row = Table.grid(expand=True, padding=(0, 1))
+        for _ in range(in_row):
+            row.add_column(ratio=1)
+        row.add_row(*(
+            _book(reading, symbol, has_bars=has_bars)
+            for symbol in symbols[start:start + in_row]))
+        rows.append(row)
+    return rows
+
+
+def _header(reading: Reading, endpoint: str, *, is_wide: bool) -> RenderableType:
     server = reading.server
     up_s = (server["now_ns"] - server["started_ns"]) / 1e9
     text = Text.assemble(
         ("engine ", "bold"), (server["engine"], "bold"), "  ", endpoint, "  ",
         (server["state"], "bold green" if server["state"] == "serving" else _BAD),
         "  up ", _span(up_s), "  seq ", (f"{server['seq']:,}", "bold"),
-        "  epoch ", str(server["epoch"]),
+        f"  epoch {server['epoch']}" if is_wide else "",
         "  clients ", (str(server["clients_active"]), "bold"))
     drifts = {name: value for name, value in (server["drift"] or {}).items() if value != "0"}
     if drifts:
@@ -134,11 +155,14 @@ def _panel(table: RenderableType, title: str, note: str = "") -> Panel:
         border_style=_DIM, subtitle=Text(note, _DIM) if note else None, subtitle_align="right")
 
 
-def _table(*columns: str) -> Table:
-    """A table whose first column is a name and whose others are figures."""
-    table = Table(box=None, expand=True, pad_edge=False, header_style=_DIM)
+def _table(*columns: str, has_header: bool = True, has_bars: bool = False) -> Table:
+    """A table whose first column is a name, whose others are figures, and bars at its end."""
+    table = Table(
+        box=None, expand=True, pad_edge=False, header_style=_DIM, show_header=has_header)
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number else "left", no_wrap=True)
+    if has_bars:
+        table.add_column("", min_width=_BAR_WIDTH, no_wrap=True)
     return table
 
 
@@ -171,8 +195,10 @@ def _severity(code: str) -> tuple[int, str]:
     return (order.index(code) if code in order else len(order), code)
 
 
-def _latencies(reading: Reading, before: Reading | None) -> RenderableType:
-    table = _table("of a batch", "p50", "p99", "p99.9", "")
+def _latencies(
+    reading: Reading, before: Reading | None, *, is_wide: bool
+) -> RenderableType:
+    table = _table("stage", "p50", "p99", "p99.9", has_bars=is_wide)
     stages = {}
     for name, stage in reading.server["stages"].items():
         earlier = before.server["stages"][name]["counts"] if before else [0] * len(stage["counts"])
@@ -186,15 +212,15 @@ def _latencies(reading: Reading, before: Reading | None) -> RenderableType:
     worst = max((quantile_ns(counts, 0.99) or 0.0 for counts in stages.values()), default=0.0)
     for name, counts in stages.items():
         shares = [quantile_ns(counts, share) for share in (0.5, 0.99, 0.999)]
-        bar = _bar((shares[1] or 0.0) / worst) if worst else ""
-        table.add_row(name, *(_duration(value) for value in shares), Text(bar, "cyan"))
-    return _panel(table, "Latency", "" if before else "since the start")
+        bar = _bar((shares[1] or 0.0) / worst, "cyan") if worst else Text()
+        table.add_row(name, *(_duration(value) for value in shares), *([bar] * is_wide))
+    return _panel(table, "Latency of batches", "" if before else "since the start")
 
 
-def _bar(share: float) -> str:
+def _bar(share: float, style: str) -> Text:
     eighths = max(1, round(share * _BAR_WIDTH * 8)) if share > 0 else 0
     full, rest = divmod(eighths, 8)
-    return ("█" * full + (_BAR[rest - 1] if rest else "")).ljust(_BAR_WIDTH)
+    return Text("█" * full + (_BAR[rest - 1] if rest else ""), style)
 
 
 def _duration(duration_ns: float | None) -> str:
@@ -206,22 +232,22 @@ def _duration(duration_ns: float | None) -> str:
     return f"{duration_ns / 1e3:.3g} µs"
 
 
-def _book(reading: Reading, symbol: str) -> RenderableType:
+def _book(reading: Reading, symbol: str, *, has_bars: bool) -> RenderableType:
     book, instrument = reading.books[symbol], reading.instruments[symbol]
-    table = _table("", "price", "quantity", "")
+    table = _table("", "price", "quantity", has_bars=has_bars)
     sides = (("ask", list(reversed(book["asks"])), _SELL), ("bid", book["bids"], _BUY))
     most = max((float(level[1]) for _, levels, _ in sides for level in levels), default=0.0)
     for name, levels, style in sides:
         if not levels:
-            table.add_row(name, "–", "–", "", style=_DIM)
+            table.add_row(name, "–", "–", style=_DIM)
         for number, (price, quantity, *_) in enumerate(levels):
             is_best = number == (len(levels) - 1 if name == "ask" else 0)
-            bar = _bar(float(quantity) / most) if most else ""
+            bar = _bar(float(quantity) / most if most else 0.0, style)
             table.add_row(
-                name if is_best else "", price, quantity, Text(bar, style), style=style)
+                name if is_best else "", price, quantity, *([bar] * has_bars), style=style)
         if name == "ask":
             table.add_row(
-                "mark", instrument["mark_price"] or "–", f"last {book['last_price'] or '–'}", "",
+                "mark", instrument["mark_price"] or "–", f"last {book['last_price'] or '–'}",
                 style="bold")
     age = (reading.server["mark_ages_ns"] or {}).get(symbol)
     notes = [f"mark {_span_short(age)} old" if age is not None else ""]
@@ -233,14 +259,15 @@ def _span_short(age_ns: int) -> str:
     return _duration(age_ns) if age_ns < 60e9 else _span(age_ns / 1e9)
 
 
-def _queue(reading: Reading) -> RenderableType:
+def _queue(reading: Reading, *, is_wide: bool) -> RenderableType:
     depth = reading.server["queue_depth"] or 0
-    table = _table("account", "pool", "equity", "maintenance", "ratio", "waits for")
+    more = ("maintenance", "waits for") if is_wide else ()
+    table = _table("account", "pool", "equity", "ratio", *more)
     for entry in reading.queue[:QUEUE_SHOWN]:
         table.add_row(
             str(entry["account"]), entry["symbol"] or entry["asset"], entry["equity"],
-            entry["maintenance_margin"], entry["margin_ratio"] or "spent",
-            entry["waits_for"] or "its turn")
+            entry["margin_ratio"] or "spent",
+            *((entry["maintenance_margin"], entry["waits_for"] or "its turn") * is_wide))
     if not depth:
         table.add_row("empty", style=_DIM)
     elif depth > len(reading.queue[:QUEUE_SHOWN]):
@@ -250,7 +277,7 @@ def _queue(reading: Reading) -> RenderableType:
 
 def _funds(reading: Reading) -> RenderableType:
     server = reading.server
-    table = _table("", "")
+    table = _table("", "", has_header=False)
     for row in server["funds"] or ():
         name = f"fund {row['asset']}" + (f" {row['fund']}" if row["fund"] else "")
         table.add_row(name, row["balance"])
@@ -283,15 +310,15 @@ def run(
     """
     before, reading = None, read(client, symbols, depth)
     if is_once:
-        console.print(frame(reading, None, endpoint))
+        console.print(frame(reading, None, endpoint, console.width))
         return
     is_plain = not console.is_terminal or console.is_dumb_terminal
     with Live(
-        frame(reading, None, endpoint), console=console, screen=not is_plain,
+        frame(reading, None, endpoint, console.width), console=console, screen=not is_plain,
         auto_refresh=False, vertical_overflow="crop",
     ) as live:
         while True:
-            shown = frame(reading, before, endpoint)
+            shown = frame(reading, before, endpoint, console.width)
             if is_plain:
                 console.print(shown)
             else:

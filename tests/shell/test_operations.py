@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from rich.console import Console
 from support.servers import Server
 
 from engine import logs
@@ -21,6 +23,7 @@ from engine.batches import empty_commands
 from engine.client import Client
 from engine.errors import RunError
 from engine.messages import Command
+from engine.serving import top
 
 ASSET = {"cmd": "asset", "asset": "USDT", "decimals": 6}
 ACCOUNT = {"cmd": "account", "account": 1}
@@ -228,6 +231,34 @@ def test_one_frame_of_top(server, shell, scenario_file):
     assert "BTCUSDT" not in done.out and "\x1b" not in done.out
     wrong = shell.run("top", server.endpoint, "--once", "--symbol", "NOPE")
     assert wrong.code == 2 and "--symbol NOPE: the server has no such symbol" in wrong.only_error
+
+
+def test_frames_fit_any_width(server, scenario_file):
+    server.start("--scenario", scenario_file)
+    with server.client("top") as client:
+        before = top.read(client, (), 5)
+        client.send(DEPOSIT)
+        reading = top.read(client, (), 5)
+    for width in (40, 80, 120, 200):
+        screen = Console(width=width, file=io.StringIO(), highlight=False)
+        screen.print(top.frame(reading, before, "ipc://x", width))
+        lines = screen.file.getvalue().splitlines()
+        assert max(map(len, lines)) <= width
+        text = "\n".join(lines)
+        for shown in ("BTCUSDT", "ETHUSDT", "SOLUSDT", "60000"):
+            assert shown in text
+        assert ("▏" in text or "█" in text) == (width >= 100)
+
+
+def test_frames_go_on_below_each_other_where_the_cursor_cannot_move(server, shell, scenario_file):
+    server.start("--scenario", scenario_file)
+    process = shell.start("top", server.endpoint, "--interval", "0.1")
+    lines = []
+    while sum("Liquidation queue" in line for line in lines) < 3:
+        lines.append(process.stdout.readline())
+    process.send_signal(signal.SIGINT)
+    done = shell.finish(process)
+    assert (done.code, done.err) == (0, "") and "\x1b" not in "".join(lines)
 
 
 def test_top_without_a_server(shell, tmp_path):

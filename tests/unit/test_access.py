@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from engine.keys import (
 )
 from engine.messages import NONE, Command
 from engine.serving import roles
-from engine.serving.access import Caller, Limits, read_clients
+from engine.serving.access import Access, Caller, ClientEntry, Limits, read_clients
 from engine.serving.roles import Role, may_connect, why_not, why_not_packed
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
@@ -168,6 +169,22 @@ def test_a_clients_file(tmp_path):
     assert access.admits("commands", OTHER.encode()) and access.refused_connections == 0
     assert not access.admits("events", OTHER.encode()) and not access.admits("commands", b"x")
     assert access.refused_connections == 2
+
+
+def test_who_stays_keeps_what_is_left_of_its_limits():
+    path_keys = KEY.encode(), OTHER.encode()
+    first = ClientEntry("a", path_keys[0], Role.TRADE, None, Limits(1, 5))
+    second = ClientEntry("b", path_keys[1], Role.READ, None, Limits(1, 5))
+    access = Access([first, second])
+    for key in path_keys:
+        caller = access.caller(key)
+        assert caller is not None and caller.take_tokens(5, 0) is None
+    access.replace([first, replace(second, role=Role.ADMIN)])
+    kept, changed = map(access.caller, path_keys)
+    assert kept.take_tokens(1, 0) is not None
+    assert changed.role is Role.ADMIN and changed.take_tokens(5, 0) is None
+    access.replace([first])
+    assert access.caller(path_keys[1]) is None and not access.admits("commands", path_keys[1])
 
 
 @pytest.mark.parametrize("text, problem", [
