@@ -51,6 +51,13 @@ from engine.reference.timers import Timers
 class Commands(Timers, Audit):
     """Every command as a method: ints in, records out."""
 
+    def is_running(self) -> bool:
+        """Tell whether some thread is in the middle of a batch."""
+        return False
+
+    def require_idle(self) -> None:
+        """Do nothing: this core never lets another thread in."""
+
     def drain(self) -> list[tuple[int, ...]]:
         """Return the records since the last drain and forget them."""
         records, self.records = self.records, []

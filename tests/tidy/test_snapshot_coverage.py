@@ -26,7 +26,9 @@ WITHIN_A_COMMAND = {  # empty, or without a meaning, between two commands
     "rankings", "ranking_count", "is_ranking_live",
     "touch_log", "touch_count", "touch_capacity",
     "holdings", "holdings_count", "holdings_capacity", "holdings_rows",
-    "held", "linked", "traded_value", "is_uncrossing", "needed", "limit", "ts_before", "is_busy",
+    "held", "linked", "fills", "fill_count", "fill_capacity", "rounds", "round_count",
+    "round_room", "is_unlocked", "taken_back", "in_batch", "tried", "tried_count",
+    "tried_capacity", "traded_value", "is_uncrossing", "needed", "limit", "ts_before", "is_busy",
     "cause", "ahead_owner", "ahead_order", "known_symbol", "known_fund", "known_rest",
 }
 MESSAGES = {"records", "messages", "message_count", "message_capacity"}  # for whoever listens

@@ -14,7 +14,7 @@ cdef class Auctions(Orders):
     """Changing a symbol's mode, and trading at one price."""
 
     # Trading begins with uncrossing what an auction gathered; then its stops wake.
-    cdef int do_halt(self, int64_t symbol, int mode) except -2:
+    cdef int do_halt(self, int64_t symbol, int mode) except -2 nogil:
         cdef int64_t *out
         cdef bint was_asleep
         if not HALT_NONE <= mode <= HALT_AUCTION:
@@ -41,7 +41,7 @@ cdef class Auctions(Orders):
         return ACCEPTED
 
     # The price that decides between equals: the last price, else the mark in ticks.
-    cdef int64_t auction_reference(self, int32_t symbol) except? -1:
+    cdef int64_t auction_reference(self, int32_t symbol) except? -1 nogil:
         if self.books[symbol].last_price != NONE:
             return self.books[symbol].last_price
         if self.instruments[symbol].mark == NONE:
@@ -53,7 +53,7 @@ cdef class Auctions(Orders):
     # False where the book is not crossed. Any tick may win: between two neighbouring
     # prices at which something changes only the tick nearest to the reference is looked
     # at. O(levels that cross, sorted).
-    cdef bint find_equilibrium(self, int32_t symbol, equilibrium_t *best) except -1:
+    cdef bint find_equilibrium(self, int32_t symbol, equilibrium_t *best) except -1 with gil:
         cdef book_t *book = &self.books[symbol]
         cdef int32_t bid = book.sides[<int>SIDE_BUY].best
         cdef int32_t ask = book.sides[<int>SIDE_SELL].best
@@ -88,7 +88,7 @@ cdef class Auctions(Orders):
         return True
 
     # Trade a crossed book at one price; again where reduce-only orders fell out.
-    cdef int uncross(self, int32_t symbol) except -1:
+    cdef int uncross(self, int32_t symbol) except -1 nogil:
         cdef book_t *book = &self.books[symbol]
         cdef equilibrium_t found
         cdef int32_t bid, ask
@@ -118,7 +118,7 @@ cdef class Auctions(Orders):
     # Let a bid and an ask trade, or cancel one that may not; the lots traded. The earlier
     # one is the maker. Both were there before the price was known, so there is no
     # self-trade prevention.
-    cdef int64_t trade_pair(self, int32_t bid, int32_t ask, int64_t price) except -1:
+    cdef int64_t trade_pair(self, int32_t bid, int32_t ask, int64_t price) except -1 nogil:
         cdef int64_t lots = min64(self.orders[bid].leaves, self.orders[ask].leaves)
         cdef int32_t symbol = self.orders[bid].symbol
         cdef int32_t maker = bid, taker = ask
@@ -148,7 +148,7 @@ cdef class Auctions(Orders):
     # Take traded lots off a resting order, hidden or not; it keeps its turn.
     cdef int take_uncrossed(
         self, int32_t row, int64_t lots, int64_t price, int detail
-    ) except -1:
+    ) except -1 nogil:
         cdef order_t *order = &self.orders[row]
         cdef level_t *level = &self.books[order.symbol].levels[order.level]
         cdef int64_t shown = order.leaves - order.hidden
@@ -164,10 +164,10 @@ cdef class Auctions(Orders):
 
     # --- hooks: what market data hears ------------------------------------------------
 
-    cdef int on_status(self, int32_t symbol) except -1:
+    cdef int on_status(self, int32_t symbol) except -1 nogil:
         return 0
 
     cdef int on_uncrossed(
         self, int32_t symbol, int64_t price, int64_t lots, int64_t imbalance
-    ) except -1:
+    ) except -1 nogil:
         return 0

@@ -17,13 +17,13 @@ cdef class Backstops(Fund):
 
     cdef list backstop_keys(self, int32_t symbol)
     cdef int64_t give_to_backstops(
-        self, int32_t position, int side, int64_t lots, int64_t bound) except? -1
+        self, int32_t position, int side, int64_t lots, int64_t bound) except? -1 nogil
     cdef int64_t give_to_backstop(
         self, tuple key, int32_t position, int side, int64_t lots, int64_t bound) except? -1
     cdef int64_t backstop_price(
-        self, int32_t symbol, int side, int64_t bound, int64_t discount) except? -1
-    cdef int64_t promised_lots(self, int32_t symbol, int64_t left) except? -1
+        self, int32_t symbol, int side, int64_t bound, int64_t discount) except? -1 nogil
+    cdef int64_t promised_lots(self, int32_t symbol, int64_t left) except? -1 nogil
     cdef int64_t bearable_lots(
-        self, int32_t counter, int side, int64_t most, int64_t price) except? -1
+        self, int32_t counter, int side, int64_t most, int64_t price) except? -1 nogil
     cdef bint backstop_bears(
-        self, int32_t counter, int side, int64_t lots, int64_t price, int64_t free) except -1
+        self, int32_t counter, int side, int64_t lots, int64_t price, int64_t free) except -1 nogil

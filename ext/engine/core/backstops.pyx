@@ -33,7 +33,7 @@ cdef class Backstops(Fund):
     # Let backstops take over lots of a position in liquidation; what is left is returned.
     cdef int64_t give_to_backstops(
         self, int32_t position, int side, int64_t lots, int64_t bound
-    ) except? -1:
+    ) except? -1 with gil:
         for key in self.backstop_keys(self.positions[position].symbol):
             if lots:
                 lots -= self.give_to_backstop(key, position, side, lots, bound)
@@ -82,7 +82,7 @@ cdef class Backstops(Fund):
     # in the backstop's favour: a sell down, a buy up.
     cdef int64_t backstop_price(
         self, int32_t symbol, int side, int64_t bound, int64_t discount
-    ) except? -1:
+    ) except? -1 nogil:
         cdef const instrument_t *instrument = &self.instruments[symbol]
         cdef i128 per_tick = mul(RATE_SCALE, instrument.marks_per_tick)
         if discount == NONE:
@@ -94,7 +94,7 @@ cdef class Backstops(Fund):
             mul(instrument.mark, RATE_SCALE + discount), per_tick)))
 
     # Lots whose notional at the mark is within what is left of a promise; floor.
-    cdef int64_t promised_lots(self, int32_t symbol, int64_t left) except? -1:
+    cdef int64_t promised_lots(self, int32_t symbol, int64_t left) except? -1 nogil:
         cdef const instrument_t *instrument = &self.instruments[symbol]
         cdef i128 lots
         if instrument.contract.kind == KIND_INVERSE:
@@ -107,7 +107,7 @@ cdef class Backstops(Fund):
     # bisection.
     cdef int64_t bearable_lots(
         self, int32_t counter, int side, int64_t most, int64_t price
-    ) except? -1:
+    ) except? -1 nogil:
         cdef int32_t wallet = self.positions[counter].wallet
         cdef int64_t low = 0, high = most, middle = most, free
         if self.positions[counter].margin_mode == MODE_ISOLATED or self.pools[wallet].in_queue:
@@ -125,7 +125,7 @@ cdef class Backstops(Fund):
     # the pool's equity then is above its maintenance margin.
     cdef bint backstop_bears(
         self, int32_t counter, int side, int64_t lots, int64_t price, int64_t free
-    ) except -1:
+    ) except -1 nogil:
         cdef int32_t symbol = self.positions[counter].symbol
         cdef const instrument_t *instrument = &self.instruments[symbol]
         cdef const schedule_t *schedule = self.schedule_of(&self.positions[counter])

@@ -10,6 +10,13 @@ from engine.core.levels cimport book_t
 from engine.core.tables cimport table_t
 from engine.core.types cimport NONE
 
+cdef extern from "Python.h" nogil:
+    ctypedef struct PyGILState_STATE:
+        pass
+    PyGILState_STATE PyGILState_Ensure()
+    void PyGILState_Release(PyGILState_STATE state)
+    int PyGILState_Check()
+
 # What matching and the queues need of an order: read by every sweep, hence small.
 cdef struct order_t:
     int64_t order_id             # the client's
@@ -61,24 +68,35 @@ cdef class Desk:
     cdef ticket_t *tickets
     cdef int32_t order_count, order_capacity, free_order
     cdef table_t order_table     # (account row, order id) -> order row
+    # Whether `run` has let go of the GIL, and with what `hold` took it back.
+    cdef bint is_unlocked
+    cdef PyGILState_STATE taken_back
     cdef book_t *books
     cdef int32_t book_count, book_capacity
 
-    cdef int32_t new_book(self) except -1
-    cdef int32_t new_order(self) except -1
-    cdef int grow_orders(self) except -1
-    cdef void free_order_row(self, int32_t row) noexcept
-    cdef int rest(self, int32_t row) except -1
-    cdef int unrest(self, int32_t row) except -1
-    cdef int sweep(self, int32_t taker, int64_t limit) except -1
-    cdef int take_off(self, int32_t row, int64_t lots) except -1
-    cdef int show_next_part(self, int32_t row, int64_t display) except -1
+    cdef int32_t new_book(self) except -1 nogil
+    cdef int32_t new_order(self) except -1 nogil
+    cdef int grow_orders(self) except -1 nogil
+    cdef void free_order_row(self, int32_t row) noexcept nogil
+    cdef int rest(self, int32_t row) except -1 nogil
+    cdef int unrest(self, int32_t row) except -1 nogil
+    cdef int sweep(self, int32_t taker, int64_t limit) except -1 nogil
+    cdef int take_off(self, int32_t row, int64_t lots) except -1 nogil
+    cdef int show_next_part(self, int32_t row, int64_t display) except -1 nogil
     cdef int publish_fill(
-        self, int32_t taker, int32_t maker, int64_t lots, int64_t price) except -1
-    cdef int prevent_self_trade(self, int32_t taker, int32_t maker) except -1
+        self, int32_t taker, int32_t maker, int64_t lots, int64_t price) except -1 nogil
+    cdef int prevent_self_trade(self, int32_t taker, int32_t maker) except -1 nogil
+
+    # Take the GIL back for the rest of the batch: what comes now works with Python's
+    # containers, and asking for it each time would have every such place wait for whoever
+    # else runs. Outside of `run`, and from the second time on, only a comparison.
+    cdef inline void hold(self) noexcept nogil:
+        if self.is_unlocked:
+            self.is_unlocked = False
+            self.taken_back = PyGILState_Ensure()
 
     # Whether an order with this limit would trade at all.
-    cdef inline bint meets(self, int32_t taker, int64_t limit) noexcept:
+    cdef inline bint meets(self, int32_t taker, int64_t limit) noexcept nogil:
         cdef const order_t *order = &self.orders[taker]
         cdef const book_t *book = &self.books[order.symbol]
         cdef int32_t level = book.sides[1 - order.side].best
@@ -90,21 +108,22 @@ cdef class Desk:
     # `on_used_up` an iceberg whose displayed part is gone; `is_same_owner` compares accounts.
     # `on_display` and `on_execution` hear what changes in a published book, and how many lots
     # an order displayed before and after; they look and change nothing.
-    cdef int64_t reducible(self, int32_t row) except -1
-    cdef bint may_match(self, int32_t maker, int64_t lots) except *
-    cdef bint is_same_owner(self, int32_t a, int32_t b) noexcept
-    cdef int on_used_up(self, int32_t row) except -1
-    cdef int on_trade(self, int32_t taker, int32_t maker, int64_t price, int64_t lots) except -1
-    cdef int on_last_price(self, int32_t symbol) except -1
-    cdef int on_change(self, int32_t row) except -1
-    cdef int on_cancel(self, int32_t row, int reason) except -1
-    cdef int on_display(self, int32_t row, int kind, int64_t before, int64_t after) except -1
+    cdef int64_t reducible(self, int32_t row) except -1 nogil
+    cdef bint may_match(self, int32_t maker, int64_t lots) except -1 nogil
+    cdef bint is_same_owner(self, int32_t a, int32_t b) noexcept nogil
+    cdef int on_used_up(self, int32_t row) except -1 nogil
+    cdef int on_trade(
+        self, int32_t taker, int32_t maker, int64_t price, int64_t lots) except -1 nogil
+    cdef int on_last_price(self, int32_t symbol) except -1 nogil
+    cdef int on_change(self, int32_t row) except -1 nogil
+    cdef int on_cancel(self, int32_t row, int reason) except -1 nogil
+    cdef int on_display(self, int32_t row, int kind, int64_t before, int64_t after) except -1 nogil
     cdef int on_execution(
         self, int32_t row, int64_t before, int64_t after, int64_t lots, int64_t price,
-        int detail) except -1
+        int detail) except -1 nogil
 
     # Whether two orders on one position meet, one of them reduce-only: their trade would
     # leave the position as it is, and the reduce-only order with as much to do as before.
-    cdef inline bint would_reduce_nothing(self, int32_t one, int32_t other) noexcept:
+    cdef inline bint would_reduce_nothing(self, int32_t one, int32_t other) noexcept nogil:
         return (self.orders[one].is_reduce_only or self.orders[other].is_reduce_only) and (
             self.tickets[one].position == self.tickets[other].position)

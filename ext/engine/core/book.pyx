@@ -30,7 +30,7 @@ cdef class Desk:
         free(self.tickets)
         table_free(&self.order_table)
 
-    cdef int32_t new_book(self) except -1:
+    cdef int32_t new_book(self) except -1 nogil:
         if self.book_count == self.book_capacity:
             self.books = <book_t *>larger(
                 self.books, &self.book_capacity, self.book_count + 1, sizeof(book_t))
@@ -38,7 +38,7 @@ cdef class Desk:
         self.book_count += 1
         return self.book_count - 1
 
-    cdef int32_t new_order(self) except -1:
+    cdef int32_t new_order(self) except -1 nogil:
         cdef int32_t row = self.free_order
         if row >= 0:
             self.free_order = self.orders[row].next
@@ -53,7 +53,7 @@ cdef class Desk:
         self.tickets[row].special = -1
         return row
 
-    cdef int grow_orders(self) except -1:
+    cdef int grow_orders(self) except -1 nogil:
         cdef int32_t capacity = self.order_capacity
         self.tickets = <ticket_t *>larger(
             self.tickets, &capacity, self.order_count + 1, sizeof(ticket_t))
@@ -61,12 +61,12 @@ cdef class Desk:
             self.orders, &self.order_capacity, self.order_count + 1, sizeof(order_t))
         return 0
 
-    cdef void free_order_row(self, int32_t row) noexcept:
+    cdef void free_order_row(self, int32_t row) noexcept nogil:
         self.orders[row].next = self.free_order
         self.free_order = row
 
     # Put an order at the back of its price level.
-    cdef int rest(self, int32_t row) except -1:
+    cdef int rest(self, int32_t row) except -1 nogil:
         cdef order_t *order = &self.orders[row]
         cdef book_t *book = &self.books[order.symbol]
         cdef int32_t level_row = level_at(book, order.side, order.price)
@@ -89,7 +89,7 @@ cdef class Desk:
 
     # Take an order off its level. The level keeps counting its leaves until here. An order
     # that displays nothing any more has been reported gone by what took its lots.
-    cdef int unrest(self, int32_t row) except -1:
+    cdef int unrest(self, int32_t row) except -1 nogil:
         cdef order_t *order = &self.orders[row]
         cdef book_t *book = &self.books[order.symbol]
         cdef level_t *level = &book.levels[order.level]
@@ -114,7 +114,7 @@ cdef class Desk:
         return 0
 
     # Take lots off a resting order, hidden ones first.
-    cdef int take_off(self, int32_t row, int64_t lots) except -1:
+    cdef int take_off(self, int32_t row, int64_t lots) except -1 nogil:
         cdef order_t *order = &self.orders[row]
         cdef level_t *level = &self.books[order.symbol].levels[order.level]
         cdef int64_t hidden = min64(order.hidden, lots)
@@ -129,7 +129,7 @@ cdef class Desk:
         return 0
 
     # Display an iceberg's next part, at the back of its level.
-    cdef int show_next_part(self, int32_t row, int64_t display) except -1:
+    cdef int show_next_part(self, int32_t row, int64_t display) except -1 nogil:
         cdef int64_t hidden = self.orders[row].leaves - min64(display, self.orders[row].leaves)
         self.unrest(row)
         self.orders[row].hidden = hidden
@@ -138,7 +138,7 @@ cdef class Desk:
     # Trade a taker against the other side, best price first, oldest order first, until it
     # is filled, its limit (NONE: none) is reached, or it is cancelled on the way.
     # Returns 1 where the taker was cancelled (its row may be gone), else 0.
-    cdef int sweep(self, int32_t taker, int64_t limit) except -1:
+    cdef int sweep(self, int32_t taker, int64_t limit) except -1 nogil:
         cdef int side = self.orders[taker].side
         cdef int32_t symbol = self.orders[taker].symbol
         cdef int32_t level_row, maker
@@ -174,7 +174,8 @@ cdef class Desk:
             if self.orders[maker].is_reduce_only:
                 lots = min64(lots, self.reducible(maker))
                 if lots == 0:
-                    violated("a resting reduce-only order has nothing to reduce")
+                    with gil:
+                        violated("a resting reduce-only order has nothing to reduce")
             if self.books[symbol].checks_makers and not self.may_match(maker, lots):
                 self.unrest(maker)
                 self.on_cancel(maker, CANCEL_UNDERCOLLATERALIZED)
@@ -197,14 +198,14 @@ cdef class Desk:
 
     cdef int publish_fill(
         self, int32_t taker, int32_t maker, int64_t lots, int64_t price
-    ) except -1:
+    ) except -1 nogil:
         cdef int64_t shown = self.orders[maker].leaves - self.orders[maker].hidden
         return self.on_execution(
             maker, shown + lots, shown, lots, price,
             FLAG_LIQUIDATION if self.tickets[taker].is_liquidation else 0)
 
     # The taker's mode decides. Returns 1 where the taker is cancelled.
-    cdef int prevent_self_trade(self, int32_t taker, int32_t maker) except -1:
+    cdef int prevent_self_trade(self, int32_t taker, int32_t maker) except -1 nogil:
         cdef int mode = self.orders[taker].stp
         cdef int64_t lots
         if mode == STP_DECREMENT:
@@ -230,35 +231,37 @@ cdef class Desk:
         self.on_cancel(taker, CANCEL_SELF_TRADE)
         return 1
 
-    cdef int64_t reducible(self, int32_t row) except -1:
+    cdef int64_t reducible(self, int32_t row) except -1 nogil:
         return self.orders[row].leaves
 
-    cdef bint may_match(self, int32_t maker, int64_t lots) except *:
+    cdef bint may_match(self, int32_t maker, int64_t lots) except -1 nogil:
         return True
 
-    cdef bint is_same_owner(self, int32_t a, int32_t b) noexcept:
+    cdef bint is_same_owner(self, int32_t a, int32_t b) noexcept nogil:
         return a == b
 
-    cdef int on_used_up(self, int32_t row) except -1:
+    cdef int on_used_up(self, int32_t row) except -1 nogil:
         return 0
 
-    cdef int on_trade(self, int32_t taker, int32_t maker, int64_t price, int64_t lots) except -1:
+    cdef int on_trade(
+        self, int32_t taker, int32_t maker, int64_t price, int64_t lots
+    ) except -1 nogil:
         return 0
 
-    cdef int on_last_price(self, int32_t symbol) except -1:
+    cdef int on_last_price(self, int32_t symbol) except -1 nogil:
         return 0
 
-    cdef int on_change(self, int32_t row) except -1:
+    cdef int on_change(self, int32_t row) except -1 nogil:
         return 0
 
-    cdef int on_cancel(self, int32_t row, int reason) except -1:
+    cdef int on_cancel(self, int32_t row, int reason) except -1 nogil:
         return 0
 
-    cdef int on_display(self, int32_t row, int kind, int64_t before, int64_t after) except -1:
+    cdef int on_display(self, int32_t row, int kind, int64_t before, int64_t after) except -1 nogil:
         return 0
 
     cdef int on_execution(
         self, int32_t row, int64_t before, int64_t after, int64_t lots, int64_t price,
         int detail
-    ) except -1:
+    ) except -1 nogil:
         return 0

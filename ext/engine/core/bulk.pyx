@@ -106,6 +106,7 @@ cdef class Bulk(Valuation):
         cdef int32_t count = 0
         cdef places_t places
         cdef named_t *order = NULL
+        self.require_idle()
         for i in range(self.pool_count):
             count += self.pools[i].symbol < 0
         out = np.empty(count, ACCOUNT_ROW)
@@ -251,6 +252,7 @@ cdef class Bulk(Valuation):
         cdef int64_t count = 0
         cdef named_t *order = NULL
         cdef position_row_t *rows
+        self.require_idle()
         if symbol != NONE and not 0 <= symbol < self.instrument_count:
             raise LookupError(RejectReason.UNKNOWN_SYMBOL)
         for i in range(self.instrument_count):

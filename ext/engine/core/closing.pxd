@@ -24,52 +24,57 @@ cdef struct plan_t:
     bint is_sliced               # it is less than the policy asks for, to spare the book
 
 cdef class Closing(Conversion):
+    cdef int32_t *tried          # of the pool at work: positions of which no more can be closed
+    cdef int32_t tried_count, tried_capacity
     cdef dict cooling            # queued pools whose latest fraction has a cooldown -> its end
     cdef dict pausing            # queued pools that slices or ramps let alone -> until when
     cdef dict ramp_since         # queued pools -> when a ramp first closed lots
     cdef dict ramped             # queued pools -> {position row: lots that ramps closed}
 
-    cdef bint may_liquidate(self, int32_t symbol) noexcept
-    cdef bint net_legs(self, int32_t pool) except -1
-    cdef int net_pair(self, int32_t long_leg, int32_t short_leg) except -1
-    cdef bint is_healthy(self, const measured_t *row) except -1
-    cdef int32_t choose_position(self, int32_t pool, set tried) except? -2
-    cdef int32_t choose_by(self, int32_t pool, set tried, int64_t choice) except? -2
-    cdef i128 liquidity(self, int32_t position) noexcept
+    cdef bint may_liquidate(self, int32_t symbol) noexcept nogil
+    cdef bint net_legs(self, int32_t pool) except -1 nogil
+    cdef int net_pair(self, int32_t long_leg, int32_t short_leg) except -1 nogil
+    cdef bint is_healthy(self, const measured_t *row) except -1 nogil
+    cdef int32_t choose_position(self, int32_t pool) except? -2 nogil
+    cdef int32_t choose_by(self, int32_t pool, int64_t choice) except? -2 nogil
+    cdef bint was_tried(self, int32_t position) noexcept nogil
+    cdef int note_tried(self, int32_t position) except -1 nogil
+    cdef i128 liquidity(self, int32_t position) noexcept nogil
     cdef int plan_step(
-        self, int32_t pool, int32_t position, const measured_t *row, plan_t *plan) except -1
-    cdef int set_prices(self, int32_t position, const measured_t *row, plan_t *plan) except -1
+        self, int32_t pool, int32_t position, const measured_t *row, plan_t *plan) except -1 nogil
+    cdef int set_prices(self, int32_t position, const measured_t *row, plan_t *plan) except -1 nogil
     cdef int64_t order_limit(
-        self, int32_t position, const measured_t *row, int64_t bound) except? -1
+        self, int32_t position, const measured_t *row, int64_t bound) except? -1 nogil
     cdef int64_t slice_of(
-        self, int32_t position, const measured_t *row, const plan_t *plan) except? -1
-    cdef int64_t rate_room(self, int32_t symbol) except? -1
-    cdef int64_t slices_taken(self, int32_t symbol) except? -1
+        self, int32_t position, const measured_t *row, const plan_t *plan) except? -1 nogil
+    cdef int64_t rate_room(self, int32_t symbol) except? -1 nogil
+    cdef int64_t slices_taken(self, int32_t symbol) except? -1 nogil
     cdef int note_part(
         self, int32_t pool, int32_t position, const plan_t *plan, int64_t lots,
-        int64_t equity) except -1
-    cdef int note_ramp(self, int32_t pool, int32_t position, int64_t lots) except -1
-    cdef int pause(self, int32_t pool, int64_t until) except -1
+        int64_t equity) except -1 nogil
+    cdef int note_ramp(self, int32_t pool, int32_t position, int64_t lots) except -1 nogil
+    cdef int pause(self, int32_t pool, int64_t until) except -1 nogil
     cdef int64_t step(
         self, int32_t pool, int32_t position, const plan_t *plan,
-        const measured_t *row) except? -1
+        const measured_t *row) except? -1 nogil
     cdef int64_t pass_on(
-        self, int32_t position, int side, int64_t lots, int64_t bound) except? -1
+        self, int32_t position, int side, int64_t lots, int64_t bound) except? -1 nogil
     cdef int64_t target_keep(
-        self, int32_t pool, int32_t position, const measured_t *row) except? -1
+        self, int32_t pool, int32_t position, const measured_t *row) except? -1 nogil
     cdef int64_t inverse_bound(
-        self, int32_t symbol, int side, int64_t lots, int64_t share) except? -1
+        self, int32_t symbol, int side, int64_t lots, int64_t share) except? -1 nogil
     cdef int64_t close_quantity(
-        self, int32_t pool, int32_t position, const measured_t *row, int64_t since) except? -1
+        self, int32_t pool, int32_t position, const measured_t *row, int64_t since) except? -1 nogil
     cdef int pay_to_fund(
-        self, int32_t pool, int32_t symbol, int64_t amount, int reason) except -1
+        self, int32_t pool, int32_t symbol, int64_t amount, int reason) except -1 nogil
     cdef int64_t bound_price(
-        self, int32_t symbol, int side, int64_t lots, int64_t share) except? -1
+        self, int32_t symbol, int side, int64_t lots, int64_t share) except? -1 nogil
     cdef int sweep_part(
         self, int32_t account, int32_t symbol, int32_t position, int side, int64_t lots,
-        int64_t bound, int64_t *filled, int64_t *worth) except -1
+        int64_t bound, int64_t *filled, int64_t *worth) except -1 nogil
     cdef bint fund_can_take(
-        self, int32_t symbol, int side, int64_t lots, int64_t bound, int64_t account) except -1
+        self, int32_t symbol, int side, int64_t lots, int64_t bound, int64_t account
+    ) except -1 nogil
     cdef int take_over(
-        self, int32_t position, int side, int64_t lots, int64_t bound) except -1
-    cdef int schedule_cooldown(self, int32_t pool, int64_t until) except -1
+        self, int32_t position, int side, int64_t lots, int64_t bound) except -1 nogil
+    cdef int schedule_cooldown(self, int32_t pool, int64_t until) except -1 nogil

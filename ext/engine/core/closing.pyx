@@ -9,6 +9,7 @@ from engine.core.fixed cimport (
 from engine.core.ledger cimport instrument_t
 from engine.core.levels cimport book_t
 from engine.core.matching cimport is_paced
+from engine.core.memory cimport larger
 from engine.core.profiles cimport (
     fraction_keep, profile_t, ramp_lots, ramp_next, ramp_share, spread, target_room, tier_keep,
 )
@@ -21,6 +22,7 @@ from engine.core.types cimport (
     INSURANCE_SURPLUS, KIND_INVERSE, MONEY_MAX, NIL, NONE, RAMPOF_TARGET, RATE_SCALE, SIDE_BUY,
     SIDE_SELL, SURPLUS_FUND, TIF_IOC, TYPE_LIMIT, UNFILLED_TAKEOVER,
 )
+from libc.stdlib cimport free
 
 # Levels of the book that say how liquid a symbol is.
 cdef enum:
@@ -38,13 +40,16 @@ cdef class Closing(Conversion):
         self.ramp_since = {}
         self.ramped = {}
 
+    def __dealloc__(self):
+        free(self.tried)
+
     # See to it that a pool is looked at when its cooldown ends; `Timers` know how.
-    cdef int schedule_cooldown(self, int32_t pool, int64_t until) except -1:
+    cdef int schedule_cooldown(self, int32_t pool, int64_t until) except -1 nogil:
         return 0
 
     # Close long against short of each symbol at its mark; whether there were any. Isolated
     # legs never meet here: each is alone in its pool.
-    cdef bint net_legs(self, int32_t pool) except -1:
+    cdef bint net_legs(self, int32_t pool) except -1 nogil:
         cdef int32_t row = self.pools[pool].first_open
         cdef int32_t after
         cdef bint has_netted = False
@@ -60,7 +65,7 @@ cdef class Closing(Conversion):
             row = after
         return has_netted
 
-    cdef int net_pair(self, int32_t long_leg, int32_t short_leg) except -1:
+    cdef int net_pair(self, int32_t long_leg, int32_t short_leg) except -1 nogil:
         cdef int32_t symbol = self.positions[long_leg].symbol
         cdef int64_t mark = self.instruments[symbol].mark
         cdef int64_t lots = min64(
@@ -78,14 +83,14 @@ cdef class Closing(Conversion):
         out[3] = mark
         return 0
 
-    cdef bint may_liquidate(self, int32_t symbol) noexcept:
+    cdef bint may_liquidate(self, int32_t symbol) noexcept nogil:
         cdef int halt = self.instruments[symbol].halt
         if self.instruments[symbol].pause:
             return False
         return halt != HALT_NO_LIQUIDATION and halt != HALT_ALL and halt != HALT_AUCTION
 
     # Whether a pool in liquidation may leave it: margin_ratio under 1 by the exit buffer.
-    cdef bint is_healthy(self, const measured_t *row) except -1:
+    cdef bint is_healthy(self, const measured_t *row) except -1 nogil:
         cdef int64_t buffer
         if row.maintenance >= row.equity:
             return False
@@ -97,7 +102,7 @@ cdef class Closing(Conversion):
 
     # The position to be closed next, of those that may be liquidated and were not tried in
     # vain; the first by symbol of equals, NIL where there is none.
-    cdef int32_t choose_position(self, int32_t pool, set tried) except? -2:
+    cdef int32_t choose_position(self, int32_t pool) except? -2 nogil:
         cdef int32_t row = self.pools[pool].first_open
         cdef int32_t chosen = NIL
         cdef int64_t most = -1, margin, choice
@@ -105,22 +110,37 @@ cdef class Closing(Conversion):
             choice = self.instruments[self.positions[
                 self.ruling_position(pool)].symbol].profile.position_choice
             if choice != CHOICE_LARGEST_MAINTENANCE:
-                return self.choose_by(pool, tried, choice)
+                return self.choose_by(pool, choice)
         while row >= 0:
-            if self.may_liquidate(self.positions[row].symbol) and row not in tried:
+            if self.may_liquidate(self.positions[row].symbol) and not self.was_tried(row):
                 margin = self.maintenance(row)
                 if margin > most:
                     most, chosen = margin, row
             row = self.positions[row].next_open
         return chosen
 
+    cdef bint was_tried(self, int32_t position) noexcept nogil:
+        cdef int32_t i
+        for i in range(self.tried_count):
+            if self.tried[i] == position:
+                return True
+        return False
+
+    cdef int note_tried(self, int32_t position) except -1 nogil:
+        if self.tried_count == self.tried_capacity:
+            self.tried = <int32_t *>larger(
+                self.tried, &self.tried_capacity, self.tried_count + 1, sizeof(int32_t))
+        self.tried[self.tried_count] = position
+        self.tried_count += 1
+        return 0
+
     # The same by loss, or by what the book offers.
-    cdef int32_t choose_by(self, int32_t pool, set tried, int64_t choice) except? -2:
+    cdef int32_t choose_by(self, int32_t pool, int64_t choice) except? -2 nogil:
         cdef int32_t row = self.pools[pool].first_open
         cdef int32_t chosen = NIL
         cdef i128 most = wide(0), figure
         while row >= 0:
-            if self.may_liquidate(self.positions[row].symbol) and row not in tried:
+            if self.may_liquidate(self.positions[row].symbol) and not self.was_tried(row):
                 if choice == CHOICE_LARGEST_LOSS:
                     figure = neg(wide(self.unrealized(row)))
                 else:
@@ -132,7 +152,7 @@ cdef class Closing(Conversion):
 
     # Money on show in the best levels against which a position would be closed, each level
     # toward zero.
-    cdef i128 liquidity(self, int32_t position) noexcept:
+    cdef i128 liquidity(self, int32_t position) noexcept nogil:
         cdef int32_t symbol = self.positions[position].symbol
         cdef const instrument_t *instrument = &self.instruments[symbol]
         cdef const book_t *book = &self.books[symbol]
@@ -158,12 +178,13 @@ cdef class Closing(Conversion):
     # What the next step would close of a position. Nothing changes.
     cdef int plan_step(
         self, int32_t pool, int32_t position, const measured_t *row, plan_t *plan
-    ) except -1:
+    ) except -1 nogil:
         cdef int32_t symbol = self.positions[position].symbol
         cdef const profile_t *profile = &self.instruments[symbol].profile
         cdef int64_t since = self.ts, part, room
         if self.ramp_since:
-            since = self.ramp_since.get(pool, self.ts)
+            with gil:
+                since = self.ramp_since.get(pool, self.ts)
         plan.is_sliced = False
         plan.resume = NONE
         plan.lots = self.close_quantity(pool, position, row, since)
@@ -187,7 +208,9 @@ cdef class Closing(Conversion):
         return self.set_prices(position, row, plan)
 
     # The bound of a part, which is its bankruptcy price, and its limit in the book.
-    cdef int set_prices(self, int32_t position, const measured_t *row, plan_t *plan) except -1:
+    cdef int set_prices(
+        self, int32_t position, const measured_t *row, plan_t *plan
+    ) except -1 nogil:
         cdef int32_t symbol = self.positions[position].symbol
         cdef const instrument_t *instrument = &self.instruments[symbol]
         cdef int64_t held = abs64(self.positions[position].quantity)
@@ -210,7 +233,7 @@ cdef class Closing(Conversion):
     # beyond it: a sell rounded up to the tick, a buy down. There must be equity left.
     cdef int64_t order_limit(
         self, int32_t position, const measured_t *row, int64_t bound
-    ) except? -1:
+    ) except? -1 nogil:
         cdef int32_t symbol = self.positions[position].symbol
         cdef const instrument_t *instrument = &self.instruments[symbol]
         cdef const profile_t *profile = &instrument.profile
@@ -234,7 +257,7 @@ cdef class Closing(Conversion):
     # is nothing to spare.
     cdef int64_t slice_of(
         self, int32_t position, const measured_t *row, const plan_t *plan
-    ) except? -1:
+    ) except? -1 nogil:
         cdef int32_t symbol = self.positions[position].symbol
         cdef const book_t *book = &self.books[symbol]
         cdef int64_t share = self.instruments[symbol].profile.slice_max_share
@@ -251,7 +274,7 @@ cdef class Closing(Conversion):
         return plan.lots if part >= wide(plan.lots) else max64(1, narrow(part))
 
     # Lots of a symbol that the interval still allows: floor, in a fresh one at least one.
-    cdef int64_t rate_room(self, int32_t symbol) except? -1:
+    cdef int64_t rate_room(self, int32_t symbol) except? -1 nogil:
         cdef const instrument_t *instrument = &self.instruments[symbol]
         cdef int64_t taken = self.slices_taken(symbol)
         cdef int64_t left = max64(0, instrument.profile.slice_rate - taken)
@@ -265,7 +288,7 @@ cdef class Closing(Conversion):
         return narrow(room) if taken else max64(1, narrow(room))
 
     # Notional that slices have closed in the interval under way; 0: there is none.
-    cdef int64_t slices_taken(self, int32_t symbol) except? -1:
+    cdef int64_t slices_taken(self, int32_t symbol) except? -1 nogil:
         cdef const instrument_t *instrument = &self.instruments[symbol]
         if self.ts - instrument.slices_since >= instrument.profile.slice_interval:
             return 0
@@ -274,7 +297,7 @@ cdef class Closing(Conversion):
     # Remember what a step closed, and pause where more must wait for its time.
     cdef int note_part(
         self, int32_t pool, int32_t position, const plan_t *plan, int64_t lots, int64_t equity
-    ) except -1:
+    ) except -1 nogil:
         cdef int32_t symbol = self.positions[position].symbol
         cdef instrument_t *instrument = &self.instruments[symbol]
         cdef const profile_t *profile = &instrument.profile
@@ -293,7 +316,7 @@ cdef class Closing(Conversion):
                 MONEY_MAX, add_checked(taken, self.marked_notional(symbol, lots)))
         return 0
 
-    cdef int note_ramp(self, int32_t pool, int32_t position, int64_t lots) except -1:
+    cdef int note_ramp(self, int32_t pool, int32_t position, int64_t lots) except -1 with gil:
         cdef const profile_t *profile = &self.instruments[self.positions[position].symbol].profile
         cdef int64_t since = self.ramp_since.setdefault(pool, self.ts)
         cdef dict closed = self.ramped.setdefault(pool, {})
@@ -301,7 +324,7 @@ cdef class Closing(Conversion):
         return self.pause(pool, ramp_next(profile, since, self.ts))
 
     # Let a pool alone until a time to come; NONE: as it is.
-    cdef int pause(self, int32_t pool, int64_t until) except -1:
+    cdef int pause(self, int32_t pool, int64_t until) except -1 with gil:
         until = min64(MONEY_MAX, until)
         if until > self.ts:
             self.pausing[pool] = until
@@ -314,7 +337,7 @@ cdef class Closing(Conversion):
     # nobody would take.
     cdef int64_t step(
         self, int32_t pool, int32_t position, const plan_t *plan, const measured_t *row
-    ) except? -1:
+    ) except? -1 nogil:
         cdef int32_t symbol = self.positions[position].symbol
         cdef instrument_t *instrument = &self.instruments[symbol]
         cdef int64_t held = abs64(self.positions[position].quantity)
@@ -364,7 +387,8 @@ cdef class Closing(Conversion):
             self.pools[pool].steps -= 1
         if profile.close_policy == CLOSE_FRACTION and lots < wanted < held:
             until = min64(MONEY_MAX, add_checked(self.ts, profile.cooldown))
-            self.cooling[pool] = until
+            with gil:
+                self.cooling[pool] = until
             self.schedule_cooldown(pool, until)
         self.note_part(pool, position, plan, wanted - lots, row.equity)
         return lots
@@ -373,7 +397,7 @@ cdef class Closing(Conversion):
     # Backstops are asked before the fund or behind it.
     cdef int64_t pass_on(
         self, int32_t position, int side, int64_t lots, int64_t bound
-    ) except? -1:
+    ) except? -1 nogil:
         cdef int32_t symbol = self.positions[position].symbol
         cdef instrument_t *instrument = &self.instruments[symbol]
         if self.backstops and instrument.profile.backstop == BACKSTOP_BEFORE_FUND:
@@ -390,7 +414,7 @@ cdef class Closing(Conversion):
 
     cdef int pay_to_fund(
         self, int32_t pool, int32_t symbol, int64_t amount, int reason
-    ) except -1:
+    ) except -1 nogil:
         if amount == 0:
             return 0
         self.pools[pool].balance = sub_checked(self.pools[pool].balance, amount)
@@ -403,11 +427,12 @@ cdef class Closing(Conversion):
     # that began at `since` has no more due. Spent equity has all of it due.
     cdef int64_t close_quantity(
         self, int32_t pool, int32_t position, const measured_t *row, int64_t since
-    ) except? -1:
+    ) except? -1 nogil:
         cdef instrument_t *instrument = &self.instruments[self.positions[position].symbol]
         cdef profile_t *profile = &instrument.profile
         cdef int64_t held = abs64(self.positions[position].quantity)
-        cdef int64_t keep = 0, wanted, due
+        cdef int64_t keep = 0, wanted, due, done = 0
+        cdef bint is_cooling = False
         if profile.close_policy == CLOSE_TIER_STEP:
             keep = tier_keep(
                 self.schedule_of(&self.positions[position]), profile.tiers_per_step, held,
@@ -415,15 +440,19 @@ cdef class Closing(Conversion):
         elif profile.close_policy == CLOSE_TO_TARGET:
             keep = self.target_keep(pool, position, row)
         elif profile.close_policy == CLOSE_FRACTION:
-            keep = fraction_keep(
-                profile, held, self.notional(position), pool in self.cooling)
+            if self.cooling:
+                with gil:
+                    is_cooling = pool in self.cooling
+            keep = fraction_keep(profile, held, self.notional(position), is_cooling)
         elif profile.close_policy == CLOSE_RAMP:
             wanted = held
             if profile.ramp_of == RAMPOF_TARGET:
                 wanted -= self.target_keep(pool, position, row)
             due = ramp_share(profile, self.ts - since) if row.equity > 0 else RATE_SCALE
-            keep = held - ramp_lots(
-                wanted, due, self.ramped.get(pool, NOTHING).get(position, 0))
+            if self.ramped:
+                with gil:
+                    done = self.ramped.get(pool, NOTHING).get(position, 0)
+            keep = held - ramp_lots(wanted, due, done)
             if keep == held:
                 return 0
         if keep and self.marked_notional(
@@ -434,7 +463,7 @@ cdef class Closing(Conversion):
     # Most lots that leave the pool healthy and its margin ratio at the target or under it.
     cdef int64_t target_keep(
         self, int32_t pool, int32_t position, const measured_t *row
-    ) except? -1:
+    ) except? -1 nogil:
         cdef const profile_t *profile = &self.instruments[self.positions[position].symbol].profile
         cdef int32_t ruling = self.positions[self.ruling_position(pool)].symbol
         cdef i128 room = target_room(
@@ -449,7 +478,7 @@ cdef class Closing(Conversion):
     # rounded up to the tick, a buy down, never below one tick.
     cdef int64_t bound_price(
         self, int32_t symbol, int side, int64_t lots, int64_t share
-    ) except? -1:
+    ) except? -1 nogil:
         cdef instrument_t *instrument = &self.instruments[symbol]
         cdef i128 at_mark = wide(self.marked_worth(symbol, lots))
         cdef i128 per_tick = mul_wide(
@@ -466,7 +495,7 @@ cdef class Closing(Conversion):
     # The same for an inverse position: at least one tick, at most MONEY_MAX marks.
     cdef int64_t inverse_bound(
         self, int32_t symbol, int side, int64_t lots, int64_t share
-    ) except? -1:
+    ) except? -1 nogil:
         cdef instrument_t *instrument = &self.instruments[symbol]
         cdef i128 worth = wide(self.marked_worth(symbol, lots))
         cdef int64_t price
@@ -482,7 +511,7 @@ cdef class Closing(Conversion):
     cdef int sweep_part(
         self, int32_t account, int32_t symbol, int32_t position, int side, int64_t lots,
         int64_t bound, int64_t *filled, int64_t *worth
-    ) except -1:
+    ) except -1 nogil:
         cdef int32_t taker = self.new_order()
         cdef order_t *order = &self.orders[taker]
         cdef ticket_t *ticket = &self.tickets[taker]
@@ -508,7 +537,7 @@ cdef class Closing(Conversion):
     # within the limits that the profile sets it; the pooled fund may help it out.
     cdef bint fund_can_take(
         self, int32_t symbol, int side, int64_t lots, int64_t bound, int64_t account
-    ) except -1:
+    ) except -1 nogil:
         cdef instrument_t *instrument = &self.instruments[symbol]
         cdef int64_t taken = lots if side == SIDE_SELL else -lots
         cdef int64_t value
@@ -520,7 +549,7 @@ cdef class Closing(Conversion):
 
     cdef int take_over(
         self, int32_t position, int side, int64_t lots, int64_t bound
-    ) except -1:
+    ) except -1 nogil:
         cdef int32_t symbol = self.positions[position].symbol
         cdef int sign = 1 if side == SIDE_BUY else -1
         cdef int64_t value = value_sign(

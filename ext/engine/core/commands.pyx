@@ -166,7 +166,7 @@ cdef class Commands(External):
     # under those that were announced.
     cdef bint is_bearable(
         self, const instrument_t *instrument, const schedule_t *schedule
-    ) noexcept:
+    ) noexcept nogil:
         return schedule_fits(schedule, instrument.schedule.maintenance_multiplier) and (
             instrument.announced_ts == NONE
             or schedule_fits(schedule, instrument.announced_maintenance))
@@ -285,7 +285,7 @@ cdef class Commands(External):
             before = level
         return (width if chosen else 0, *chosen)
 
-    cdef int emit_call_set(self, int64_t account, int32_t call_set) except -1:
+    cdef int emit_call_set(self, int64_t account, int32_t call_set) except -1 nogil:
         cdef const call_set_t *row = &self.call_sets[call_set]
         cdef int64_t *out = self.emit(EVENT_MARGIN_CALL_LEVELS_SET)
         cdef int i
@@ -304,7 +304,7 @@ cdef class Commands(External):
             self.do_deposit(account, asset, amount) if self.begin(ts) else REJECT_MALFORMED,
             account, asset, NONE, NONE)
 
-    cdef int do_deposit(self, int64_t account, int64_t asset, int64_t amount) except -2:
+    cdef int do_deposit(self, int64_t account, int64_t asset, int64_t amount) except -2 nogil:
         cdef int32_t owner, wallet
         if amount <= 0 and amount != TOO_LARGE:
             return REJECT_MALFORMED
@@ -333,7 +333,7 @@ cdef class Commands(External):
             self.do_withdraw(account, asset, amount) if self.begin(ts) else REJECT_MALFORMED,
             account, asset, NONE, NONE)
 
-    cdef int do_withdraw(self, int64_t account, int64_t asset, int64_t amount) except -2:
+    cdef int do_withdraw(self, int64_t account, int64_t asset, int64_t amount) except -2 nogil:
         cdef int32_t owner, wallet
         cdef int64_t available
         if amount <= 0 and amount != TOO_LARGE:
@@ -367,7 +367,7 @@ cdef class Commands(External):
             if self.begin(ts) else REJECT_MALFORMED,
             NONE, asset, NONE, NONE)
 
-    cdef int do_fund_insurance(self, int64_t asset, int64_t amount, int64_t fund) except -2:
+    cdef int do_fund_insurance(self, int64_t asset, int64_t amount, int64_t fund) except -2 nogil:
         cdef asset_t *books
         cdef int64_t available
         cdef int32_t chosen
@@ -407,7 +407,9 @@ cdef class Commands(External):
             if self.begin(ts) else REJECT_MALFORMED,
             account, NONE, symbol, NONE)
 
-    cdef int do_set_leverage(self, int64_t account, int64_t symbol, int64_t leverage) except -2:
+    cdef int do_set_leverage(
+        self, int64_t account, int64_t symbol, int64_t leverage
+    ) except -2 nogil:
         cdef int32_t owner, position, twin, row
         cdef const schedule_t *schedule
         cdef int64_t exposure, allowed, kept, before, after, equity, maintenance
@@ -464,7 +466,7 @@ cdef class Commands(External):
         return ACCEPTED
 
     # Set the leverage of a position and of its twin.
-    cdef int put_leverage(self, int32_t position, int64_t leverage) except -1:
+    cdef int put_leverage(self, int32_t position, int64_t leverage) except -1 nogil:
         self.positions[position].leverage = leverage
         if self.twin_of(position) >= 0:
             self.positions[self.twin_of(position)].leverage = leverage
@@ -478,7 +480,7 @@ cdef class Commands(External):
             if self.begin(ts) else REJECT_MALFORMED,
             account, NONE, symbol, NONE)
 
-    cdef int do_set_margin_mode(self, int64_t account, int64_t symbol, int mode) except -2:
+    cdef int do_set_margin_mode(self, int64_t account, int64_t symbol, int mode) except -2 nogil:
         cdef int32_t owner, position, twin
         cdef int64_t *out
         if not 0 <= mode <= MODE_ISOLATED:
@@ -504,7 +506,7 @@ cdef class Commands(External):
         return ACCEPTED
 
     # Whether nothing is open on a position, no order and no unpaid deficit either.
-    cdef bint is_idle(self, int32_t position) noexcept:
+    cdef bint is_idle(self, int32_t position) noexcept nogil:
         cdef const position_t *row = &self.positions[position]
         return not (row.quantity or self.orders_of(position).count or (
             row.isolated >= 0 and self.pools[row.isolated].balance))
@@ -522,7 +524,7 @@ cdef class Commands(External):
 
     cdef int do_isolated_margin(
         self, int64_t account, int64_t symbol, int64_t amount, int64_t leg
-    ) except -2:
+    ) except -2 nogil:
         cdef int32_t owner, position, isolated, wallet
         cdef int64_t available, equity, maintenance, needed
         cdef bint is_adding = amount > 0 or amount == TOO_LARGE

@@ -29,17 +29,17 @@ cdef class Conditional(Linked):
     cdef turn_t *turns           # [turn_head, turn_sorted) in their order, then new ones
     cdef int32_t turn_count, turn_capacity, turn_head, turn_sorted
 
-    cdef int add_conditions(self) except -1
-    cdef int64_t reference(self, int32_t symbol, int by) except? -1
-    cdef bint is_asleep(self, int32_t symbol) noexcept
-    cdef bint is_rising(self, int32_t order) noexcept
-    cdef bint is_satisfied(self, int32_t order, int64_t price) noexcept
-    cdef int file_stop(self, int32_t order) except -1
-    cdef int unfile_stop(self, int32_t order) except -1
-    cdef int collect(self, int32_t order) except -1
-    cdef int evaluate_reference(self, int32_t symbol, int by) except -1
-    cdef int collect_level(self, book_t *book, int side) except -1
-    cdef int evaluate_trails(self, int32_t symbol, int by, int64_t price) except -1
-    cdef bint trail(self, int32_t order, int64_t price) except -1
-    cdef int wake(self, int32_t symbol) except -1
-    cdef int32_t next_turn(self) except -2
+    cdef int add_conditions(self) except -1 nogil
+    cdef int64_t reference(self, int32_t symbol, int by) except? -1 nogil
+    cdef bint is_asleep(self, int32_t symbol) noexcept nogil
+    cdef bint is_rising(self, int32_t order) noexcept nogil
+    cdef bint is_satisfied(self, int32_t order, int64_t price) noexcept nogil
+    cdef int file_stop(self, int32_t order) except -1 nogil
+    cdef int unfile_stop(self, int32_t order) except -1 nogil
+    cdef int collect(self, int32_t order) except -1 nogil
+    cdef int evaluate_reference(self, int32_t symbol, int by) except -1 nogil
+    cdef int collect_level(self, book_t *book, int side) except -1 nogil
+    cdef int evaluate_trails(self, int32_t symbol, int by, int64_t price) except -1 nogil
+    cdef bint trail(self, int32_t order, int64_t price) except -1 nogil
+    cdef int wake(self, int32_t symbol) except -1 nogil
+    cdef int32_t next_turn(self) except -2 nogil

@@ -32,7 +32,7 @@ cdef class Conditional(Linked):
         free(self.turns)
 
     # Room for the next symbol's stops.
-    cdef int add_conditions(self) except -1:
+    cdef int add_conditions(self) except -1 nogil:
         cdef int32_t i, wanted = (self.stop_count + 1) * REFERENCES
         cdef void *grown = realloc(self.stops, wanted * sizeof(book_t))
         if grown == NULL:
@@ -49,7 +49,7 @@ cdef class Conditional(Linked):
         return 0
 
     # A symbol's reference price in mark ticks, NONE while there is none.
-    cdef int64_t reference(self, int32_t symbol, int by) except? -1:
+    cdef int64_t reference(self, int32_t symbol, int by) except? -1 nogil:
         if by == BY_MARK:
             return self.instruments[symbol].mark
         if by == BY_INDEX:
@@ -60,24 +60,24 @@ cdef class Conditional(Linked):
             self.books[symbol].last_price, self.instruments[symbol].marks_per_tick))
 
     # While a symbol takes no trades, nothing is triggered.
-    cdef bint is_asleep(self, int32_t symbol) noexcept:
+    cdef bint is_asleep(self, int32_t symbol) noexcept nogil:
         cdef int halt = self.instruments[symbol].halt
         return halt == HALT_CANCEL_ONLY or halt == HALT_ALL or halt == HALT_AUCTION
 
     # Whether an order waits for the reference to rise to its trigger, rather than to fall.
-    cdef bint is_rising(self, int32_t order) noexcept:
+    cdef bint is_rising(self, int32_t order) noexcept nogil:
         cdef int kind = self.tickets[order].kind
         cdef bint is_stop = kind == TYPE_STOP_MARKET or kind == TYPE_STOP_LIMIT
         return is_stop == (self.orders[order].side == SIDE_BUY)
 
-    cdef bint is_satisfied(self, int32_t order, int64_t price) noexcept:
+    cdef bint is_satisfied(self, int32_t order, int64_t price) noexcept nogil:
         cdef int64_t trigger = self.specials[self.tickets[order].special].trigger_price
         return price >= trigger if self.is_rising(order) else price <= trigger
 
     # --- waiting ----------------------------------------------------------------------
 
     # Let a pending order wait, or collect it where its condition holds already.
-    cdef int wait(self, int32_t order) except -1:
+    cdef int wait(self, int32_t order) except -1 nogil:
         cdef special_t *special = &self.specials[self.tickets[order].special]
         cdef int32_t symbol = self.orders[order].symbol
         cdef int64_t price = NONE
@@ -101,7 +101,7 @@ cdef class Conditional(Linked):
         return self.file_stop(order)
 
     # Put an order into its stop book. Places within a level mean nothing: turns are sorted.
-    cdef int file_stop(self, int32_t order) except -1:
+    cdef int file_stop(self, int32_t order) except -1 nogil:
         cdef order_t *row = &self.orders[order]
         cdef special_t *special = &self.specials[self.tickets[order].special]
         cdef book_t *book = &self.stops[row.symbol * REFERENCES + special.trigger_by]
@@ -119,7 +119,7 @@ cdef class Conditional(Linked):
         level.count += 1
         return 0
 
-    cdef int unfile_stop(self, int32_t order) except -1:
+    cdef int unfile_stop(self, int32_t order) except -1 nogil:
         cdef order_t *row = &self.orders[order]
         cdef special_t *special = &self.specials[self.tickets[order].special]
         cdef book_t *book = &self.stops[row.symbol * REFERENCES + special.trigger_by]
@@ -139,7 +139,7 @@ cdef class Conditional(Linked):
         return 0
 
     # Take an order out of wherever it waits.
-    cdef int unfile_order(self, int32_t order) except -1:
+    cdef int unfile_order(self, int32_t order) except -1 nogil:
         cdef special_t *special = &self.specials[self.tickets[order].special]
         cdef trail_t *trail
         cdef int32_t last
@@ -161,7 +161,7 @@ cdef class Conditional(Linked):
     # --- triggering -------------------------------------------------------------------
 
     # Queue an order that has been triggered and waits nowhere any more.
-    cdef int collect(self, int32_t order) except -1:
+    cdef int collect(self, int32_t order) except -1 nogil:
         if self.turn_count == self.turn_capacity:
             self.turns = <turn_t *>larger(
                 self.turns, &self.turn_capacity, self.turn_count + 1, sizeof(turn_t))
@@ -172,11 +172,11 @@ cdef class Conditional(Linked):
         self.tickets[order].state = ORDER_TRIGGERED
         return 0
 
-    cdef int on_last_price(self, int32_t symbol) except -1:
+    cdef int on_last_price(self, int32_t symbol) except -1 nogil:
         return self.evaluate_reference(symbol, BY_LAST)
 
     # Collect what a reference price, as it is now, has triggered.
-    cdef int evaluate_reference(self, int32_t symbol, int by) except -1:
+    cdef int evaluate_reference(self, int32_t symbol, int by) except -1 nogil:
         cdef book_t *book = &self.stops[symbol * REFERENCES + by]
         cdef int64_t price
         if (book.sides[0].best < 0 and book.sides[1].best < 0
@@ -193,7 +193,7 @@ cdef class Conditional(Linked):
             self.collect_level(book, SIDE_BUY)
         return self.evaluate_trails(symbol, by, price)
 
-    cdef int collect_level(self, book_t *book, int side) except -1:
+    cdef int collect_level(self, book_t *book, int side) except -1 nogil:
         cdef int32_t level = book.sides[side].best
         cdef int32_t order = book.levels[level].head
         cdef int32_t following
@@ -205,7 +205,7 @@ cdef class Conditional(Linked):
         drop_level(book, side, level)
         return 0
 
-    cdef int evaluate_trails(self, int32_t symbol, int by, int64_t price) except -1:
+    cdef int evaluate_trails(self, int32_t symbol, int by, int64_t price) except -1 nogil:
         cdef trail_t *trail = &self.trails[symbol * REFERENCES + by]
         cdef int32_t i = 0
         cdef int32_t order
@@ -219,7 +219,7 @@ cdef class Conditional(Linked):
         return 0
 
     # Let a trailing stop see a reference price; whether that triggers it.
-    cdef bint trail(self, int32_t order, int64_t price) except -1:
+    cdef bint trail(self, int32_t order, int64_t price) except -1 nogil:
         cdef special_t *special = &self.specials[self.tickets[order].special]
         cdef bint is_sell = self.orders[order].side == SIDE_SELL
         if special.peak == NONE:
@@ -236,14 +236,14 @@ cdef class Conditional(Linked):
         return mul(price, RATE_SCALE) >= mul(special.peak, RATE_SCALE + special.callback_rate)
 
     # A symbol that trades again looks at all its references as they are now.
-    cdef int wake(self, int32_t symbol) except -1:
+    cdef int wake(self, int32_t symbol) except -1 nogil:
         self.evaluate_reference(symbol, BY_MARK)
         self.evaluate_reference(symbol, BY_LAST)
         return self.evaluate_reference(symbol, BY_INDEX)
 
     # The order whose turn it is, NIL if none is left. Those collected since the last look
     # come after the earlier ones, among themselves by arrival.
-    cdef int32_t next_turn(self) except -2:
+    cdef int32_t next_turn(self) except -2 nogil:
         cdef int32_t i, order
         if self.turn_sorted < self.turn_count:
             qsort(&self.turns[self.turn_sorted], self.turn_count - self.turn_sorted,

@@ -17,7 +17,7 @@ cdef struct contract_t:
 
 cdef inline int64_t worth_at(
     const contract_t *contract, int64_t lots, int64_t mark
-) except? -1:
+) except? -1 nogil:
     if contract.kind == KIND_INVERSE:
         return narrow(floor_div(mul(lots, contract.unit_value), wide(mark)))
     return mul3(lots, mark, contract.unit_value)
@@ -25,7 +25,7 @@ cdef inline int64_t worth_at(
 
 cdef inline int64_t notional_at(
     const contract_t *contract, int64_t lots, int64_t mark
-) except? -1:
+) except? -1 nogil:
     if contract.kind == KIND_INVERSE:
         return narrow(ceil_div(mul(lots, contract.unit_value), wide(mark)))
     return mul3(lots, mark, contract.unit_value)
@@ -44,7 +44,7 @@ cdef inline bint notional_fits(
 # Value of a signed position: an inverse long owes its worth, an inverse short has it.
 cdef inline int64_t value_at(
     const contract_t *contract, int64_t quantity, int64_t mark
-) except? -1:
+) except? -1 nogil:
     if contract.kind == KIND_INVERSE:
         return (-1 if quantity > 0 else 1) * worth_at(contract, abs64(quantity), mark)
     return mul3(quantity, mark, contract.unit_value)
@@ -53,7 +53,7 @@ cdef inline int64_t value_at(
 # Notional of a position whose value is at hand.
 cdef inline int64_t notional_of_value(
     const contract_t *contract, int64_t quantity, int64_t value, int64_t mark
-) except? -1:
+) except? -1 nogil:
     if contract.kind == KIND_INVERSE:
         return notional_at(contract, abs64(quantity), mark)
     return abs64(value)
@@ -73,7 +73,7 @@ cdef inline int value_sign(const contract_t *contract, int side) noexcept nogil:
 # `total` is its worth times the mark, prices are in units of `per` mark ticks. At or beyond
 # it a trade, rounded toward zero, leaves nothing short. NONE where no price is high enough
 # for a sale, or any will do for a purchase; 0 where none is low enough for it.
-cdef inline int64_t inverse_limit(int side, i128 total, i128 worth, int64_t per) except? -1:
+cdef inline int64_t inverse_limit(int side, i128 total, i128 worth, int64_t per) except? -1 nogil:
     cdef i128 price
     if side == SIDE_SELL:
         if worth < wide(0):
@@ -87,7 +87,7 @@ cdef inline int64_t inverse_limit(int side, i128 total, i128 worth, int64_t per)
 
 
 # Value of a part of a fill of so many lots, toward zero; the rest has what is left.
-cdef inline int64_t split_value(int64_t value, int64_t part, int64_t lots) except? -1:
+cdef inline int64_t split_value(int64_t value, int64_t part, int64_t lots) except? -1 nogil:
     if part == lots:
         return value
     return (1 if value > 0 else -1) * mul_div_floor(abs64(value), part, lots)

@@ -12,7 +12,7 @@ cdef class Conversion(Backstops):
 
     # Whether a pledge is to be converted now: where its pool owes something, with positions
     # open only beyond the asset's threshold.
-    cdef bint is_convertible(self, int32_t pool, int32_t pledge) noexcept:
+    cdef bint is_convertible(self, int32_t pool, int32_t pledge) noexcept nogil:
         cdef const collateral_t *terms = &self.collaterals[self.pledges[pledge].symbol]
         cdef int64_t owned = self.pools[pool].balance
         if owned >= 0 or terms.price == NONE or (
@@ -22,7 +22,7 @@ cdef class Conversion(Backstops):
             terms.threshold != NONE and -owned > terms.threshold)
 
     # Convert what is to be converted, by asset as declared; whether that was anything.
-    cdef bint convert(self, int32_t pool) except -1:
+    cdef bint convert(self, int32_t pool) except -1 nogil:
         cdef int32_t row = self.pools[pool].first_pledge
         cdef bint has_converted = False
         while row >= 0 and self.pools[pool].balance < 0:
@@ -33,7 +33,7 @@ cdef class Conversion(Backstops):
         return has_converted
 
     # As much as covers the debt, rounded up; what is worth less than a minor unit goes too.
-    cdef int convert_pledge(self, int32_t pool, int32_t pledge) except -1:
+    cdef int convert_pledge(self, int32_t pool, int32_t pledge) except -1 nogil:
         cdef const collateral_t *terms = &self.collaterals[self.pledges[pledge].symbol]
         cdef int32_t wallet = self.pledges[pledge].isolated
         cdef int64_t amount = min64(

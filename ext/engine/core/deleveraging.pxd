@@ -34,25 +34,25 @@ cdef class Deleveraging(Risk):
     cdef int32_t *touch_log      # pools touched since the rankings were last asked
     cdef int32_t touch_count, touch_capacity
 
-    cdef int64_t score_of(self, int32_t position, int64_t equity) except? -1
-    cdef int rank_add(self, ranking_t *ranking, int32_t position) except -1
-    cdef int fetch_holder(self, const instrument_t *instrument, int32_t at) noexcept
-    cdef int rank_refresh(self, int32_t symbol, int side) except -1
-    cdef int read_touches(self) except -1
-    cdef int rank_push(self, ranking_t *ranking, candidate_t row) except -1
-    cdef int rank_refill(self, ranking_t *ranking) except -1
-    cdef int rank_sift(self, ranking_t *ranking, candidate_t row) except -1
-    cdef candidate_t rank_pop(self, ranking_t *ranking) noexcept
-    cdef int drop_rankings(self) except -1
+    cdef int64_t score_of(self, int32_t position, int64_t equity) except? -1 nogil
+    cdef int rank_add(self, ranking_t *ranking, int32_t position) except -1 nogil
+    cdef int fetch_holder(self, const instrument_t *instrument, int32_t at) noexcept nogil
+    cdef int rank_refresh(self, int32_t symbol, int side) except -1 nogil
+    cdef int read_touches(self) except -1 nogil
+    cdef int rank_push(self, ranking_t *ranking, candidate_t row) except -1 nogil
+    cdef int rank_refill(self, ranking_t *ranking) except -1 nogil
+    cdef int rank_sift(self, ranking_t *ranking, candidate_t row) except -1 nogil
+    cdef candidate_t rank_pop(self, ranking_t *ranking) noexcept nogil
+    cdef int drop_rankings(self) except -1 nogil
     cdef int64_t auto_deleverage(
-        self, int32_t position, int side, int64_t lots, int64_t bound) except? -1
-    cdef int64_t deleverage_price(self, int32_t position, int side, int64_t bound) except? -1
+        self, int32_t position, int side, int64_t lots, int64_t bound) except? -1 nogil
+    cdef int64_t deleverage_price(self, int32_t position, int side, int64_t bound) except? -1 nogil
     cdef bint can_bear(
-        self, int32_t counter, int side, int64_t lots, int64_t price) except -1
+        self, int32_t counter, int side, int64_t lots, int64_t price) except -1 nogil
     cdef int32_t next_ranked(
-        self, ranking_t *ranking, candidate_t *row, int32_t last) except -2
+        self, ranking_t *ranking, candidate_t *row, int32_t last) except -2 nogil
     cdef int64_t deleverage_shares(
-        self, int32_t position, int side, int64_t lots, int64_t price) except? -1
+        self, int32_t position, int side, int64_t lots, int64_t price) except? -1 nogil
     cdef int close_against(
         self, int32_t position, int32_t counter, int side, int64_t lots, int64_t price,
-        int64_t rank) except -1
+        int64_t rank) except -1 nogil

@@ -124,7 +124,7 @@ cdef class Deleveraging(Risk):
         free(self.rankings)
 
     # Note what may have changed a live ranking. A pool is mostly touched several times in a row.
-    cdef int log_touch(self, int32_t pool) except -1:
+    cdef int log_touch(self, int32_t pool) except -1 nogil:
         if self.touch_count and self.touch_log[self.touch_count - 1] == pool:
             return 0
         if self.touch_count == self.touch_capacity:
@@ -137,7 +137,7 @@ cdef class Deleveraging(Risk):
     # What ranks a holder, by the symbol's profile: profit, or its ratio to the entry value,
     # times (for losers: over) the pool's leverage on this position, the ratio alone, or the
     # size. Each factor is floored and capped at MONEY_MAX; `equity` is positive.
-    cdef int64_t score_of(self, int32_t position, int64_t equity) except? -1:
+    cdef int64_t score_of(self, int32_t position, int64_t equity) except? -1 nogil:
         cdef int64_t kind = self.instruments[self.positions[position].symbol].profile.adl_score
         cdef int64_t profit, times
         if kind == SCORE_SIZE:
@@ -155,7 +155,7 @@ cdef class Deleveraging(Risk):
         return capped(floor_div(mul(profit, RATE_SCALE), wide(times)))
 
     # Add a holder to a ranking, unless its pool is in liquidation or without equity.
-    cdef int rank_add(self, ranking_t *ranking, int32_t position) except -1:
+    cdef int rank_add(self, ranking_t *ranking, int32_t position) except -1 nogil:
         cdef int32_t pool = self.pool_of(position)
         cdef candidate_t row
         cdef int64_t equity
@@ -172,7 +172,7 @@ cdef class Deleveraging(Risk):
 
     # Bring the ranking of a side (BUY: longs) up to date: built whole when first needed in
     # a command, then only with the pools touched since.
-    cdef int rank_refresh(self, int32_t symbol, int side) except -1:
+    cdef int rank_refresh(self, int32_t symbol, int side) except -1 nogil:
         cdef ranking_t *ranking
         cdef int32_t i, position
         cdef instrument_t *instrument = &self.instruments[symbol]
@@ -201,7 +201,7 @@ cdef class Deleveraging(Risk):
 
     # Enter the pools that were touched in all rankings where they belong. Each touch is read
     # once, however many rankings there are.
-    cdef int read_touches(self) except -1:
+    cdef int read_touches(self) except -1 nogil:
         cdef int32_t i, position
         cdef ranking_t *ranking
         for i in range(self.touch_count):
@@ -216,7 +216,7 @@ cdef class Deleveraging(Risk):
         return 0
 
     # Fetch into the cache what ranking a holder further on will read, in three stages.
-    cdef int fetch_holder(self, const instrument_t *instrument, int32_t at) noexcept:
+    cdef int fetch_holder(self, const instrument_t *instrument, int32_t at) noexcept nogil:
         cdef const position_t *row = &self.positions[instrument.holders[at + AHEAD]]
         prefetch(&self.positions[instrument.holders[at + FAR_AHEAD]])
         prefetch(&self.positions[instrument.holders[at + FAR_AHEAD]].leg)
@@ -229,7 +229,7 @@ cdef class Deleveraging(Risk):
         return 0
 
     # Put a candidate where it belongs.
-    cdef int rank_push(self, ranking_t *ranking, candidate_t row) except -1:
+    cdef int rank_push(self, ranking_t *ranking, candidate_t row) except -1 nogil:
         if ranks_before(&row, &ranking.limit):
             return self.rank_sift(ranking, row)
         if ranking.rest_count == ranking.rest_capacity:
@@ -242,7 +242,7 @@ cdef class Deleveraging(Risk):
 
     # Give an empty heap the first of the rest: about a sixteenth, by a sample of them; all,
     # where they are few or the sample does not tell them apart.
-    cdef int rank_refill(self, ranking_t *ranking) except -1:
+    cdef int rank_refill(self, ranking_t *ranking) except -1 nogil:
         cdef candidate_t sample[SAMPLED]
         cdef int32_t count = ranking.rest_count, i, kept = 0
         ranking.limit = LAST_OF_ALL
@@ -261,7 +261,7 @@ cdef class Deleveraging(Risk):
         ranking.rest_count = kept
         return 0
 
-    cdef int rank_sift(self, ranking_t *ranking, candidate_t row) except -1:
+    cdef int rank_sift(self, ranking_t *ranking, candidate_t row) except -1 nogil:
         cdef int32_t index = ranking.count, parent
         if ranking.count == ranking.capacity:
             ranking.heap = <candidate_t *>larger(
@@ -276,7 +276,7 @@ cdef class Deleveraging(Risk):
         ranking.heap[index] = row
         return 0
 
-    cdef candidate_t rank_pop(self, ranking_t *ranking) noexcept:
+    cdef candidate_t rank_pop(self, ranking_t *ranking) noexcept nogil:
         cdef candidate_t first = ranking.heap[0]
         cdef candidate_t row
         cdef int32_t index = 0, child
@@ -297,7 +297,7 @@ cdef class Deleveraging(Risk):
         return first
 
     # Forget all rankings: the next command may move marks.
-    cdef int drop_rankings(self) except -1:
+    cdef int drop_rankings(self) except -1 nogil:
         cdef int32_t i
         for i in range(self.ranking_count):
             self.rankings[i].is_built = 0
@@ -310,7 +310,7 @@ cdef class Deleveraging(Risk):
     # counterparty that the price would bankrupt is passed over and keeps its rank.
     cdef int64_t auto_deleverage(
         self, int32_t position, int side, int64_t lots, int64_t bound
-    ) except? -1:
+    ) except? -1 with gil:
         cdef int32_t symbol = self.positions[position].symbol
         cdef int64_t price = self.deleverage_price(position, side, bound)
         cdef ranking_t *ranking
@@ -342,7 +342,7 @@ cdef class Deleveraging(Risk):
     # none. `last` is the one before: one may be there twice.
     cdef int32_t next_ranked(
         self, ranking_t *ranking, candidate_t *row, int32_t last
-    ) except -2:
+    ) except -2 nogil:
         cdef int32_t pool
         while ranking.count or ranking.rest_count:
             if ranking.count == 0:
@@ -358,7 +358,7 @@ cdef class Deleveraging(Risk):
     # wanted, or all they have.
     cdef int64_t deleverage_shares(
         self, int32_t position, int side, int64_t lots, int64_t price
-    ) except? -1:
+    ) except? -1 with gil:
         cdef int32_t symbol = self.positions[position].symbol
         cdef ranking_t *ranking = &self.rankings[2 * symbol + side]
         cdef candidate_t row
@@ -390,7 +390,7 @@ cdef class Deleveraging(Risk):
     # against (a sell down, a buy up). A pool with equity left is never closed beyond its bound.
     cdef int64_t deleverage_price(
         self, int32_t position, int side, int64_t bound
-    ) except? -1:
+    ) except? -1 nogil:
         cdef instrument_t *instrument = &self.instruments[self.positions[position].symbol]
         cdef int64_t equity, price
         if instrument.profile.adl_price == ADLPRICE_BANKRUPTCY:
@@ -405,7 +405,7 @@ cdef class Deleveraging(Risk):
     # Whether a holder's pool keeps its equity at or above zero with lots closed at a price.
     cdef bint can_bear(
         self, int32_t counter, int side, int64_t lots, int64_t price
-    ) except -1:
+    ) except -1 nogil:
         cdef int32_t symbol = self.positions[counter].symbol
         cdef instrument_t *instrument = &self.instruments[symbol]
         cdef int64_t held = self.positions[counter].quantity
@@ -422,7 +422,7 @@ cdef class Deleveraging(Risk):
     cdef int close_against(
         self, int32_t position, int32_t counter, int side, int64_t lots, int64_t price,
         int64_t rank
-    ) except -1:
+    ) except -1 with gil:
         cdef int32_t symbol = self.positions[position].symbol
         cdef int sign = 1 if side == SIDE_BUY else -1
         cdef int64_t value = value_sign(

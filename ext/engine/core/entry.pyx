@@ -43,7 +43,7 @@ cdef class Entry(Liquidation):
     """Checks of orders, in the order of the rules; entry and activation."""
 
     @cython.final
-    cdef int refuse(self, int reason, int64_t needed, int64_t limit) noexcept:
+    cdef int refuse(self, int reason, int64_t needed, int64_t limit) noexcept nogil:
         self.needed = needed
         self.limit = limit
         return reason
@@ -54,7 +54,7 @@ cdef class Entry(Liquidation):
     # its owner. An auction takes what waits for a price or rests plainly.
     cdef int check_open(
         self, int32_t position, bint reduce_only, bint suits_auction
-    ) except -2:
+    ) except -2 nogil:
         cdef instrument_t *instrument = &self.instruments[self.positions[position].symbol]
         if instrument.mark == NONE:
             return REJECT_NO_MARK_PRICE
@@ -74,7 +74,7 @@ cdef class Entry(Liquidation):
         return ACCEPTED
 
     # Quantity and notional limits; the band, unless it waits; the number of orders, if new.
-    cdef int check_limits(self, int32_t row, bint is_new) except -2:
+    cdef int check_limits(self, int32_t row, bint is_new) except -2 nogil:
         cdef ticket_t *ticket = &self.tickets[row]
         cdef int64_t most = self.instruments[self.orders[row].symbol].max_open_orders
         cdef int64_t live
@@ -97,18 +97,18 @@ cdef class Entry(Liquidation):
 
     # An account's live orders of a symbol, on both legs.
     @cython.final
-    cdef int64_t live_orders(self, int32_t position) noexcept:
+    cdef int64_t live_orders(self, int32_t position) noexcept nogil:
         cdef int32_t twin = self.twin_of(position)
         cdef int64_t live = self.orders_of(position).count
         return live if twin < 0 else live + self.orders_of(twin).count
 
     @cython.final
-    cdef bint closes_position(self, int32_t row) noexcept:
+    cdef bint closes_position(self, int32_t row) noexcept nogil:
         cdef int32_t special = self.tickets[row].special
         return special >= 0 and self.specials[special].close_position
 
     @cython.final
-    cdef int check_quantity(self, int32_t row) except -2:
+    cdef int check_quantity(self, int32_t row) except -2 nogil:
         cdef instrument_t *instrument = &self.instruments[self.orders[row].symbol]
         cdef int64_t quantity = self.tickets[row].quantity
         cdef int64_t display = NONE
@@ -128,7 +128,7 @@ cdef class Entry(Liquidation):
 
     # Quantity at its price; a market order's at the mark.
     @cython.final
-    cdef int check_notional(self, int32_t row) except -2:
+    cdef int check_notional(self, int32_t row) except -2 nogil:
         cdef order_t *order = &self.orders[row]
         cdef instrument_t *instrument = &self.instruments[order.symbol]
         cdef int64_t quantity = self.tickets[row].quantity
@@ -151,7 +151,7 @@ cdef class Entry(Liquidation):
         return ACCEPTED
 
     @cython.final
-    cdef int check_band(self, int32_t row) except -2:
+    cdef int check_band(self, int32_t row) except -2 nogil:
         cdef order_t *order = &self.orders[row]
         cdef int64_t limit
         cdef bint is_outside
@@ -172,7 +172,7 @@ cdef class Entry(Liquidation):
 
     # Special terms, and of an order that waits its size: it is not clamped before its time.
     @cython.final
-    cdef int check_terms(self, int32_t row) except -2:
+    cdef int check_terms(self, int32_t row) except -2 nogil:
         cdef int32_t at = self.tickets[row].special
         cdef special_t *special
         if at < 0:
@@ -187,7 +187,7 @@ cdef class Entry(Liquidation):
 
     # Refuse what the engine's integers cannot hold before anything is computed from it. A
     # reduce-only order is clamped to the position first (nothing left: refused later).
-    cdef int check_size(self, int32_t row) except -2:
+    cdef int check_size(self, int32_t row) except -2 nogil:
         cdef order_t *order = &self.orders[row]
         cdef ticket_t *ticket = &self.tickets[row]
         cdef instrument_t *instrument = &self.instruments[order.symbol]
@@ -224,7 +224,7 @@ cdef class Entry(Liquidation):
         return ACCEPTED
 
     # Leverage and tier cap, reduce-only, post-only, fill-or-kill, margin, in this order.
-    cdef int check_entry(self, int32_t row, int64_t limit, int32_t without) except -2:
+    cdef int check_entry(self, int32_t row, int64_t limit, int32_t without) except -2 nogil:
         cdef order_t *order = &self.orders[row]
         cdef ticket_t *ticket = &self.tickets[row]
         cdef const schedule_t *schedule = self.schedule_of(&self.positions[ticket.position])
@@ -270,7 +270,7 @@ cdef class Entry(Liquidation):
     # rehearsed; what would rest counts at its limit. A trade of a position with itself leaves
     # it as it is, so its own orders are stepped over.
     @cython.final
-    cdef int check_outcome(self, int32_t row, int64_t limit) except -2:
+    cdef int check_outcome(self, int32_t row, int64_t limit) except -2 nogil:
         cdef order_t *order = &self.orders[row]
         cdef ticket_t *ticket = &self.tickets[row]
         cdef instrument_t *instrument = &self.instruments[order.symbol]
@@ -329,7 +329,7 @@ cdef class Entry(Liquidation):
     # the mark, where it is larger.
     cdef int check_larger_at_mark(
         self, int32_t position, int side, const terms_t *terms
-    ) except -2:
+    ) except -2 nogil:
         cdef int32_t symbol = self.positions[position].symbol
         cdef instrument_t *instrument = &self.instruments[symbol]
         cdef int sign = 1 if side == SIDE_BUY else -1
@@ -354,7 +354,7 @@ cdef class Entry(Liquidation):
     # moved is value / leverage, which need not cover the loss against mark.
     cdef int check_isolated_opening(
         self, int32_t position, const terms_t *terms, int64_t opened
-    ) except -2:
+    ) except -2 nogil:
         cdef int64_t equity = 0, maintenance, held = 0, needed
         if opened == terms.lots:
             held = abs64(self.positions[position].quantity)
@@ -370,38 +370,40 @@ cdef class Entry(Liquidation):
         return ACCEPTED
 
     # Refuse trades with oneself that would at once cost more than there is.
-    cdef int check_self_trade(self, int32_t row, int64_t limit) except -2:
+    cdef int check_self_trade(self, int32_t row, int64_t limit) except -2 nogil:
         cdef int32_t position = self.tickets[row].position
         cdef int32_t maker
         cdef bint has_own = False, has_twin = False
         cdef terms_t terms
-        cdef list fills = []
-        self.rehearse(row, limit, STP_NONE, &terms, fills)
-        for maker, _ in fills:
+        cdef int32_t i
+        self.rehearse(row, limit, STP_NONE, &terms, True)
+        for i in range(self.fill_count):
+            maker = self.fills[i].row
             if self.orders[maker].account == self.orders[row].account:
                 has_own = True
                 has_twin = has_twin or self.tickets[maker].position != position
         if has_own and self.positions[position].margin_mode == MODE_ISOLATED:
-            return self.check_isolated_self_trade(row, fills)
-        return self.check_cross_legs(row, fills) if has_twin else ACCEPTED
+            return self.check_isolated_self_trade(row)
+        return self.check_cross_legs(row) if has_twin else ACCEPTED
 
     # Refuse trades with oneself after which an isolated position would be due at once. In one
     # position they close lots at their price and open them anew there: profit goes to the
     # wallet, and the margin of the new opening need not bear its loss against mark. In a hedge
     # account they may open both legs, from one wallet.
-    cdef int check_isolated_self_trade(self, int32_t row, list fills) except -2:
+    cdef int check_isolated_self_trade(self, int32_t row) except -2 nogil:
         cdef order_t *order = &self.orders[row]
         cdef instrument_t *instrument = &self.instruments[order.symbol]
         cdef int32_t own = self.tickets[row].position
         cdef int sign = 1 if order.side == SIDE_BUY else -1
-        cdef int32_t maker, position
+        cdef int32_t i, maker, position
         cdef int64_t lots, worth, value, equity, needed
         cdef int64_t wallet = self.pools[self.positions[own].wallet].balance
         cdef isolated_t trials[3]        # by leg
         cdef bint touched[3]
         cdef int leg
         touched[:] = [False, False, False]
-        for position in (own, self.twin_of(own)):
+        for i in range(2):
+            position = self.twin_of(own) if i else own
             if position < 0:
                 continue
             leg = self.positions[position].leg
@@ -413,7 +415,8 @@ cdef class Entry(Liquidation):
             trials[leg].leverage = self.leverage_of(position)
             trials[leg].contract, trials[leg].mark = &instrument.contract, instrument.mark
             trials[leg].schedule = self.schedule_of(&self.positions[position])
-        for maker, lots in fills:
+        for i in range(self.fill_count):
+            maker, lots = self.fills[i].row, self.fills[i].lots
             worth = self.worth_at_tick(order.symbol, lots, self.orders[maker].price)
             value = value_sign(&instrument.contract, order.side) * worth
             if self.orders[maker].account == order.account:
@@ -440,12 +443,12 @@ cdef class Entry(Liquidation):
 
     # Refuse trades that open both legs of a cross pool which would be due at once. The order
     # of the other leg was accepted at its own price; maintenance is asked for at the mark.
-    cdef int check_cross_legs(self, int32_t row, list fills) except -2:
+    cdef int check_cross_legs(self, int32_t row) except -2 nogil:
         cdef order_t *order = &self.orders[row]
         cdef instrument_t *instrument = &self.instruments[order.symbol]
         cdef int32_t own = self.tickets[row].position
         cdef int sign = 1 if order.side == SIDE_BUY else -1
-        cdef int32_t maker, position
+        cdef int32_t i, maker, position
         cdef int64_t lots, worth, value, equity, needed
         cdef int64_t held[3]             # by leg
         cdef i128 rest
@@ -453,12 +456,14 @@ cdef class Entry(Liquidation):
         self.measure(self.pool_of(own), &equity, &needed)
         rest = wide(equity)
         held[:] = [0, 0, 0]
-        for position in (own, self.twin_of(own)):
+        for i in range(2):
+            position = self.twin_of(own) if i else own
             lots = self.positions[position].quantity
             held[self.positions[position].leg] = lots
             rest = sub(rest, wide(self.value(order.symbol, lots, instrument.mark)))
             needed -= self.maintenance(position)
-        for maker, lots in fills:
+        for i in range(self.fill_count):
+            maker, lots = self.fills[i].row, self.fills[i].lots
             worth = self.worth_at_tick(order.symbol, lots, self.orders[maker].price)
             value = value_sign(&instrument.contract, order.side) * worth
             held[self.positions[own].leg] += sign * lots
@@ -480,7 +485,7 @@ cdef class Entry(Liquidation):
 
     # What an order may cost at worst: at its limit, or as the sweep it would make now.
     @cython.final
-    cdef int entry_terms(self, int32_t row, int64_t limit, terms_t *terms) except -1:
+    cdef int entry_terms(self, int32_t row, int64_t limit, terms_t *terms) except -1 nogil:
         cdef order_t *order = &self.orders[row]
         cdef ticket_t *ticket = &self.tickets[row]
         if is_market(ticket.kind):
@@ -492,7 +497,7 @@ cdef class Entry(Liquidation):
 
     # Nothing is opened on an isolated position whose last one left a deficit unpaid.
     @cython.final
-    cdef int check_debt(self, int32_t position) except -2:
+    cdef int check_debt(self, int32_t position) except -2 nogil:
         cdef int32_t isolated = self.positions[position].isolated
         if isolated < 0 or self.positions[position].quantity or (
                 self.pools[isolated].balance >= 0):
@@ -502,7 +507,7 @@ cdef class Entry(Liquidation):
     @cython.final
     cdef int check_margin(
         self, int32_t row, const terms_t *terms, int32_t without
-    ) except -2:
+    ) except -2 nogil:
         cdef int32_t position = self.tickets[row].position
         cdef int64_t needed, standing, free
         cdef int64_t asked = self.order_margin_with(
@@ -524,7 +529,7 @@ cdef class Entry(Liquidation):
     @cython.final
     cdef bint adds_exposure(
         self, int32_t row, const terms_t *terms, int32_t without
-    ) except *:
+    ) except -1 nogil:
         cdef int32_t position = self.tickets[row].position
         cdef int side = self.orders[row].side
         cdef i128 held = wide(self.signed_notional(position))
@@ -537,7 +542,7 @@ cdef class Entry(Liquidation):
     # --- effects ----------------------------------------------------------------------
 
     # Sweep, unless an auction gathers orders; then rest or cancel what is left.
-    cdef int enter(self, int32_t row, int64_t limit) except -1:
+    cdef int enter(self, int32_t row, int64_t limit) except -1 nogil:
         self.traded_value = 0
         if self.instruments[self.orders[row].symbol].halt != HALT_AUCTION:
             if self.meets(row, limit) and self.sweep(row, limit):
@@ -556,7 +561,7 @@ cdef class Entry(Liquidation):
         return self.note_order(row)
 
     # Let the next triggered order enter the market, or cancel it for what stands against it.
-    cdef int activate_next(self) except -1:
+    cdef int activate_next(self) except -1 nogil:
         cdef int32_t row = self.next_turn()
         cdef special_t *special
         cdef int64_t *out
@@ -585,7 +590,7 @@ cdef class Entry(Liquidation):
         return self.enter(row, limit)
 
     # What may have come up while it waited; the reasons are those of a new order.
-    cdef int check_activation(self, int32_t row, int64_t limit) except -2:
+    cdef int check_activation(self, int32_t row, int64_t limit) except -2 nogil:
         cdef int32_t position = self.tickets[row].position
         cdef int reason
         if self.orders[row].is_reduce_only:
@@ -612,7 +617,7 @@ cdef inline bint fits(int64_t value) noexcept nogil:
 
 
 # The reason for which a triggered order is cancelled, by that of a rejection.
-cdef int cancel_reason(int reason) except -1:
+cdef int cancel_reason(int reason) except -1 nogil:
     cdef int rejections[10]
     cdef int cancels[10]
     cdef int i
@@ -629,4 +634,5 @@ cdef int cancel_reason(int reason) except -1:
     for i in range(10):
         if rejections[i] == reason:
             return cancels[i]
-    return violated("a triggered order was refused for a reason of its form")
+    with gil:
+        return violated("a triggered order was refused for a reason of its form")

@@ -30,17 +30,17 @@ cdef class Records:
     cdef Py_ssize_t last_count   # rows in the block that was given away last
     cdef int widths[64]          # ints in use, by kind
 
-    cdef int grow(self, Py_ssize_t more) except -1
+    cdef int grow(self, Py_ssize_t more) except -1 nogil
 
     # Room for so many more records: one growth instead of many.
-    cdef inline int reserve(self, Py_ssize_t more) except -1:
+    cdef inline int reserve(self, Py_ssize_t more) except -1 nogil:
         return self.grow(more) if self.capacity - self.count < more else 0
 
     # The next row with its head filled in and zeros behind it; the caller writes the payload
     # from index 4.
     cdef inline int64_t *append(
         self, int kind, int64_t seq, int64_t ts, int64_t cause
-    ) except NULL:
+    ) except NULL nogil:
         cdef int64_t *row
         if self.count == self.capacity:
             self.grow(1)

@@ -23,7 +23,7 @@ cdef class Records:
     def __dealloc__(self):
         Py_XDECREF(self.block)
 
-    cdef int grow(self, Py_ssize_t more) except -1:
+    cdef int grow(self, Py_ssize_t more) except -1 with gil:
         cdef Py_ssize_t capacity = max(1024, self.last_count, 2 * self.capacity, self.count + more)
         if self.block == NULL:
             data = PyBytes_FromStringAndSize(NULL, capacity * ROW_BYTES)

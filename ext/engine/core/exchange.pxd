@@ -10,16 +10,20 @@ cdef enum:
 cdef class ExchangeCore(Snapshots):
     # Account and order rows of the commands ahead, by the last bits of their number; NIL:
     # there is none, or nobody has looked yet.
+    cdef bint in_batch        # a batch is, and nothing else may touch the state
     cdef int32_t ahead_owner[LOOKED_UP]
     cdef int32_t ahead_order[LOOKED_UP]
 
-    cdef void fetch_account(self, const int64_t *row) noexcept
-    cdef void fetch_order(self, const int64_t *row, Py_ssize_t number) noexcept
-    cdef void fetch_rows(self, const int64_t *row, Py_ssize_t number) noexcept
-    cdef void fetch_open(self, int32_t first) noexcept
-    cdef void fetch_neighbours(self, const int64_t *row, Py_ssize_t number) noexcept
-    cdef int run_one(self, const int64_t *row, const int64_t *special) except -1
+    cdef void fetch_account(self, const int64_t *row) noexcept nogil
+    cdef void fetch_order(self, const int64_t *row, Py_ssize_t number) noexcept nogil
+    cdef void fetch_rows(self, const int64_t *row, Py_ssize_t number) noexcept nogil
+    cdef void fetch_open(self, int32_t first) noexcept nogil
+    cdef void fetch_neighbours(self, const int64_t *row, Py_ssize_t number) noexcept nogil
+    cdef int64_t run_rows(
+        self, const int64_t *first, Py_ssize_t count, const int64_t *terms, int64_t room
+    ) except -1 nogil
+    cdef int run_one(self, const int64_t *row, const int64_t *special) except -1 nogil
     cdef int run_order(
-        self, const int64_t *row, const int64_t *special, bint is_timely) except -1
-    cdef int run_rare(self, const int64_t *row, bint is_timely) except -1
-    cdef int run_loading(self, const int64_t *row, bint is_timely) except -1
+        self, const int64_t *row, const int64_t *special, bint is_timely) except -1 nogil
+    cdef int run_rare(self, const int64_t *row, bint is_timely) except -1 nogil
+    cdef int run_loading(self, const int64_t *row, bint is_timely) except -1 nogil

@@ -4,6 +4,7 @@ cimport cython
 
 from engine.messages import COMMAND_COLUMNS, SPECIAL_COLUMNS
 
+from engine.core.book cimport PyGILState_Release
 from engine.core.snapshots cimport Snapshots
 from engine.core.forms cimport request_t
 from engine.core.memory cimport prefetch
@@ -40,7 +41,7 @@ cdef inline int64_t or_else(int64_t value, int64_t otherwise) noexcept nogil:
     return otherwise if value == NONE else value
 
 
-cdef inline const void *table_slot(const table_t *table, int32_t scope, int64_t key) noexcept:
+cdef inline const void *table_slot(const table_t *table, int32_t scope, int64_t key) noexcept nogil:
     return &table.slots[table_home(table, scope, key)]
 
 
@@ -57,18 +58,30 @@ cdef class ExchangeCore(Snapshots):
         assert len(COMMAND_COLUMNS) == COMMAND_WIDTH, "packed commands have another width"
         assert len(SPECIAL_COLUMNS) == SPECIAL_WIDTH, "packed terms have another width"
 
+    def is_running(self):
+        """Tell whether some thread is in the middle of a batch."""
+        return self.in_batch
+
+    def require_idle(self):
+        """Raise a RuntimeError while another thread is in the middle of a batch."""
+        if self.in_batch:
+            raise RuntimeError("another thread is in the middle of a batch on this exchange")
+
     def drain(self):
         """Return the records since the last drain and forget them."""
+        self.require_idle()
         return self.records.drain()
 
     def discard_records(self):
         """Forget the records since the last drain; return how many there were."""
         cdef Py_ssize_t count = self.records.count
+        self.require_idle()
         self.records.count = 0
         return count
 
     def drain_bytes(self):
         """Return the same as rows of native int64 (`engine.messages.RECORD_WIDTH` each)."""
+        self.require_idle()
         return self.records.drain_bytes()
 
     def run(self, const int64_t[:, ::1] commands, const int64_t[:, ::1] specials=None):
@@ -94,14 +107,10 @@ cdef class ExchangeCore(Snapshots):
         Complexity
             That of the commands; no Python object is made for any of them.
         """
-        cdef Py_ssize_t i
         cdef Py_ssize_t count = commands.shape[0]
         cdef int64_t refused = 0
-        cdef int64_t at
-        cdef const int64_t *first
-        cdef const int64_t *row
         cdef int64_t room = 0
-        cdef const int64_t *special
+        cdef const int64_t *terms = NULL
         if commands.shape[1] != COMMAND_WIDTH:
             raise ValueError(
                 f"commands must have {COMMAND_WIDTH} columns, not {commands.shape[1]}")
@@ -110,10 +119,35 @@ cdef class ExchangeCore(Snapshots):
                 raise ValueError(
                     f"specials must have {SPECIAL_WIDTH} columns, not {specials.shape[1]}")
             room = specials.shape[0]
+            if room:
+                terms = &specials[0, 0]
         if count == 0:
             return 0
-        first = &commands[0, 0]
+        self.require_idle()
         self.records.reserve(2 * count)  # two a command, roughly
+        self.in_batch = True
+        try:
+            with nogil:
+                self.is_unlocked = True
+                try:
+                    refused = self.run_rows(&commands[0, 0], count, terms, room)
+                finally:
+                    if not self.is_unlocked:
+                        PyGILState_Release(self.taken_back)
+                    self.is_unlocked = False
+        finally:
+            self.in_batch = False
+        return refused
+
+    @cython.final
+    cdef int64_t run_rows(
+        self, const int64_t *first, Py_ssize_t count, const int64_t *terms, int64_t room
+    ) except -1 nogil:
+        cdef Py_ssize_t i
+        cdef int64_t refused = 0
+        cdef int64_t at
+        cdef const int64_t *row
+        cdef const int64_t *special
         for i in range(LOOKED_UP):
             self.ahead_owner[i] = self.ahead_order[i] = NIL
         for i in range(count):
@@ -126,7 +160,7 @@ cdef class ExchangeCore(Snapshots):
             at = row[11]
             special = NULL
             if 0 <= at < room:
-                special = &specials[at, 0]
+                special = terms + at * SPECIAL_WIDTH
             self.run_one(row, special)
             refused += self.rejected_seq == self.seq
         return refused
@@ -135,11 +169,11 @@ cdef class ExchangeCore(Snapshots):
     # applied, in four stages, since one address is found in what another holds. Only hints:
     # what has changed by then costs a wait, no more.
     @cython.final
-    cdef void fetch_account(self, const int64_t *row) noexcept:
+    cdef void fetch_account(self, const int64_t *row) noexcept nogil:
         prefetch(table_slot(&self.account_table, 0, row[2]))
 
     @cython.final
-    cdef void fetch_order(self, const int64_t *row, Py_ssize_t number) noexcept:
+    cdef void fetch_order(self, const int64_t *row, Py_ssize_t number) noexcept nogil:
         cdef int32_t owner = self.find_account(row[2])
         self.ahead_owner[number & (LOOKED_UP - 1)] = owner
         if owner >= 0:
@@ -147,7 +181,7 @@ cdef class ExchangeCore(Snapshots):
             prefetch(table_slot(&self.order_table, owner, row[4]))
 
     @cython.final
-    cdef void fetch_rows(self, const int64_t *row, Py_ssize_t number) noexcept:
+    cdef void fetch_rows(self, const int64_t *row, Py_ssize_t number) noexcept nogil:
         cdef int32_t owner = self.ahead_owner[number & (LOOKED_UP - 1)]
         cdef int32_t at
         if owner < 0:
@@ -171,13 +205,13 @@ cdef class ExchangeCore(Snapshots):
 
     # What an account holds often lies together; where not, too much is asked for.
     @cython.final
-    cdef void fetch_open(self, int32_t first) noexcept:
+    cdef void fetch_open(self, int32_t first) noexcept nogil:
         cdef int i
         for i in range(8):
             prefetch(<const char *>&self.positions[first] + 64 * i)
 
     @cython.final
-    cdef void fetch_neighbours(self, const int64_t *row, Py_ssize_t number) noexcept:
+    cdef void fetch_neighbours(self, const int64_t *row, Py_ssize_t number) noexcept nogil:
         cdef int32_t owner = self.ahead_owner[number & (LOOKED_UP - 1)]
         cdef int32_t at
         if owner < 0:
@@ -206,7 +240,7 @@ cdef class ExchangeCore(Snapshots):
                 prefetch(&self.books[self.orders[at].symbol].levels[self.orders[at].level])
 
     @cython.final
-    cdef int run_one(self, const int64_t *row, const int64_t *special) except -1:
+    cdef int run_one(self, const int64_t *row, const int64_t *special) except -1 nogil:
         cdef int64_t op = row[0]
         cdef int reason = REJECT_MALFORMED
         cdef bint is_timely = self.begin(row[1])
@@ -233,7 +267,7 @@ cdef class ExchangeCore(Snapshots):
     @cython.final
     cdef int run_order(
         self, const int64_t *row, const int64_t *special, bint is_timely
-    ) except -1:
+    ) except -1 nogil:
         cdef request_t form
         cdef int which
         form.account, form.symbol, form.order_id = row[2], row[3], row[4]
@@ -261,11 +295,12 @@ cdef class ExchangeCore(Snapshots):
             CMD_ORDER, self.do_place(&form) if is_timely else REJECT_MALFORMED,
             form.account, NONE, form.symbol, form.order_id)
 
-    cdef int run_rare(self, const int64_t *row, bint is_timely) except -1:
+    cdef int run_rare(self, const int64_t *row, bint is_timely) except -1 nogil:
         cdef int64_t op = row[0]
         cdef int reason = REJECT_MALFORMED
         if op == CMD_CANCEL_ALL:
             if is_timely:
+                self.hold()
                 reason = self.do_cancel_all(row[2], row[3], row[5])
             return self.end(CMD_CANCEL_ALL, reason, row[2], NONE, row[3], NONE)
         if op == CMD_DEPOSIT or op == CMD_WITHDRAW:
@@ -287,7 +322,7 @@ cdef class ExchangeCore(Snapshots):
                 CMD_TIME, ACCEPTED if is_timely else REJECT_MALFORMED, NONE, NONE, NONE, NONE)
         return self.run_loading(row, is_timely)
 
-    cdef int run_loading(self, const int64_t *row, bint is_timely) except -1:
+    cdef int run_loading(self, const int64_t *row, bint is_timely) except -1 nogil:
         cdef int64_t op = row[0]
         cdef int64_t mode = or_else(row[6], MODE_CROSS) if op == CMD_ACCOUNT else row[6]
         cdef bint has_mode = MODE_CROSS <= mode <= MODE_ISOLATED
@@ -300,9 +335,10 @@ cdef class ExchangeCore(Snapshots):
             return self.end(CMD_FILL, reason, row[2], NONE, row[3], NONE)
         if op == CMD_ACCOUNT:
             if is_timely and has_mode:
-                reason = self.do_open_account(
-                    row[2], <int>mode, row[4], None, NONE, NONE,
-                    or_else(row[5], POSITIONS_ONE_WAY))
+                with gil:
+                    reason = self.do_open_account(
+                        row[2], <int>mode, row[4], None, NONE, NONE,
+                        or_else(row[5], POSITIONS_ONE_WAY))
             return self.end(CMD_ACCOUNT, reason, row[2], NONE, NONE, NONE)
         if op == CMD_MARGIN_MODE:
             if is_timely and has_mode:
@@ -315,6 +351,7 @@ cdef class ExchangeCore(Snapshots):
             return self.end(CMD_ISOLATED_MARGIN, reason, row[2], NONE, row[3], NONE)
         if op == CMD_FUNDING:
             if is_timely:
+                self.hold()
                 reason = self.do_funding(row[3], row[7])
             return self.end(CMD_FUNDING, reason, NONE, NONE, row[3], NONE)
         if op == CMD_INSURANCE:

@@ -34,7 +34,7 @@ cdef class External(Publishing):
     cdef int do_fill(
         self, int64_t account, int64_t symbol, int side, int64_t quantity, int64_t value,
         int64_t fee, int64_t leg
-    ) except -2:
+    ) except -2 nogil:
         cdef int32_t owner, position, settle
         cdef int sign = 1 if side == SIDE_BUY else -1
         cdef int64_t profit, cost
@@ -77,7 +77,7 @@ cdef class External(Publishing):
         return ACCEPTED
 
     # Whether what a fill changes stays in the money range.
-    cdef bint fill_fits(self, int32_t position, int64_t value, int64_t fee) except *:
+    cdef bint fill_fits(self, int32_t position, int64_t value, int64_t fee) except -1 nogil:
         cdef position_t *row = &self.positions[position]
         cdef instrument_t *instrument = &self.instruments[row.symbol]
         cdef int64_t held = max64(
@@ -107,7 +107,7 @@ cdef class External(Publishing):
     cdef int do_mark(
         self, int64_t symbol, int64_t mark, int64_t index_price, int64_t feed_seq,
         int64_t cause
-    ) except -2:
+    ) except -2 nogil:
         cdef int reason = REJECT_MALFORMED
         if self.is_earlier(cause):
             reason = self.check_mark(symbol, mark, index_price)
@@ -125,7 +125,7 @@ cdef class External(Publishing):
         return reason
 
     # Whether a cause that was named (NONE: none) is a command before this one.
-    cdef bint is_earlier(self, int64_t cause) noexcept:
+    cdef bint is_earlier(self, int64_t cause) noexcept nogil:
         return cause == NONE or 0 < cause < self.seq
 
     def marks(self, list marks, int64_t ts=NONE, int64_t cause=NONE):
@@ -169,11 +169,11 @@ cdef class External(Publishing):
         return ACCEPTED
 
     # Collect the stops that a new mark, and a new index price if there is one, set off.
-    cdef int evaluate_marked(self, int32_t symbol, int64_t index_price) except -1:
+    cdef int evaluate_marked(self, int32_t symbol, int64_t index_price) except -1 nogil:
         self.evaluate_reference(symbol, BY_MARK)
         return 0 if index_price == NONE else self.evaluate_reference(symbol, BY_INDEX)
 
-    cdef int check_mark(self, int64_t symbol, int64_t mark, int64_t index_price) except -2:
+    cdef int check_mark(self, int64_t symbol, int64_t mark, int64_t index_price) except -2 nogil:
         if mark <= 0 and mark != OFF_GRID and mark != TOO_LARGE:
             return REJECT_MALFORMED
         if (index_price <= 0 and index_price != NONE and index_price != OFF_GRID
@@ -183,7 +183,9 @@ cdef class External(Publishing):
             return REJECT_UNKNOWN_SYMBOL
         return ACCEPTED
 
-    cdef int check_mark_size(self, int64_t symbol, int64_t mark, int64_t index_price) except -2:
+    cdef int check_mark_size(
+        self, int64_t symbol, int64_t mark, int64_t index_price
+    ) except -2 nogil:
         if mark == OFF_GRID or index_price == OFF_GRID:
             return REJECT_OFF_TICK
         if mark == TOO_LARGE or index_price == TOO_LARGE:
@@ -192,7 +194,7 @@ cdef class External(Publishing):
 
     cdef int apply_mark(
         self, int32_t symbol, int64_t mark, int64_t index_price, int64_t feed_seq
-    ) except -1:
+    ) except -1 nogil:
         cdef int64_t *out
         if self.unfiled_count:
             self.file_touched()
@@ -218,7 +220,7 @@ cdef class External(Publishing):
             self.do_funding(symbol, rate) if self.begin(ts) else REJECT_MALFORMED,
             NONE, NONE, symbol, NONE)
 
-    cdef int do_funding(self, int64_t symbol, int64_t rate) except -2:
+    cdef int do_funding(self, int64_t symbol, int64_t rate) except -2 with gil:
         cdef instrument_t *instrument
         cdef asset_t *books
         cdef int32_t position
@@ -260,7 +262,9 @@ cdef class External(Publishing):
         return ACCEPTED
 
     # What a position owes (negative: is owed); owed rounds up, a credit rounds down.
-    cdef int64_t funding_owed(self, int32_t symbol, int64_t quantity, int64_t rate) except? -1:
+    cdef int64_t funding_owed(
+        self, int32_t symbol, int64_t quantity, int64_t rate
+    ) except? -1 nogil:
         if (quantity > 0) == (rate > 0):
             return mul_div_ceil(
                 self.marked_notional(symbol, abs64(quantity)), abs64(rate), RATE_SCALE)
@@ -269,7 +273,7 @@ cdef class External(Publishing):
 
     cdef int emit_funding(
         self, int64_t account, int64_t symbol, int64_t amount, int64_t rate, int leg
-    ) except -1:
+    ) except -1 nogil:
         cdef int64_t *out = self.emit(EVENT_FUNDING_PAYMENT)
         out[0] = account
         out[1] = symbol
@@ -300,7 +304,7 @@ cdef class External(Publishing):
             self.do_settle_contract(symbol, price) if self.begin(ts) else REJECT_MALFORMED,
             NONE, NONE, symbol, NONE)
 
-    cdef int do_settle_contract(self, int64_t symbol, int64_t price) except -2:
+    cdef int do_settle_contract(self, int64_t symbol, int64_t price) except -2 nogil:
         if price <= 0 and price != NONE and price != OFF_GRID and price != TOO_LARGE:
             return REJECT_MALFORMED
         if not 0 <= symbol < self.instrument_count:

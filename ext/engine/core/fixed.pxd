@@ -133,18 +133,18 @@ cdef extern from *:
     int64_t high_half "engine_high"(i128 a) noexcept nogil
 
 
-cdef int64_t narrow_failed(i128 value) except? -1
+cdef int64_t narrow_failed(i128 value) except? -1 nogil
 
 
 # An i128 as int64; a value that does not fit is an error that names it, never a wrap.
-cdef inline int64_t narrow(i128 value) except? -1:
+cdef inline int64_t narrow(i128 value) except? -1 nogil:
     if fits_int64(value):
         return low_half(value)
     return narrow_failed(value)
 
 
 # a * b * c, exact under 2**127; most fit in 64 bits on the way.
-cdef inline int64_t mul3(int64_t a, int64_t b, int64_t c) except? -1:
+cdef inline int64_t mul3(int64_t a, int64_t b, int64_t c) except? -1 nogil:
     cdef int64_t out
     if overflows(a, b, c, &out):
         return narrow(mul_wide(mul(a, b), c))
@@ -170,11 +170,11 @@ cdef inline int64_t abs64(int64_t a) noexcept nogil:
 
 
 # floor(a * b / c) and ceil(a * b / c), c > 0.
-cdef inline int64_t mul_div_floor(int64_t a, int64_t b, int64_t c) except? -1:
+cdef inline int64_t mul_div_floor(int64_t a, int64_t b, int64_t c) except? -1 nogil:
     return narrow(floor_div(mul(a, b), wide(c)))
 
 
-cdef inline int64_t mul_div_ceil(int64_t a, int64_t b, int64_t c) except? -1:
+cdef inline int64_t mul_div_ceil(int64_t a, int64_t b, int64_t c) except? -1 nogil:
     cdef int64_t out
     if too_wide(a, b, c, &out):
         return narrow(ceil_div(mul(a, b), wide(c)))
@@ -182,14 +182,14 @@ cdef inline int64_t mul_div_ceil(int64_t a, int64_t b, int64_t c) except? -1:
 
 
 # a + b and a - b that refuse to wrap.
-cdef inline int64_t add_checked(int64_t a, int64_t b) except? -1:
+cdef inline int64_t add_checked(int64_t a, int64_t b) except? -1 nogil:
     cdef int64_t out
     if sum_overflows(a, b, &out):
         return narrow_failed(add(wide(a), wide(b)))
     return out
 
 
-cdef inline int64_t sub_checked(int64_t a, int64_t b) except? -1:
+cdef inline int64_t sub_checked(int64_t a, int64_t b) except? -1 nogil:
     cdef int64_t out
     if difference_overflows(a, b, &out):
         return narrow_failed(sub(wide(a), wide(b)))

@@ -10,7 +10,7 @@ cdef object python_int(i128 value):
     return (int(high_half(value)) << 64) + int(<uint64_t>low_half(value))
 
 
-cdef int64_t narrow_failed(i128 value) except? -1:
+cdef int64_t narrow_failed(i128 value) except? -1 with gil:
     raise InvariantViolation(
         f"arithmetic overflow: {python_int(value)} does not fit in 64 bits")
 

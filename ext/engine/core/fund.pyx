@@ -17,7 +17,7 @@ cdef class Fund(Deleveraging):
     # position over, and may be drained, while this stays at or above zero.
     cdef int64_t fund_free(
         self, int32_t fund, int32_t symbol, int64_t lots, int64_t added_value
-    ) except? -1:
+    ) except? -1 nogil:
         cdef int64_t spare = self.funds[fund].balance
         if symbol < 0 or symbol != self.known_symbol or fund != self.known_fund:
             self.know_rest(fund, symbol)
@@ -28,7 +28,7 @@ cdef class Fund(Deleveraging):
 
     # Add up a fund's inventory but for that of a symbol (NIL: all of it). Steps that change
     # from symbol to symbol go on from the sum of the one before. O(symbols) else.
-    cdef int know_rest(self, int32_t fund, int32_t symbol) except -1:
+    cdef int know_rest(self, int32_t fund, int32_t symbol) except -1 nogil:
         cdef int32_t known = self.known_symbol, i
         if known >= 0 and symbol >= 0 and fund == self.known_fund:
             if self.instruments[known].insurer == fund:
@@ -46,7 +46,7 @@ cdef class Fund(Deleveraging):
     # What the inventory of one symbol, with lots added, brings in at mark and asks for.
     cdef int64_t fund_part(
         self, int32_t symbol, int64_t lots, int64_t added_value
-    ) except? -1:
+    ) except? -1 nogil:
         cdef instrument_t *instrument = &self.instruments[symbol]
         cdef int64_t quantity = add_checked(instrument.fund.quantity, lots)
         cdef int64_t entry_value = add_checked(instrument.fund.entry_value, added_value)
@@ -61,7 +61,7 @@ cdef class Fund(Deleveraging):
 
     # Whether a symbol's fund has what it is short of, with help of the pooled one: if the profile
     # lets it that gives what is missing, all or nothing, as far as its own inventory lets it.
-    cdef bint find_help(self, int32_t symbol, int64_t missing, int64_t account) except -1:
+    cdef bint find_help(self, int32_t symbol, int64_t missing, int64_t account) except -1 nogil:
         cdef int32_t fund = self.instruments[symbol].insurer
         cdef int32_t pooled = self.assets[self.instruments[symbol].settle].pooled
         if missing <= 0:
@@ -75,7 +75,7 @@ cdef class Fund(Deleveraging):
 
     # Pay a deficit that just arose: the fund of a symbol, then the pooled one if it may; without
     # a symbol (NIL) the pooled one alone.
-    cdef int cover(self, int32_t pool, int32_t symbol) except -1:
+    cdef int cover(self, int32_t pool, int32_t symbol) except -1 nogil:
         cdef int32_t pooled = self.assets[self.pools[pool].asset].pooled
         if symbol >= 0 and self.instruments[symbol].insurer != pooled:
             self.pay_deficit(pool, self.instruments[symbol].insurer)
@@ -83,7 +83,7 @@ cdef class Fund(Deleveraging):
                 return 0
         return self.pay_deficit(pool, pooled)
 
-    cdef int pay_deficit(self, int32_t pool, int32_t fund) except -1:
+    cdef int pay_deficit(self, int32_t pool, int32_t fund) except -1 nogil:
         cdef int64_t paid = min64(-self.pools[pool].balance, max64(0, self.funds[fund].balance))
         if paid == 0:
             return 0
@@ -93,7 +93,7 @@ cdef class Fund(Deleveraging):
             fund, -paid, INSURANCE_DEFICIT, self.accounts[self.pools[pool].account].id)
 
     # Whether the fund may take over so many signed lots, as far as the profile's limits go.
-    cdef bint is_within_limits(self, int32_t symbol, int64_t lots) except -1:
+    cdef bint is_within_limits(self, int32_t symbol, int64_t lots) except -1 nogil:
         cdef instrument_t *instrument = &self.instruments[symbol]
         if instrument.profile.fund_max_notional != NONE and self.marked_notional(
                 symbol, abs64(instrument.fund.quantity + lots)
@@ -103,7 +103,7 @@ cdef class Fund(Deleveraging):
                 or not self.is_drawn_down(symbol))
 
     # Whether the fund lost more than the limit since its highest balance in the window.
-    cdef bint is_drawn_down(self, int32_t symbol) except -1:
+    cdef bint is_drawn_down(self, int32_t symbol) except -1 with gil:
         cdef instrument_t *instrument = &self.instruments[symbol]
         cdef int64_t balance = self.funds[instrument.insurer].balance
         cdef int64_t highest = balance, until, before
@@ -117,7 +117,7 @@ cdef class Fund(Deleveraging):
     # Let the winners on a side (BUY: longs) pay a deficit, in proportion to their profit;
     # nobody more than that, or than the equity of its pool. Each share is rounded down; what is
     # left goes unit by unit to the largest remainders, ties by account.
-    cdef int socialize(self, int32_t pool, int32_t symbol, int side) except -1:
+    cdef int socialize(self, int32_t pool, int32_t symbol, int side) except -1 with gil:
         cdef instrument_t *instrument = &self.instruments[symbol]
         cdef int32_t i, position, payer
         cdef int64_t equity, maintenance, share

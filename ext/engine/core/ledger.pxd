@@ -235,62 +235,65 @@ cdef class Ledger(Desk):
     # rows
     cdef int32_t new_account(
         self, int64_t account, int margin_mode, int64_t stp_group,
-        int position_mode) except -1
-    cdef int32_t new_pool(self, int32_t account, int32_t asset, int32_t symbol) except -1
-    cdef int32_t wallet_of(self, int32_t account, int32_t asset) except -1
-    cdef int32_t new_position(self, int32_t account, int32_t symbol, int leg) except -1
-    cdef int32_t add_position(self, int32_t account, int32_t symbol, int leg) except -1
-    cdef int add_open_orders(self) except -1
-    cdef int new_open_orders(self, int32_t position) except -1
-    cdef int32_t new_isolated(self, int32_t position) except -1
+        int position_mode) except -1 nogil
+    cdef int32_t new_pool(self, int32_t account, int32_t asset, int32_t symbol) except -1 nogil
+    cdef int32_t wallet_of(self, int32_t account, int32_t asset) except -1 nogil
+    cdef int32_t new_position(self, int32_t account, int32_t symbol, int leg) except -1 nogil
+    cdef int32_t add_position(self, int32_t account, int32_t symbol, int leg) except -1 nogil
+    cdef int add_open_orders(self) except -1 nogil
+    cdef int new_open_orders(self, int32_t position) except -1 nogil
+    cdef int32_t new_isolated(self, int32_t position) except -1 nogil
     cdef int64_t isolated_share(
-        self, int32_t position, int64_t value, int64_t lots) except? -1
-    cdef int32_t own_schedule_row(self, int64_t multiplier, int32_t symbol) except -1
-    cdef int multiply_schedules(self, int32_t symbol) except -1
+        self, int32_t position, int64_t value, int64_t lots) except? -1 nogil
+    cdef int32_t own_schedule_row(self, int64_t multiplier, int32_t symbol) except -1 nogil
+    cdef int multiply_schedules(self, int32_t symbol) except -1 nogil
 
     # notes of what changed
-    cdef int note_touched(self, int32_t pool) except -1
-    cdef int log_touch(self, int32_t pool) except -1
-    cdef int note_pending(self, int32_t pool) except -1
-    cdef int list_position(self, int32_t position) except -1
-    cdef int list_order(self, int32_t order) except -1
-    cdef int flush_changes(self) except -1
-    cdef int report_positions(self) except -1
-    cdef int report_wallets(self) except -1
-    cdef int emit_order_update(self, int32_t order) except -1
+    cdef int note_touched(self, int32_t pool) except -1 nogil
+    cdef int log_touch(self, int32_t pool) except -1 nogil
+    cdef int note_pending(self, int32_t pool) except -1 nogil
+    cdef int list_position(self, int32_t position) except -1 nogil
+    cdef int list_order(self, int32_t order) except -1 nogil
+    cdef int flush_changes(self) except -1 nogil
+    cdef int report_positions(self) except -1 nogil
+    cdef int report_wallets(self) except -1 nogil
+    cdef int emit_order_update(self, int32_t order) except -1 nogil
 
     # money
-    cdef int settle_fill(self, int32_t position, int64_t quantity, int64_t value) except -1
-    cdef int close_part(self, int32_t position, int64_t quantity, int64_t value) except -1
-    cdef int open_part(self, int32_t position, int64_t quantity, int64_t value) except -1
-    cdef int link_open(self, int32_t position) except -1
-    cdef int unlink_open(self, int32_t position) except -1
-    cdef int set_quantity(self, int32_t position, int64_t quantity) except -1
-    cdef int move_to_isolated(self, int32_t position, int64_t amount) except -1
-    cdef int charge(self, int32_t position, int64_t amount) except -1
+    cdef int settle_fill(self, int32_t position, int64_t quantity, int64_t value) except -1 nogil
+    cdef int close_part(self, int32_t position, int64_t quantity, int64_t value) except -1 nogil
+    cdef int open_part(self, int32_t position, int64_t quantity, int64_t value) except -1 nogil
+    cdef int link_open(self, int32_t position) except -1 nogil
+    cdef int unlink_open(self, int32_t position) except -1 nogil
+    cdef int set_quantity(self, int32_t position, int64_t quantity) except -1 nogil
+    cdef int move_to_isolated(self, int32_t position, int64_t amount) except -1 nogil
+    cdef int charge(self, int32_t position, int64_t amount) except -1 nogil
     cdef int64_t settle_house(
-        self, int32_t symbol, house_t *house, int64_t quantity, int64_t value) except? -1
-    cdef int32_t new_fund(self, int32_t asset, int64_t number) except -1
-    cdef int32_t find_fund(self, int32_t asset, int64_t number) noexcept
+        self, int32_t symbol, house_t *house, int64_t quantity, int64_t value) except? -1 nogil
+    cdef int32_t new_fund(self, int32_t asset, int64_t number) except -1 nogil
+    cdef int32_t find_fund(self, int32_t asset, int64_t number) noexcept nogil
     cdef int change_insurance(
-        self, int32_t fund, int64_t delta, int reason, int64_t account) except -1
-    cdef int note_fund(self, int32_t fund, int64_t before, int64_t delta, int reason) except -1
-    cdef int prune_history(self, int32_t fund) except -1
+        self, int32_t fund, int64_t delta, int reason, int64_t account) except -1 nogil
+    cdef int note_fund(
+        self, int32_t fund, int64_t before, int64_t delta, int reason) except -1 nogil
+    cdef int prune_history(self, int32_t fund) except -1 nogil
 
     # measuring
-    cdef int measure(self, int32_t pool, int64_t *equity, int64_t *maintenance) except -1
-    cdef int64_t collateral_of(self, int32_t pool) except? -1
-    cdef int64_t equity_of(self, int32_t pool) except? -1
-    cdef int unfile(self, int32_t position) except -1
+    cdef int measure(self, int32_t pool, int64_t *equity, int64_t *maintenance) except -1 nogil
+    cdef int64_t collateral_of(self, int32_t pool) except? -1 nogil
+    cdef int64_t equity_of(self, int32_t pool) except? -1 nogil
+    cdef int unfile(self, int32_t position) except -1 nogil
 
     # --- small enough to be inlined everywhere ----------------------------------------
 
-    cdef inline int32_t find_account(self, int64_t account) noexcept:
+    cdef inline int32_t find_account(self, int64_t account) noexcept nogil:
         return table_get(&self.account_table, 0, account)
 
     # A leg that the account's mode has; NIL where it never touched the symbol. A one-way
     # account's first symbol is at hand: rows of legs it had before come behind.
-    cdef inline int32_t find_position(self, int32_t account, int32_t symbol, int leg) noexcept:
+    cdef inline int32_t find_position(
+        self, int32_t account, int32_t symbol, int leg
+    ) noexcept nogil:
         cdef int32_t first
         if leg == LEG_BOTH:
             first = self.accounts[account].first_position
@@ -299,64 +302,64 @@ cdef class Ledger(Desk):
         return table_get(&self.position_table, account, leg_key(symbol, leg))
 
     # The position row of an account's leg in a symbol, made when first asked for.
-    cdef inline int32_t position_at(self, int32_t account, int32_t symbol, int leg) except -1:
+    cdef inline int32_t position_at(self, int32_t account, int32_t symbol, int leg) except -1 nogil:
         cdef int32_t row = self.find_position(account, symbol, leg)
         return row if row >= 0 else self.new_position(account, symbol, leg)
 
     # Id of an order's owner: 0 for the fund, whose orders have neither account nor position.
-    cdef inline int64_t owner_id(self, int32_t order) noexcept:
+    cdef inline int64_t owner_id(self, int32_t order) noexcept nogil:
         cdef int32_t account = self.orders[order].account
         return self.accounts[account].id if account >= 0 else 0
 
     # The open orders of a position, to be looked at.
-    cdef inline open_orders_t *orders_of(self, int32_t position) noexcept:
+    cdef inline open_orders_t *orders_of(self, int32_t position) noexcept nogil:
         return &self.open_orders[self.positions[position].orders]
 
     # The same, to be added to.
-    cdef inline open_orders_t *own_orders(self, int32_t position) except NULL:
+    cdef inline open_orders_t *own_orders(self, int32_t position) except NULL nogil:
         if self.positions[position].orders == 0:
             self.new_open_orders(position)
         return &self.open_orders[self.positions[position].orders]
 
     # The only leg of an account in a symbol, or the first of two.
-    cdef inline int first_leg(self, int32_t account) noexcept:
+    cdef inline int first_leg(self, int32_t account) noexcept nogil:
         return LEG_BOTH if (
             self.accounts[account].position_mode == POSITIONS_ONE_WAY) else LEG_LONG
 
     # The other leg, NIL where there is none.
-    cdef inline int32_t twin_of(self, int32_t position) noexcept:
+    cdef inline int32_t twin_of(self, int32_t position) noexcept nogil:
         cdef int leg = self.positions[position].leg
         if leg == LEG_BOTH:
             return NIL
         return position + 1 if leg == LEG_LONG else position - 1
 
     # The leg that would hold a long (short) position of an account.
-    cdef inline int leg_of_sign(self, int32_t account, bint is_long) noexcept:
+    cdef inline int leg_of_sign(self, int32_t account, bint is_long) noexcept nogil:
         if self.accounts[account].position_mode == POSITIONS_ONE_WAY:
             return LEG_BOTH
         return LEG_LONG if is_long else LEG_SHORT
 
     # The pool that margins a position.
-    cdef inline int32_t pool_of(self, int32_t position) except -1:
+    cdef inline int32_t pool_of(self, int32_t position) except -1 nogil:
         cdef const position_t *row = &self.positions[position]
         if row.margin_mode == MODE_CROSS:
             return row.wallet
         return row.isolated if row.isolated >= 0 else self.new_isolated(position)
 
     # What a position must have: its symbol's schedule, by the multiplier of its owner.
-    cdef inline const schedule_t *schedule_of(self, const position_t *row) noexcept:
+    cdef inline const schedule_t *schedule_of(self, const position_t *row) noexcept nogil:
         if row.own_schedule:
             return self.own_schedules[row.own_schedule]
         return &self.instruments[row.symbol].schedule
 
-    cdef inline int64_t leverage_of(self, int32_t position) noexcept:
+    cdef inline int64_t leverage_of(self, int32_t position) noexcept nogil:
         cdef const position_t *row = &self.positions[position]
         if row.leverage:
             return row.leverage
         return min64(DEFAULT_LEVERAGE, self.schedule_of(row).tiers[0].max_leverage)
 
     # Note that a pool's money or positions changed.
-    cdef inline int touch(self, int32_t pool) except -1:
+    cdef inline int touch(self, int32_t pool) except -1 nogil:
         cdef pool_t *row = &self.pools[pool]
         row.version += 1
         row.is_waiting = 0
@@ -365,58 +368,60 @@ cdef class Ledger(Desk):
         return self.log_touch(pool) if self.is_ranking_live else 0
 
     # Note that a position is to be reported.
-    cdef inline int note_position(self, int32_t position) except -1:
+    cdef inline int note_position(self, int32_t position) except -1 nogil:
         return 0 if self.positions[position].is_changed else self.list_position(position)
 
     # Note that an order is to be reported.
-    cdef inline int note_order(self, int32_t order) except -1:
+    cdef inline int note_order(self, int32_t order) except -1 nogil:
         return 0 if self.tickets[order].changed else self.list_order(order)
 
     # The payload of a new event record.
-    cdef inline int64_t *emit(self, int kind) except NULL:
+    cdef inline int64_t *emit(self, int kind) except NULL nogil:
         return self.records.append(kind, self.seq, self.ts, self.cause) + 4
 
     # What a wallet can pay for isolated positions: nothing while it is in liquidation.
-    cdef inline int64_t spendable(self, int32_t wallet) noexcept:
+    cdef inline int64_t spendable(self, int32_t wallet) noexcept nogil:
         return 0 if self.pools[wallet].in_queue else max64(0, self.pools[wallet].balance)
 
     # Value of a signed position at a mark. Within the money range for any real position: a
     # mark or trade that would carry open interest beyond it is refused.
-    cdef inline int64_t value(self, int32_t symbol, int64_t quantity, int64_t mark) except? -1:
+    cdef inline int64_t value(
+        self, int32_t symbol, int64_t quantity, int64_t mark
+    ) except? -1 nogil:
         return value_at(&self.instruments[symbol].contract, quantity, mark)
 
     # Notional of lots at the mark.
-    cdef inline int64_t marked_notional(self, int32_t symbol, int64_t lots) except? -1:
+    cdef inline int64_t marked_notional(self, int32_t symbol, int64_t lots) except? -1 nogil:
         return notional_at(
             &self.instruments[symbol].contract, lots, self.instruments[symbol].mark)
 
     # What lots are worth at the mark.
-    cdef inline int64_t marked_worth(self, int32_t symbol, int64_t lots) except? -1:
+    cdef inline int64_t marked_worth(self, int32_t symbol, int64_t lots) except? -1 nogil:
         return worth_at(&self.instruments[symbol].contract, lots, self.instruments[symbol].mark)
 
-    cdef inline int64_t notional(self, int32_t position) except? -1:
+    cdef inline int64_t notional(self, int32_t position) except? -1 nogil:
         return self.marked_notional(
             self.positions[position].symbol, abs64(self.positions[position].quantity))
 
     # Notional, with the sign of the quantity.
-    cdef inline int64_t signed_notional(self, int32_t position) except? -1:
+    cdef inline int64_t signed_notional(self, int32_t position) except? -1 nogil:
         cdef int64_t notional = self.notional(position)
         return notional if self.positions[position].quantity > 0 else -notional
 
-    cdef inline int64_t maintenance(self, int32_t position) except? -1:
+    cdef inline int64_t maintenance(self, int32_t position) except? -1 nogil:
         if self.positions[position].quantity == 0:
             return 0
         return maintenance_margin(
             self.schedule_of(&self.positions[position]), self.notional(position))
 
-    cdef inline int64_t initial(self, int32_t position) except? -1:
+    cdef inline int64_t initial(self, int32_t position) except? -1 nogil:
         if self.positions[position].quantity == 0:
             return 0
         return initial_margin(
             self.schedule_of(&self.positions[position]), self.notional(position),
             self.leverage_of(position))
 
-    cdef inline int64_t unrealized(self, int32_t position) except? -1:
+    cdef inline int64_t unrealized(self, int32_t position) except? -1 nogil:
         cdef const position_t *row = &self.positions[position]
         if row.quantity == 0:
             return 0
@@ -426,7 +431,7 @@ cdef class Ledger(Desk):
 
     # Whether open interest and resting orders, `quantity` lots more included, stay in the
     # money range at a mark. Reduce-only orders do not count.
-    cdef inline bint fits(self, int32_t symbol, int64_t quantity, int64_t mark) noexcept:
+    cdef inline bint fits(self, int32_t symbol, int64_t quantity, int64_t mark) noexcept nogil:
         cdef const instrument_t *instrument = &self.instruments[symbol]
         cdef i128 lots = add(wide(quantity), add(
             wide(instrument.long_lots), wide(instrument.resting_lots)))

@@ -62,7 +62,7 @@ cdef void sort_changed(changed_t *rows, int32_t count) noexcept nogil:
 cdef changed_t *note_changed(
     changed_t *rows, int32_t *count, int32_t *capacity, int64_t account, int32_t part,
     int32_t row
-) except NULL:
+) except NULL nogil:
     if count[0] == capacity[0]:
         rows = <changed_t *>larger(rows, capacity, count[0] + 1, sizeof(changed_t))
     rows[count[0]].account = account
@@ -112,7 +112,7 @@ cdef class Ledger(Desk):
 
     cdef int32_t new_account(
         self, int64_t account, int margin_mode, int64_t stp_group, int position_mode
-    ) except -1:
+    ) except -1 nogil:
         cdef int32_t row = self.account_count
         if row == self.account_capacity:
             self.accounts = <account_t *>larger(
@@ -128,7 +128,7 @@ cdef class Ledger(Desk):
         self.account_count += 1
         return row
 
-    cdef int32_t new_pool(self, int32_t account, int32_t asset, int32_t symbol) except -1:
+    cdef int32_t new_pool(self, int32_t account, int32_t asset, int32_t symbol) except -1 nogil:
         cdef int32_t row = self.pool_count
         cdef pool_t *pool
         if row == self.pool_capacity:
@@ -145,14 +145,14 @@ cdef class Ledger(Desk):
         return row
 
     # Whether self-trade prevention takes two accounts (rows, NIL: the fund) for one owner.
-    cdef bint is_same_owner(self, int32_t a, int32_t b) noexcept:
+    cdef bint is_same_owner(self, int32_t a, int32_t b) noexcept nogil:
         if a == b:
             return True
         return (a >= 0 and b >= 0 and self.accounts[a].stp_group != NONE
                 and self.accounts[a].stp_group == self.accounts[b].stp_group)
 
     # The cross pool of an account in an asset, made when first asked for.
-    cdef int32_t wallet_of(self, int32_t account, int32_t asset) except -1:
+    cdef int32_t wallet_of(self, int32_t account, int32_t asset) except -1 nogil:
         cdef int32_t row = self.accounts[account].first_wallet
         cdef int32_t before = NIL, made
         while row >= 0 and self.pools[row].asset < asset:
@@ -169,7 +169,7 @@ cdef class Ledger(Desk):
         return made
 
     # The legs of a hedge account in a symbol come into being together, as neighbours.
-    cdef int32_t new_position(self, int32_t account, int32_t symbol, int leg) except -1:
+    cdef int32_t new_position(self, int32_t account, int32_t symbol, int leg) except -1 nogil:
         cdef int32_t row
         if leg == LEG_BOTH:
             return self.add_position(account, symbol, LEG_BOTH)
@@ -177,7 +177,7 @@ cdef class Ledger(Desk):
         self.add_position(account, symbol, LEG_SHORT)
         return row if leg == LEG_LONG else row + 1
 
-    cdef int32_t add_position(self, int32_t account, int32_t symbol, int leg) except -1:
+    cdef int32_t add_position(self, int32_t account, int32_t symbol, int leg) except -1 nogil:
         cdef int32_t row = self.position_count
         cdef int32_t before = NIL, after
         cdef position_t *position
@@ -197,8 +197,10 @@ cdef class Ledger(Desk):
         position.protection = NIL
         position.margin_mode = self.accounts[account].margin_mode
         position.trigger[1] = MONEY_MAX
-        if account in self.multipliers:
-            position.own_schedule = self.own_schedule_row(self.multipliers[account], symbol)
+        if self.multipliers:
+            with gil:
+                position.own_schedule = self.own_schedule_row(
+                    self.multipliers.get(account, RATE_SCALE), symbol)
         after = self.accounts[account].first_position
         while after >= 0 and precedes(&self.positions[after], position):
             before = after
@@ -210,7 +212,7 @@ cdef class Ledger(Desk):
             self.positions[before].next_in_account = row
         return row
 
-    cdef int add_open_orders(self) except -1:
+    cdef int add_open_orders(self) except -1 nogil:
         cdef open_orders_t *row
         if self.open_orders_count == self.open_orders_capacity:
             self.open_orders = <open_orders_t *>larger(
@@ -223,12 +225,12 @@ cdef class Ledger(Desk):
         self.open_orders_count += 1
         return 0
 
-    cdef int new_open_orders(self, int32_t position) except -1:
+    cdef int new_open_orders(self, int32_t position) except -1 nogil:
         self.positions[position].orders = self.open_orders_count
         return self.add_open_orders()
 
     # The pool of a position's own margin, made when first needed.
-    cdef int32_t new_isolated(self, int32_t position) except -1:
+    cdef int32_t new_isolated(self, int32_t position) except -1 nogil:
         cdef position_t *row = &self.positions[position]
         row.isolated = self.new_pool(
             row.account, self.instruments[row.symbol].settle, row.symbol)
@@ -239,14 +241,14 @@ cdef class Ledger(Desk):
     # lots: value / leverage x initial multiplier; the tier of the position caps the leverage.
     cdef int64_t isolated_share(
         self, int32_t position, int64_t value, int64_t lots
-    ) except? -1:
+    ) except? -1 nogil:
         cdef int32_t symbol = self.positions[position].symbol
         cdef const schedule_t *schedule = self.schedule_of(&self.positions[position])
         return scaled_margin(schedule, value, allowed_leverage(
             schedule, self.marked_notional(symbol, lots), self.leverage_of(position)))
 
     # The row of a symbol's schedule under an account's multiplier (1: no row).
-    cdef int32_t own_schedule_row(self, int64_t multiplier, int32_t symbol) except -1:
+    cdef int32_t own_schedule_row(self, int64_t multiplier, int32_t symbol) except -1 with gil:
         cdef int32_t row
         cdef schedule_t **schedules
         if multiplier == RATE_SCALE:
@@ -269,7 +271,7 @@ cdef class Ledger(Desk):
         return row
 
     # After a change of a symbol's schedule: those that follow from it. O(multipliers).
-    cdef int multiply_schedules(self, int32_t symbol) except -1:
+    cdef int multiply_schedules(self, int32_t symbol) except -1 with gil:
         cdef int64_t multiplier
         cdef int32_t of, row
         for (multiplier, of), row in self.own_schedule_rows.items():
@@ -281,7 +283,7 @@ cdef class Ledger(Desk):
     # --- notes of what changed --------------------------------------------------------
 
     # A pool's first touch since its wallet was reported, or since it was evaluated.
-    cdef int note_touched(self, int32_t pool) except -1:
+    cdef int note_touched(self, int32_t pool) except -1 nogil:
         cdef pool_t *row = &self.pools[pool]
         if row.symbol < 0 and not row.is_changed:
             row.is_changed = 1
@@ -290,11 +292,11 @@ cdef class Ledger(Desk):
                 self.accounts[row.account].id, row.asset, pool)
         return self.note_pending(pool)
 
-    cdef int log_touch(self, int32_t pool) except -1:
+    cdef int log_touch(self, int32_t pool) except -1 nogil:
         return 0
 
     @cython.final
-    cdef int note_pending(self, int32_t pool) except -1:
+    cdef int note_pending(self, int32_t pool) except -1 nogil:
         if self.pools[pool].is_pending:
             return 0
         if self.pending_count == self.pending_capacity:
@@ -305,7 +307,7 @@ cdef class Ledger(Desk):
         self.pending_count += 1
         return 0
 
-    cdef int list_position(self, int32_t position) except -1:
+    cdef int list_position(self, int32_t position) except -1 nogil:
         cdef position_t *row = &self.positions[position]
         row.is_changed = 1
         self.changed_positions = note_changed(
@@ -314,7 +316,7 @@ cdef class Ledger(Desk):
             row.symbol << 2 | row.leg, position)
         return 0
 
-    cdef int list_order(self, int32_t order) except -1:
+    cdef int list_order(self, int32_t order) except -1 nogil:
         if self.changed_order_count == self.changed_order_capacity:
             self.changed_orders = <int32_t *>larger(
                 self.changed_orders, &self.changed_order_capacity, self.changed_order_count + 1,
@@ -325,7 +327,7 @@ cdef class Ledger(Desk):
         return 0
 
     # Report the end-of-command state of what changed: orders, positions, wallets.
-    cdef int flush_changes(self) except -1:
+    cdef int flush_changes(self) except -1 nogil:
         cdef int32_t i, row
         for i in range(self.changed_order_count):
             row = self.changed_orders[i]
@@ -340,7 +342,7 @@ cdef class Ledger(Desk):
         return 0
 
     @cython.final
-    cdef int report_positions(self) except -1:
+    cdef int report_positions(self) except -1 nogil:
         cdef int32_t i
         cdef position_t *row
         cdef int64_t *out
@@ -359,7 +361,7 @@ cdef class Ledger(Desk):
         return 0
 
     @cython.final
-    cdef int report_wallets(self) except -1:
+    cdef int report_wallets(self) except -1 nogil:
         cdef int32_t i
         cdef pool_t *row
         cdef int64_t *out
@@ -375,7 +377,7 @@ cdef class Ledger(Desk):
         return 0
 
     @cython.final
-    cdef int emit_order_update(self, int32_t order) except -1:
+    cdef int emit_order_update(self, int32_t order) except -1 nogil:
         cdef int64_t *out = self.emit(EVENT_ORDER_UPDATE)
         cdef int64_t quantity = self.tickets[order].quantity
         cdef int64_t leaves = self.orders[order].leaves
@@ -394,7 +396,7 @@ cdef class Ledger(Desk):
     # --- positions --------------------------------------------------------------------
 
     # Book a signed fill and its signed value: close what it closes, open the rest.
-    cdef int settle_fill(self, int32_t position, int64_t quantity, int64_t value) except -1:
+    cdef int settle_fill(self, int32_t position, int64_t quantity, int64_t value) except -1 nogil:
         cdef int64_t held = self.positions[position].quantity
         cdef int64_t closing, closing_value
         cdef int sign = 1 if quantity > 0 else -1
@@ -411,7 +413,7 @@ cdef class Ledger(Desk):
         return self.touch(self.pool_of(position))
 
     @cython.final
-    cdef int open_part(self, int32_t position, int64_t quantity, int64_t value) except -1:
+    cdef int open_part(self, int32_t position, int64_t quantity, int64_t value) except -1 nogil:
         cdef position_t *row = &self.positions[position]
         cdef int64_t needed
         row.entry_value = add_checked(row.entry_value, value)
@@ -422,7 +424,7 @@ cdef class Ledger(Desk):
         return 0
 
     @cython.final
-    cdef int close_part(self, int32_t position, int64_t quantity, int64_t value) except -1:
+    cdef int close_part(self, int32_t position, int64_t quantity, int64_t value) except -1 nogil:
         cdef position_t *row = &self.positions[position]
         cdef int64_t held = row.quantity
         # The released cost is rounded against the account: up.
@@ -445,7 +447,7 @@ cdef class Ledger(Desk):
 
     # Keep the lists of open positions and holders, and the open interest, in step.
     @cython.final
-    cdef int set_quantity(self, int32_t position, int64_t quantity) except -1:
+    cdef int set_quantity(self, int32_t position, int64_t quantity) except -1 nogil:
         cdef position_t *row = &self.positions[position]
         cdef instrument_t *instrument = &self.instruments[row.symbol]
         instrument.long_lots += max64(0, quantity) - max64(0, row.quantity)
@@ -459,7 +461,7 @@ cdef class Ledger(Desk):
 
     # Add a position to its pool's open list and to its symbol's holders.
     @cython.final
-    cdef int link_open(self, int32_t position) except -1:
+    cdef int link_open(self, int32_t position) except -1 nogil:
         cdef int32_t pool = self.pool_of(position)
         cdef position_t *row = &self.positions[position]
         cdef instrument_t *instrument = &self.instruments[row.symbol]
@@ -487,7 +489,7 @@ cdef class Ledger(Desk):
 
     # Take a position out of both lists.
     @cython.final
-    cdef int unlink_open(self, int32_t position) except -1:
+    cdef int unlink_open(self, int32_t position) except -1 nogil:
         cdef position_t *row = &self.positions[position]
         cdef instrument_t *instrument = &self.instruments[row.symbol]
         cdef int32_t moved
@@ -505,13 +507,13 @@ cdef class Ledger(Desk):
         row.holder_slot = NIL
         return 0
 
-    cdef int unfile(self, int32_t position) except -1:
+    cdef int unfile(self, int32_t position) except -1 nogil:
         return 0
 
     # --- money ------------------------------------------------------------------------
 
     # Move money from the wallet to an isolated position (negative: back).
-    cdef int move_to_isolated(self, int32_t position, int64_t amount) except -1:
+    cdef int move_to_isolated(self, int32_t position, int64_t amount) except -1 nogil:
         cdef int32_t wallet = self.positions[position].wallet
         cdef int32_t isolated = self.positions[position].isolated
         if amount == 0:
@@ -524,7 +526,7 @@ cdef class Ledger(Desk):
 
     # Take a fee or payment from a position's pool; negative: a credit to the wallet.
     # Isolated: from the wallet while it has money, the rest from the position.
-    cdef int charge(self, int32_t position, int64_t amount) except -1:
+    cdef int charge(self, int32_t position, int64_t amount) except -1 nogil:
         cdef position_t *row = &self.positions[position]
         cdef int32_t wallet = row.wallet
         cdef int32_t isolated
@@ -545,7 +547,7 @@ cdef class Ledger(Desk):
     # Book a fill to the fund's or the external account's position; the profit is returned.
     cdef int64_t settle_house(
         self, int32_t symbol, house_t *house, int64_t quantity, int64_t value
-    ) except? -1:
+    ) except? -1 nogil:
         cdef int64_t held = house.quantity
         cdef int64_t profit = 0, closing, closing_value, released
         cdef int sign = 1 if quantity > 0 else -1
@@ -565,7 +567,7 @@ cdef class Ledger(Desk):
         self.instruments[symbol].long_lots += max64(0, house.quantity) - max64(0, held)
         return profit
 
-    cdef int32_t new_fund(self, int32_t asset, int64_t number) except -1:
+    cdef int32_t new_fund(self, int32_t asset, int64_t number) except -1 nogil:
         cdef int32_t row = self.fund_count
         if row == self.fund_capacity:
             self.funds = <fund_t *>larger(
@@ -577,7 +579,7 @@ cdef class Ledger(Desk):
         return row
 
     # The fund of a number (NONE: the pooled one) in an asset; NIL where there is none.
-    cdef int32_t find_fund(self, int32_t asset, int64_t number) noexcept:
+    cdef int32_t find_fund(self, int32_t asset, int64_t number) noexcept nogil:
         cdef int32_t row
         for row in range(self.fund_count):
             if self.funds[row].asset == asset and self.funds[row].number == number:
@@ -586,7 +588,7 @@ cdef class Ledger(Desk):
 
     cdef int change_insurance(
         self, int32_t fund, int64_t delta, int reason, int64_t account
-    ) except -1:
+    ) except -1 nogil:
         cdef int64_t *out
         cdef int64_t before = self.funds[fund].balance
         if delta == 0:
@@ -607,7 +609,7 @@ cdef class Ledger(Desk):
     # what the pooled fund gave.
     cdef int note_fund(
         self, int32_t fund, int64_t before, int64_t delta, int reason
-    ) except -1:
+    ) except -1 with gil:
         history = self.fund_history.setdefault(fund, deque())
         if reason == INSURANCE_COMMAND or (reason == INSURANCE_FALLBACK and delta > 0):
             self.fund_history[fund] = deque(
@@ -625,7 +627,7 @@ cdef class Ledger(Desk):
 
     # After a change of profiles: how far back balances matter now. What no profile looked at
     # so far is forgotten, and cannot be asked for later.
-    cdef int prune_history(self, int32_t fund) except -1:
+    cdef int prune_history(self, int32_t fund) except -1 with gil:
         cdef int64_t window = 0
         cdef int32_t i
         history = self.fund_history.get(fund, deque())
@@ -645,11 +647,11 @@ cdef class Ledger(Desk):
     # --- measuring --------------------------------------------------------------------
 
     # What other wallets count for in a pool; pledges know.
-    cdef int64_t collateral_of(self, int32_t pool) except? -1:
+    cdef int64_t collateral_of(self, int32_t pool) except? -1 nogil:
         return 0
 
     # Equity and maintenance margin of a pool at the current marks. O(open positions).
-    cdef int measure(self, int32_t pool, int64_t *equity, int64_t *maintenance) except -1:
+    cdef int measure(self, int32_t pool, int64_t *equity, int64_t *maintenance) except -1 nogil:
         cdef int32_t row = self.pools[pool].first_open
         cdef position_t *position
         cdef instrument_t *instrument
@@ -670,7 +672,7 @@ cdef class Ledger(Desk):
         return 0
 
     # The same without the requirement.
-    cdef int64_t equity_of(self, int32_t pool) except? -1:
+    cdef int64_t equity_of(self, int32_t pool) except? -1 nogil:
         cdef int64_t equity = self.pools[pool].balance
         cdef int32_t row = self.pools[pool].first_open
         if self.pools[pool].first_pledge >= 0:

@@ -78,7 +78,7 @@ cdef void book_free(book_t *book) noexcept nogil
 cdef int64_t book_bytes(const book_t *book) noexcept nogil
 
 # Raise InvariantViolation where something is wrong with levels or trie. O(levels).
-cdef int book_check(book_t *book) except -1
+cdef int book_check(book_t *book) except -1 nogil
 
 # Room for as many more levels, on either side. Returns -1 where there is no memory.
 cdef int levels_grow(book_t *book, int32_t more) noexcept nogil
@@ -119,7 +119,7 @@ cdef inline int32_t level_find(book_t *book, int side, int64_t price) noexcept n
 
 
 # The level of a price, made where it is missing.
-cdef inline int32_t level_at(book_t *book, int side, int64_t price) except -1:
+cdef inline int32_t level_at(book_t *book, int side, int64_t price) except -1 nogil:
     cdef int32_t row = level_find(book, side, price)
     if row < 0:
         if levels_reserve(book, 1) < 0:

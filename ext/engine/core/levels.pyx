@@ -275,7 +275,7 @@ cdef void drop_level(book_t *book, int side, int32_t row) noexcept nogil:
 # Check what hangs below a child; returns how many levels.
 cdef int64_t check_child(
     const book_t *book, const side_t *half, int32_t at, int32_t parent
-) except -1:
+) except -1 with gil:
     cdef const node_t *node
     cdef int64_t count = 0
     cdef int64_t key
@@ -295,7 +295,7 @@ cdef int64_t check_child(
 
 
 # Check levels and trie of both sides, not the orders. O(levels).
-cdef int book_check(book_t *book) except -1:
+cdef int book_check(book_t *book) except -1 with gil:
     cdef side_t *half
     cdef const level_t *level
     cdef int32_t row, last

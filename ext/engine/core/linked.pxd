@@ -46,27 +46,28 @@ cdef class Linked(Matching):
     cdef int32_t *noted          # brackets whose entry filled, in that order
     cdef int32_t noted_count, noted_capacity
 
-    cdef int32_t special_of(self, int32_t order) except -1
-    cdef int set_display(self, int32_t order) except -1
-    cdef int unfile_order(self, int32_t order) except -1
-    cdef int wait(self, int32_t order) except -1
-    cdef int emit_accepted(self, int32_t order) except -1
-    cdef int emit_terms(self, int32_t order) except -1
-    cdef int emit_amended(self, int32_t order) except -1
+    cdef int32_t special_of(self, int32_t order) except -1 nogil
+    cdef int set_display(self, int32_t order) except -1 nogil
+    cdef int unfile_order(self, int32_t order) except -1 nogil
+    cdef int wait(self, int32_t order) except -1 nogil
+    cdef int emit_accepted(self, int32_t order) except -1 nogil
+    cdef int emit_terms(self, int32_t order) except -1 nogil
+    cdef int emit_amended(self, int32_t order) except -1 nogil
 
-    cdef int32_t new_group(self, int32_t position, int64_t oco) except -1
-    cdef int join_group(self, int32_t order, int32_t group) except -1
-    cdef int32_t leave_group(self, int32_t order) except -2
-    cdef int shrink_group(self, int32_t order, int64_t lots) except -1
-    cdef int shrink(self, int32_t order, int64_t lots) except -1
+    cdef int32_t new_group(self, int32_t position, int64_t oco) except -1 nogil
+    cdef int join_group(self, int32_t order, int32_t group) except -1 nogil
+    cdef int32_t leave_group(self, int32_t order) except -2 nogil
+    cdef int dissolve(self, int32_t group) except -1 nogil
+    cdef int shrink_group(self, int32_t order, int64_t lots) except -1 nogil
+    cdef int shrink(self, int32_t order, int64_t lots) except -1 nogil
 
-    cdef int32_t new_bracket(self, int32_t entry) except -1
+    cdef int32_t new_bracket(self, int32_t entry) except -1 nogil
     cdef int32_t new_child(
         self, int32_t entry, int32_t bracket, int which, int64_t order_id,
-        int64_t trigger_price, int trigger_by, int64_t price) except -1
-    cdef int note_bracket(self, int32_t bracket) except -1
-    cdef int end_bracket(self, int32_t bracket) except -1
-    cdef int arm_brackets(self) except -1
-    cdef int arm(self, int32_t bracket) except -1
-    cdef int grow(self, int32_t bracket, int64_t lots) except -1
-    cdef int32_t leave_bracket(self, int32_t order) except -2
+        int64_t trigger_price, int trigger_by, int64_t price) except -1 nogil
+    cdef int note_bracket(self, int32_t bracket) except -1 nogil
+    cdef int end_bracket(self, int32_t bracket) except -1 nogil
+    cdef int arm_brackets(self) except -1 nogil
+    cdef int arm(self, int32_t bracket) except -1 nogil
+    cdef int grow(self, int32_t bracket, int64_t lots) except -1 nogil
+    cdef int32_t leave_bracket(self, int32_t order) except -2 nogil

@@ -31,7 +31,7 @@ cdef class Linked(Matching):
     # --- special terms ----------------------------------------------------------------
 
     # The special terms of an order, made when first asked for.
-    cdef int32_t special_of(self, int32_t order) except -1:
+    cdef int32_t special_of(self, int32_t order) except -1 nogil:
         cdef int32_t row = self.tickets[order].special
         cdef special_t *special
         if row >= 0:
@@ -56,18 +56,18 @@ cdef class Linked(Matching):
         return row
 
     # Hide what an order does not display; for an order about to rest.
-    cdef int set_display(self, int32_t order) except -1:
+    cdef int set_display(self, int32_t order) except -1 nogil:
         cdef int64_t leaves = self.orders[order].leaves
         self.orders[order].hidden = leaves - min64(self.display_of(order), leaves)
         return 0
 
-    cdef int on_used_up(self, int32_t order) except -1:
+    cdef int on_used_up(self, int32_t order) except -1 nogil:
         return self.show_next_part(order, self.display_of(order))
 
     # The end of an order with special terms: it leaves its group, its bracket and the trigger
     # index. Returns the group that is to be dissolved once the order's last event is out,
     # NIL for none.
-    cdef int32_t untie(self, int32_t order) except -2:
+    cdef int32_t untie(self, int32_t order) except -2 nogil:
         cdef int32_t row = self.tickets[order].special
         cdef int32_t group = self.leave_group(order)
         self.leave_bracket(order)
@@ -77,32 +77,32 @@ cdef class Linked(Matching):
         self.free_special = row
         return group
 
-    cdef int32_t group_of(self, int32_t order) noexcept:
+    cdef int32_t group_of(self, int32_t order) noexcept nogil:
         cdef int32_t row = self.tickets[order].special
         return NIL if row < 0 else self.specials[row].group
 
-    cdef int64_t display_of(self, int32_t order) noexcept:
+    cdef int64_t display_of(self, int32_t order) noexcept nogil:
         cdef int32_t row = self.tickets[order].special
         if row < 0 or self.specials[row].display == NONE:
             return MONEY_MAX
         return self.specials[row].display
 
-    cdef bint is_bound(self, int32_t order) noexcept:
+    cdef bint is_bound(self, int32_t order) noexcept nogil:
         cdef int32_t row = self.tickets[order].special
         return row >= 0 and self.specials[row].is_bound
 
     # Take an order out of whatever it waits in; the subclass knows.
-    cdef int unfile_order(self, int32_t order) except -1:
+    cdef int unfile_order(self, int32_t order) except -1 nogil:
         return 0
 
     # Let a conditional order wait for its trigger; the subclass knows.
-    cdef int wait(self, int32_t order) except -1:
+    cdef int wait(self, int32_t order) except -1 nogil:
         return 0
 
     # --- events -----------------------------------------------------------------------
 
     # Number an order and report its acceptance.
-    cdef int emit_accepted(self, int32_t row) except -1:
+    cdef int emit_accepted(self, int32_t row) except -1 nogil:
         cdef order_t *order = &self.orders[row]
         cdef ticket_t *ticket = &self.tickets[row]
         cdef int64_t *out = self.emit(EVENT_ORDER_ACCEPTED)
@@ -124,7 +124,7 @@ cdef class Linked(Matching):
             self.emit_terms(row)
         return 0
 
-    cdef int emit_terms(self, int32_t row) except -1:
+    cdef int emit_terms(self, int32_t row) except -1 nogil:
         cdef special_t *special = &self.specials[self.tickets[row].special]
         cdef int64_t oco = NONE
         cdef int64_t *out
@@ -147,7 +147,7 @@ cdef class Linked(Matching):
         out[10] = special.parent_id
         return 0
 
-    cdef int emit_amended(self, int32_t row) except -1:
+    cdef int emit_amended(self, int32_t row) except -1 nogil:
         cdef int64_t *out = self.emit(EVENT_ORDER_AMENDED)
         out[0] = self.accounts[self.orders[row].account].id
         out[1] = self.orders[row].symbol
@@ -162,7 +162,7 @@ cdef class Linked(Matching):
 
     # --- one-cancels-other ------------------------------------------------------------
 
-    cdef int32_t new_group(self, int32_t position, int64_t oco) except -1:
+    cdef int32_t new_group(self, int32_t position, int64_t oco) except -1 nogil:
         cdef int32_t row = self.free_group
         if row >= 0:
             self.free_group = self.groups[row].first
@@ -180,7 +180,7 @@ cdef class Linked(Matching):
         return row
 
     # Add an order, the latest to arrive, to a group.
-    cdef int join_group(self, int32_t order, int32_t group) except -1:
+    cdef int join_group(self, int32_t order, int32_t group) except -1 nogil:
         cdef special_t *special = &self.specials[self.special_of(order)]
         cdef int32_t last = self.groups[group].last
         special.group = group
@@ -194,7 +194,7 @@ cdef class Linked(Matching):
         return 0
 
     # Take an order out of its group. Returns the group if others are left in it, else NIL.
-    cdef int32_t leave_group(self, int32_t order) except -2:
+    cdef int32_t leave_group(self, int32_t order) except -2 nogil:
         cdef special_t *special = &self.specials[self.tickets[order].special]
         cdef int32_t row = special.group
         cdef group_t *group
@@ -220,8 +220,12 @@ cdef class Linked(Matching):
         self.free_group = row
         return NIL
 
+    cdef int dissolve_group(self, int32_t group) except -1 nogil:
+        self.hold()
+        return self.dissolve(group)
+
     # Cancel all that is left in a group of which a member died.
-    cdef int dissolve_group(self, int32_t group) except -1:
+    cdef int dissolve(self, int32_t group) except -1 with gil:
         cdef int32_t order
         cdef list members = []
         order = self.groups[group].first
@@ -236,7 +240,7 @@ cdef class Linked(Matching):
         return 0
 
     # Take the lots that a member filled off the others.
-    cdef int shrink_group(self, int32_t order, int64_t lots) except -1:
+    cdef int shrink_group(self, int32_t order, int64_t lots) except -1 with gil:
         cdef int32_t group = self.specials[self.tickets[order].special].group
         cdef int32_t member
         cdef list others = []
@@ -251,7 +255,7 @@ cdef class Linked(Matching):
             self.shrink(member, lots)
         return 0
 
-    cdef int shrink(self, int32_t order, int64_t lots) except -1:
+    cdef int shrink(self, int32_t order, int64_t lots) except -1 nogil:
         lots = min64(lots, self.orders[order].leaves)
         self.tickets[order].quantity -= lots
         if self.orders[order].is_resting:
@@ -265,13 +269,14 @@ cdef class Linked(Matching):
 
     # A fill of an order that has special terms: its group shrinks, or ends with it; its
     # bracket hears of it.
-    cdef int on_fill(self, int32_t order, int64_t lots) except -1:
+    cdef int on_fill(self, int32_t order, int64_t lots) except -1 nogil:
         cdef int32_t row = self.tickets[order].special
         cdef int32_t group
         if row < 0:
             return 0
         if self.specials[row].group >= 0:
             if self.orders[order].leaves:
+                self.hold()
                 self.shrink_group(order, lots)
             else:
                 group = self.leave_group(order)
@@ -280,7 +285,7 @@ cdef class Linked(Matching):
         return 0
 
     # Hears of a fill before the order may be retired.
-    cdef int note_fill(self, int32_t order, int64_t lots) except -1:
+    cdef int note_fill(self, int32_t order, int64_t lots) except -1 nogil:
         cdef int32_t row = self.tickets[order].special
         cdef int32_t bracket
         if row < 0:
@@ -293,7 +298,7 @@ cdef class Linked(Matching):
 
     # --- brackets ---------------------------------------------------------------------
 
-    cdef int32_t new_bracket(self, int32_t entry) except -1:
+    cdef int32_t new_bracket(self, int32_t entry) except -1 nogil:
         cdef int32_t row = self.free_bracket
         if row >= 0:
             self.free_bracket = self.brackets[row].child[0]
@@ -313,7 +318,7 @@ cdef class Linked(Matching):
     cdef int32_t new_child(
         self, int32_t entry, int32_t bracket, int which, int64_t order_id,
         int64_t trigger_price, int trigger_by, int64_t price
-    ) except -1:
+    ) except -1 nogil:
         cdef int32_t child = self.new_order()
         cdef order_t *order = &self.orders[child]
         cdef ticket_t *ticket = &self.tickets[child]
@@ -342,7 +347,7 @@ cdef class Linked(Matching):
         table_put(&self.order_table, order.account, order_id, child)
         return child
 
-    cdef int note_bracket(self, int32_t bracket) except -1:
+    cdef int note_bracket(self, int32_t bracket) except -1 nogil:
         if self.brackets[bracket].is_noted:
             return 0
         if self.noted_count == self.noted_capacity:
@@ -354,7 +359,7 @@ cdef class Linked(Matching):
         return 0
 
     # Untie entry and children; children that were never armed vanish.
-    cdef int end_bracket(self, int32_t bracket) except -1:
+    cdef int end_bracket(self, int32_t bracket) except -1 nogil:
         cdef bracket_t *row = &self.brackets[bracket]
         cdef int32_t child, special
         cdef int which
@@ -380,7 +385,7 @@ cdef class Linked(Matching):
         return 0
 
     # An order that dies leaves its bracket; a child's end is the bracket's.
-    cdef int32_t leave_bracket(self, int32_t order) except -2:
+    cdef int32_t leave_bracket(self, int32_t order) except -2 nogil:
         cdef int32_t bracket = self.specials[self.tickets[order].special].bracket
         cdef bracket_t *row
         cdef int which
@@ -400,7 +405,7 @@ cdef class Linked(Matching):
         return self.end_bracket(bracket)
 
     # Let children stand for what their entries have filled.
-    cdef int arm_brackets(self) except -1:
+    cdef int arm_brackets(self) except -1 nogil:
         cdef int32_t i = 0, bracket
         while i < self.noted_count:
             bracket = self.noted[i]
@@ -414,7 +419,7 @@ cdef class Linked(Matching):
         self.noted_count = 0
         return 0
 
-    cdef int arm(self, int32_t bracket) except -1:
+    cdef int arm(self, int32_t bracket) except -1 nogil:
         cdef bracket_t *row = &self.brackets[bracket]
         cdef int64_t lots = row.filled - row.armed
         cdef bint is_first = row.armed == 0
@@ -448,7 +453,7 @@ cdef class Linked(Matching):
             self.end_bracket(bracket)
         return 0
 
-    cdef int grow(self, int32_t bracket, int64_t lots) except -1:
+    cdef int grow(self, int32_t bracket, int64_t lots) except -1 nogil:
         cdef int32_t child
         cdef int which
         for which in range(2):

@@ -29,7 +29,7 @@ cdef class Liquidation(Offers):
 
     # The end of a command: work off everything that it set off, then report what changed.
     # Most orders and cancels set nothing off.
-    cdef inline int settle(self) except -1:
+    cdef inline int settle(self) except -1 nogil:
         if self.has_mark_rules:
             self.watch_marks()
         if self.offer_count:
@@ -41,47 +41,51 @@ cdef class Liquidation(Offers):
             self.flush_changes()
         return 0
 
-    cdef int settle_all(self) except -1
-    cdef int watch_marks(self) except -1
-    cdef int pause_reason(self, int32_t symbol) noexcept
-    cdef int work_off(self) except -1
-    cdef int activate_next(self) except -1
-    cdef int work_off_queue(self) except -1
-    cdef int note_marked(self, int32_t symbol) except -1
-    cdef int retry_waiting(self) except -1
-    cdef int retry_all(self) except -1
-    cdef int reevaluate_holders(self, int32_t symbol) except -1
-    cdef int begin_turns(self) except -1
-    cdef int measure_row(self, int32_t pool, measured_t *row) except -1
-    cdef int64_t leg_shown(self, const measured_t *row) noexcept
-    cdef int evaluate_all(self) except -1
-    cdef int evaluate_round(self, int32_t count) except -1
-    cdef bint is_quiet(self, const measured_t *row) noexcept
-    cdef int refile(self, const measured_t *row) except -1
-    cdef int fetch_pool(self, int32_t pool) noexcept
-    cdef int fetch_second(self, int32_t pool) noexcept
-    cdef int requeue(self, int32_t pool) except -1
-    cdef int evaluate(self, measured_t *row) except -1
-    cdef bint top_up(self, measured_t *row) except -1
-    cdef int set_call_level(self, const measured_t *row, int level) except -1
-    cdef int follow_calls(self, const measured_t *row) except -1
-    cdef int64_t *emit_call(self, int kind, const measured_t *row, int64_t level) except NULL
-    cdef int replace_call_levels(self, int32_t account, int32_t call_set) except -1
-    cdef int enqueue(self, const measured_t *row) except -1
+    cdef int settle_all(self) except -1 nogil
+    cdef int watch_marks(self) except -1 nogil
+    cdef int pause_reason(self, int32_t symbol) noexcept nogil
+    cdef int work_off(self) except -1 nogil
+    cdef int activate_next(self) except -1 nogil
+    cdef int work_off_queue(self) except -1 nogil
+    cdef int note_marked(self, int32_t symbol) except -1 nogil
+    cdef int retry_waiting(self) except -1 nogil
+    cdef int retry_all(self) except -1 nogil
+    cdef int reevaluate_holders(self, int32_t symbol) except -1 nogil
+    cdef int begin_turns(self) except -1 nogil
+    cdef int measure_row(self, int32_t pool, measured_t *row) except -1 nogil
+    cdef int64_t leg_shown(self, const measured_t *row) noexcept nogil
+    cdef int evaluate_all(self) except -1 nogil
+    cdef int evaluate_round(self, int32_t count) except -1 nogil
+    cdef bint is_quiet(self, const measured_t *row) noexcept nogil
+    cdef int refile(self, const measured_t *row) except -1 nogil
+    cdef int fetch_pool(self, int32_t pool) noexcept nogil
+    cdef int fetch_second(self, int32_t pool) noexcept nogil
+    cdef int requeue(self, int32_t pool) except -1 nogil
+    cdef int evaluate(self, measured_t *row) except -1 nogil
+    cdef bint top_up(self, measured_t *row) except -1 nogil
+    cdef int set_call_level(self, const measured_t *row, int level) except -1 nogil
+    cdef int follow_calls(self, const measured_t *row) except -1 nogil
+    cdef int64_t *emit_call(self, int kind, const measured_t *row, int64_t level) except NULL nogil
+    cdef int replace_call_levels(self, int32_t account, int32_t call_set) except -1 nogil
+    cdef int enqueue(self, const measured_t *row) except -1 nogil
     cdef int finish(
         self, int32_t pool, int outcome, const measured_t *row, int32_t symbol, int side
-    ) except -1
-    cdef int cancel_pool_orders(self, int32_t pool) except -1
-    cdef int clear_flat(self, int32_t pool, int32_t symbol, int side) except -1
+    ) except -1 nogil
+    cdef int cancel_pool_orders(self, int32_t pool) except -1 nogil
+    cdef int cancel_pool_orders_of(self, int32_t pool, int32_t position) except -1 nogil
+    cdef int forget_waits(self, int32_t pool) except -1 nogil
+    cdef int clear_flat(self, int32_t pool, int32_t symbol, int side) except -1 nogil
 
-    cdef int queue_push(self, measured_t row) except -1
-    cdef measured_t queue_pop(self) noexcept
-    cdef int queue_remove(self, int32_t index) noexcept
-    cdef int queue_sift(self, int32_t index) noexcept
+    cdef int queue_push(self, measured_t row) except -1 nogil
+    cdef measured_t queue_pop(self) noexcept nogil
+    cdef int queue_remove(self, int32_t index) noexcept nogil
+    cdef int queue_sift(self, int32_t index) noexcept nogil
 
-    cdef int work(self, int32_t pool) except -1
-    cdef bint is_cooling(self, int32_t pool) except -1
-    cdef int let_wait(self, int32_t pool, const measured_t *row, bint is_patient) except -1
-    cdef int file_waiting(self, int32_t pool, const measured_t *row) except -1
-    cdef bint take_turn(self, int32_t pool, int32_t symbol) except -1
-    cdef int drop_pending(self, int32_t pool) except -1
+    cdef int work(self, int32_t pool) except -1 nogil
+    cdef bint is_cooling(self, int32_t pool) except -1 nogil
+    cdef bint is_paused(self, int32_t pool) except -1 nogil
+    cdef int postpone(self, int32_t pool) except -1 nogil
+    cdef int let_wait(self, int32_t pool, const measured_t *row, bint is_patient) except -1 nogil
+    cdef int file_waiting(self, int32_t pool, const measured_t *row) except -1 nogil
+    cdef bint take_turn(self, int32_t pool, int32_t symbol) except -1 nogil
+    cdef int drop_pending(self, int32_t pool) except -1 nogil

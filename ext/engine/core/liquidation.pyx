@@ -76,7 +76,7 @@ cdef class Liquidation(Offers):
     # --- after every command ----------------------------------------------------------
 
     # Work off everything that the command set off.
-    cdef int settle_all(self) except -1:
+    cdef int settle_all(self) except -1 nogil:
         cdef int32_t i, symbol
         if self.has_bounded_steps:
             self.begin_turns()
@@ -91,7 +91,7 @@ cdef class Liquidation(Offers):
 
     # Pause the liquidations of symbols whose mark is stale or out of its band, or go on.
     # O(symbols), where any has such a rule.
-    cdef int watch_marks(self) except -1:
+    cdef int watch_marks(self) except -1 nogil:
         cdef int32_t symbol
         cdef int reason
         cdef int64_t *out
@@ -110,7 +110,7 @@ cdef class Liquidation(Offers):
         return 0
 
     # What is wrong with a symbol's mark.
-    cdef int pause_reason(self, int32_t symbol) noexcept:
+    cdef int pause_reason(self, int32_t symbol) noexcept nogil:
         cdef const instrument_t *instrument = &self.instruments[symbol]
         if instrument.mark == NONE or instrument.is_over:
             return PAUSE_NONE
@@ -125,7 +125,7 @@ cdef class Liquidation(Offers):
 
     # Risk comes first; then triggered orders take their turns, one at a time.
     @cython.final
-    cdef int work_off(self) except -1:
+    cdef int work_off(self) except -1 nogil:
         while True:
             if self.pending_count:
                 self.work_off_queue()
@@ -139,11 +139,11 @@ cdef class Liquidation(Offers):
                 return 0
 
     # Let the next triggered order enter the market; order entry knows how.
-    cdef int activate_next(self) except -1:
+    cdef int activate_next(self) except -1 nogil:
         return 0
 
     @cython.final
-    cdef int work_off_queue(self) except -1:
+    cdef int work_off_queue(self) except -1 nogil:
         cdef measured_t row
         self.evaluate_all()
         while self.queue_count:
@@ -152,12 +152,13 @@ cdef class Liquidation(Offers):
                 self.fetch_pool(self.queue[0].pool)
                 prefetch(&self.pools[self.queue[1].pool])
                 prefetch(&self.pools[self.queue[2].pool])
+            self.hold()
             self.work(row.pool)
             self.evaluate_all()
         return 0
 
     # Note that a command moved a symbol's mark.
-    cdef int note_marked(self, int32_t symbol) except -1:
+    cdef int note_marked(self, int32_t symbol) except -1 nogil:
         if self.marked_count == self.marked_capacity:
             self.marked = <int32_t *>larger(
                 self.marked, &self.marked_capacity, self.marked_count + 1, sizeof(int32_t))
@@ -166,23 +167,30 @@ cdef class Liquidation(Offers):
         return 0
 
     # Let waiting pools be looked at again, those that have waited longest first.
-    cdef int retry_waiting(self) except -1:
+    cdef int retry_waiting(self) except -1 nogil:
         cdef int32_t pool
-        if self.waiting:
+        if not self.waiting:
+            return 0
+        self.hold()
+        with gil:
             for pool in islice(self.waiting, RETRIES_PER_COMMAND):
                 self.pools[pool].is_waiting = 0
                 self.note_pending(pool)
         return 0
 
-    cdef int retry_all(self) except -1:
+    cdef int retry_all(self) except -1 nogil:
         cdef int32_t pool
-        for pool in self.waiting:
-            self.pools[pool].is_waiting = 0
-            self.note_pending(pool)
+        if not self.waiting:
+            return 0
+        self.hold()
+        with gil:
+            for pool in self.waiting:
+                self.pools[pool].is_waiting = 0
+                self.note_pending(pool)
         return 0
 
     # A symbol asks for more or for less now: look at all who hold it. O(holders).
-    cdef int reevaluate_holders(self, int32_t symbol) except -1:
+    cdef int reevaluate_holders(self, int32_t symbol) except -1 nogil:
         cdef const instrument_t *instrument = &self.instruments[symbol]
         cdef int32_t i
         self.known_symbol = NIL
@@ -191,17 +199,20 @@ cdef class Liquidation(Offers):
         return self.retry_all()
 
     # Let bounded steps begin anew, and those go on that were put off.
-    cdef int begin_turns(self) except -1:
+    cdef int begin_turns(self) except -1 nogil:
         cdef int32_t i
         for i in range(self.instrument_count):
             self.instruments[i].steps_taken = 0
-        for i in self.postponed:
-            self.note_pending(i)
+        if self.postponed:
+            self.hold()
+            with gil:
+                for i in self.postponed:
+                    self.note_pending(i)
         self.has_bounded_steps = False
         return 0
 
     # A pool with its measure.
-    cdef int measure_row(self, int32_t pool, measured_t *row) except -1:
+    cdef int measure_row(self, int32_t pool, measured_t *row) except -1 nogil:
         self.measure(pool, &row.equity, &row.maintenance)
         row.account = self.accounts[self.pools[pool].account].id
         row.asset = self.pools[pool].asset
@@ -210,17 +221,18 @@ cdef class Liquidation(Offers):
         row.pool = pool
         row.turn = 0
         if self.bounded_steps:
-            row.turn = self.turn_of.get(pool, 0)
+            with gil:
+                row.turn = self.turn_of.get(pool, 0)
         return 0
 
     # The leg that an event about a pool names, NONE of a cross pool.
-    cdef int64_t leg_shown(self, const measured_t *row) noexcept:
+    cdef int64_t leg_shown(self, const measured_t *row) noexcept nogil:
         return NONE if row.symbol < 0 else row.leg
 
     # Rounds: everything pending is measured before anything is done about it; pools that
     # a round touches are looked at in the next.
     @cython.final
-    cdef int evaluate_all(self) except -1:
+    cdef int evaluate_all(self) except -1 nogil:
         cdef int32_t *pools
         cdef int32_t count, capacity
         while self.pending_count:
@@ -232,7 +244,7 @@ cdef class Liquidation(Offers):
         return 0
 
     @cython.final
-    cdef int evaluate_round(self, int32_t count) except -1:
+    cdef int evaluate_round(self, int32_t count) except -1 nogil:
         cdef int32_t i, pool
         cdef int32_t rows = 0
         cdef measured_t *row
@@ -273,7 +285,7 @@ cdef class Liquidation(Offers):
 
     # Fetch into the cache what measuring and filing a pool will read.
     @cython.final
-    cdef int fetch_pool(self, int32_t pool) noexcept:
+    cdef int fetch_pool(self, int32_t pool) noexcept nogil:
         cdef int32_t row = self.pools[pool].first_open
         prefetch(&self.accounts[self.pools[pool].account])
         if row >= 0:
@@ -284,7 +296,7 @@ cdef class Liquidation(Offers):
 
     # Later, when the first position is there: the second. What follows often lies behind it.
     @cython.final
-    cdef int fetch_second(self, int32_t pool) noexcept:
+    cdef int fetch_second(self, int32_t pool) noexcept nogil:
         cdef int32_t row = self.pools[pool].first_open
         cdef int i
         if row >= 0 and self.positions[row].next_open >= 0:
@@ -295,7 +307,7 @@ cdef class Liquidation(Offers):
 
     # Whether there is nothing to be done about a pool and nothing to be said.
     @cython.final
-    cdef bint is_quiet(self, const measured_t *row) noexcept:
+    cdef bint is_quiet(self, const measured_t *row) noexcept nogil:
         cdef pool_t *pool = &self.pools[row.pool]
         if pool.first_pledge >= 0 and pool.balance < 0:
             return False
@@ -308,7 +320,7 @@ cdef class Liquidation(Offers):
     # File the triggers of a pool that was measured. While marks move they are wanted at once;
     # else the next mark is early enough, however often the pool is touched until then.
     @cython.final
-    cdef int refile(self, const measured_t *row) except -1:
+    cdef int refile(self, const measured_t *row) except -1 nogil:
         if self.pools[row.pool].in_queue:
             return 0
         if self.pools[row.pool].first_open < 0:
@@ -319,7 +331,7 @@ cdef class Liquidation(Offers):
 
     # A queued pool that changed, that is to be tried again, or whose release trigger the
     # mark has reached (then it still waits, and goes on waiting unless it is healthy).
-    cdef int requeue(self, int32_t pool) except -1:
+    cdef int requeue(self, int32_t pool) except -1 nogil:
         cdef measured_t row
         self.measure_row(pool, &row)
         if self.pools[pool].is_waiting and not self.is_healthy(&row) and (
@@ -327,15 +339,17 @@ cdef class Liquidation(Offers):
             return self.file_waiting(pool, &row)
         self.pools[pool].is_waiting = 0
         self.unfile_pool(pool)
-        self.waiting.pop(pool, None)
-        if self.postponed:
-            self.postponed.pop(pool, None)
+        if self.waiting or self.postponed:
+            self.hold()
+            with gil:
+                self.waiting.pop(pool, None)
+                self.postponed.pop(pool, None)
         if self.pools[pool].heap_index >= 0:
             self.queue_remove(self.pools[pool].heap_index)
         return self.queue_push(row)
 
     @cython.final
-    cdef int evaluate(self, measured_t *row) except -1:
+    cdef int evaluate(self, measured_t *row) except -1 nogil:
         if self.has_profile_calls:
             self.follow_calls(row)
         self.set_call_level(
@@ -348,7 +362,7 @@ cdef class Liquidation(Offers):
 
     # Save an isolated position that is due with money of its wallet, if that does it: up to its
     # initial margin, as far as what may be withdrawn goes.
-    cdef bint top_up(self, measured_t *row) except -1:
+    cdef bint top_up(self, measured_t *row) except -1 nogil:
         cdef int32_t position = self.find_position(
             self.pools[row.pool].account, row.symbol, row.leg)
         cdef int32_t wallet = self.positions[position].wallet
@@ -373,7 +387,7 @@ cdef class Liquidation(Offers):
         return True
 
     # Move to a margin-call level, one event for each level passed.
-    cdef int set_call_level(self, const measured_t *row, int level) except -1:
+    cdef int set_call_level(self, const measured_t *row, int level) except -1 nogil:
         cdef pool_t *pool = &self.pools[row.pool]
         cdef const call_set_t *calls
         cdef remedy_t remedy
@@ -398,7 +412,7 @@ cdef class Liquidation(Offers):
             out[6] = self.leg_shown(row)
         return 0
 
-    cdef int64_t *emit_call(self, int kind, const measured_t *row, int64_t level) except NULL:
+    cdef int64_t *emit_call(self, int kind, const measured_t *row, int64_t level) except NULL nogil:
         cdef int64_t *out = self.emit(kind)
         out[0] = row.account
         out[1] = row.asset
@@ -409,7 +423,7 @@ cdef class Liquidation(Offers):
         return out
 
     # Go by the levels that are in force now; the calls by others end first.
-    cdef int follow_calls(self, const measured_t *row) except -1:
+    cdef int follow_calls(self, const measured_t *row) except -1 nogil:
         cdef int32_t call_set = self.call_set_in_force(row.pool)
         if self.pools[row.pool].call_set != call_set:
             self.set_call_level(row, 0)
@@ -418,7 +432,7 @@ cdef class Liquidation(Offers):
 
     # Give an account levels of its own: the calls by others end, then it calls by these. Wallets
     # by asset, then isolated positions by symbol; those that went by the same are left alone.
-    cdef int replace_call_levels(self, int32_t account, int32_t call_set) except -1:
+    cdef int replace_call_levels(self, int32_t account, int32_t call_set) except -1 with gil:
         cdef int32_t pool = self.accounts[account].first_wallet
         cdef int32_t row = self.accounts[account].first_position
         cdef measured_t measured
@@ -447,7 +461,7 @@ cdef class Liquidation(Offers):
         return 0
 
     # Breach: into the queue, orders cancelled, triggers withdrawn.
-    cdef int enqueue(self, const measured_t *row) except -1:
+    cdef int enqueue(self, const measured_t *row) except -1 nogil:
         cdef int64_t *out
         cdef measured_t entry = row[0]
         self.pools[row.pool].in_queue = 1
@@ -464,25 +478,28 @@ cdef class Liquidation(Offers):
         self.unfile_pool(row.pool)
         entry.turn = self.bounded_steps
         if self.bounded_steps:
-            self.turn_of[row.pool] = self.bounded_steps
+            with gil:
+                self.turn_of[row.pool] = self.bounded_steps
         return self.queue_push(entry)
+
+    # What was noted about when a queued pool may go on.
+    cdef int forget_waits(self, int32_t pool) except -1 with gil:
+        self.cooling.pop(pool, None)
+        self.pausing.pop(pool, None)
+        self.ramp_since.pop(pool, None)
+        self.ramped.pop(pool, None)
+        self.turn_of.pop(pool, None)
+        return 0
 
     # Out of the queue. Symbol and side are those of the latest step, NIL where there was none.
     cdef int finish(
         self, int32_t pool, int outcome, const measured_t *row, int32_t symbol, int side
-    ) except -1:
+    ) except -1 nogil:
         cdef int64_t *out
         self.pools[pool].in_queue = 0
         self.pools[pool].is_waiting = self.pools[pool].has_stuck = 0
-        if self.cooling:
-            self.cooling.pop(pool, None)
-        if self.pausing:
-            self.pausing.pop(pool, None)
-        if self.ramp_since:
-            self.ramp_since.pop(pool, None)
-            self.ramped.pop(pool, None)
-        if self.bounded_steps:
-            self.turn_of.pop(pool, None)
+        if self.cooling or self.pausing or self.ramp_since or self.bounded_steps:
+            self.forget_waits(pool)
         self.note_pending(pool)
         if self.is_ranking_live:
             self.log_touch(pool)
@@ -500,29 +517,30 @@ cdef class Liquidation(Offers):
         return 0
 
     # Cancel the orders of a pool, and for a wallet those that would draw on it.
-    cdef int cancel_pool_orders(self, int32_t pool) except -1:
+    cdef int cancel_pool_orders(self, int32_t pool) except -1 nogil:
         cdef int32_t position = self.accounts[self.pools[pool].account].first_position
-        cdef int32_t order
-        cdef bint is_own
-        cdef list chosen
         while position >= 0:
-            order = self.orders_of(position).first
-            if order >= 0:
-                is_own = self.pool_of(position) == pool
-                chosen = []
-                while order >= 0 and (is_own or self.positions[position].wallet == pool):
-                    if is_own or not self.orders[order].is_reduce_only:
-                        chosen.append((order, self.tickets[order].arrival))
-                    order = self.tickets[order].own_next
-                self.cancel_each(chosen, CANCEL_LIQUIDATION)
+            if self.orders_of(position).first >= 0:
+                self.hold()
+                self.cancel_pool_orders_of(pool, position)
             position = self.positions[position].next_in_account
         return 0
+
+    cdef int cancel_pool_orders_of(self, int32_t pool, int32_t position) except -1 with gil:
+        cdef int32_t order = self.orders_of(position).first
+        cdef bint is_own = self.pool_of(position) == pool
+        cdef list chosen = []
+        while order >= 0 and (is_own or self.positions[position].wallet == pool):
+            if is_own or not self.orders[order].is_reduce_only:
+                chosen.append((order, self.tickets[order].arrival))
+            order = self.tickets[order].own_next
+        return self.cancel_each(chosen, CANCEL_LIQUIDATION)
 
     # Settle what a pool without positions is left with. Isolated margin goes back to the
     # wallet. A deficit is covered by the fund as far as its balance goes, once, when it
     # arises; then, after a liquidation step (its symbol, or NIL, and side), by the winners, if
     # the profile says so. The rest stays on record as the pool's negative balance.
-    cdef int clear_flat(self, int32_t pool, int32_t symbol, int side) except -1:
+    cdef int clear_flat(self, int32_t pool, int32_t symbol, int side) except -1 nogil:
         cdef pool_t *row = &self.pools[pool]
         if row.balance >= 0:
             row.is_bankrupt = 0
@@ -541,7 +559,7 @@ cdef class Liquidation(Offers):
 
     # --- the queue: a binary heap, worst on top ---------------------------------------
 
-    cdef int queue_push(self, measured_t row) except -1:
+    cdef int queue_push(self, measured_t row) except -1 nogil:
         if self.queue_count == self.queue_capacity:
             self.queue = <measured_t *>larger(
                 self.queue, &self.queue_capacity, self.queue_count + 1, sizeof(measured_t))
@@ -550,12 +568,12 @@ cdef class Liquidation(Offers):
         self.queue_count += 1
         return self.queue_sift(self.queue_count - 1)
 
-    cdef measured_t queue_pop(self) noexcept:
+    cdef measured_t queue_pop(self) noexcept nogil:
         cdef measured_t row = self.queue[0]
         self.queue_remove(0)
         return row
 
-    cdef int queue_remove(self, int32_t index) noexcept:
+    cdef int queue_remove(self, int32_t index) noexcept nogil:
         self.pools[self.queue[index].pool].heap_index = NIL
         self.queue_count -= 1
         if index < self.queue_count:
@@ -565,7 +583,7 @@ cdef class Liquidation(Offers):
         return 0
 
     # Restore the heap around one entry, upward or downward.
-    cdef int queue_sift(self, int32_t index) noexcept:
+    cdef int queue_sift(self, int32_t index) noexcept nogil:
         cdef measured_t row = self.queue[index]
         cdef int32_t parent, child
         while index > 0:
@@ -594,7 +612,7 @@ cdef class Liquidation(Offers):
     # --- the work on one pool ---------------------------------------------------------
 
     # Liquidate one pool until it is healthy, flat, waits, or has had its turn.
-    cdef int work(self, int32_t pool) except -1:
+    cdef int work(self, int32_t pool) except -1 nogil:
         cdef measured_t row
         cdef int32_t position
         cdef int32_t symbol = NIL    # of the latest step
@@ -602,7 +620,7 @@ cdef class Liquidation(Offers):
         cdef bint has_had_turn = False, is_held_back = False
         cdef int64_t resume = NONE   # when a position that was tried may go on by itself
         cdef plan_t plan
-        cdef set tried = set()       # positions of which no more can be closed now
+        self.tried_count = 0
         while True:
             self.measure_row(pool, &row)
             if self.pools[pool].first_open < 0:
@@ -620,9 +638,9 @@ cdef class Liquidation(Offers):
                 continue
             if self.cooling and self.is_cooling(pool):
                 return self.let_wait(pool, &row, False)
-            if self.pausing and row.equity > 0 and pool in self.pausing:
+            if self.pausing and row.equity > 0 and self.is_paused(pool):
                 return self.let_wait(pool, &row, True)
-            position = self.choose_position(pool, tried)
+            position = self.choose_position(pool)
             if position < 0:
                 if resume == NONE:
                     self.pools[pool].has_stuck = 1
@@ -630,25 +648,34 @@ cdef class Liquidation(Offers):
                 return self.let_wait(pool, &row, is_held_back or resume != NONE)
             self.plan_step(pool, position, &row, &plan)
             if plan.lots == 0:
-                tried.add(position)
+                self.note_tried(position)
                 resume = plan.resume if resume == NONE else min64(resume, plan.resume)
                 continue
             symbol = self.positions[position].symbol
             side = SIDE_SELL if self.positions[position].quantity > 0 else SIDE_BUY
             if not self.take_turn(pool, symbol):
-                self.postponed[pool] = None
+                self.postpone(pool)
                 return self.drop_pending(pool)
             if self.step(pool, position, &plan, &row):
-                tried.add(position)
+                self.note_tried(position)
                 is_held_back |= self.instruments[symbol].profile.unfilled == UNFILLED_WAIT
             else:
                 has_had_turn = self.instruments[symbol].profile.steps_per_command != NONE
 
-    cdef bint is_cooling(self, int32_t pool) except -1:
+    cdef bint is_paused(self, int32_t pool) except -1 with gil:
+        return pool in self.pausing
+
+    cdef int postpone(self, int32_t pool) except -1 with gil:
+        self.postponed[pool] = None
+        return 0
+
+    cdef bint is_cooling(self, int32_t pool) except -1 with gil:
         return self.cooling.get(pool, 0) > self.ts
 
     # Let a pool wait for a change, or for its time; a patient one only while it has equity.
-    cdef int let_wait(self, int32_t pool, const measured_t *row, bint is_patient) except -1:
+    cdef int let_wait(
+        self, int32_t pool, const measured_t *row, bint is_patient
+    ) except -1 with gil:
         # What was done to it is no reason to look at it again in this command.
         self.drop_pending(pool)
         self.pools[pool].is_waiting = 1
@@ -656,14 +683,14 @@ cdef class Liquidation(Offers):
         self.waiting[pool] = None
         return self.file_waiting(pool, row)
 
-    cdef int file_waiting(self, int32_t pool, const measured_t *row) except -1:
+    cdef int file_waiting(self, int32_t pool, const measured_t *row) except -1 nogil:
         self.file_release(pool, row.equity, row.maintenance)
         if self.pools[pool].is_patient:
             self.file_spent(pool, row.equity)
         return 0
 
     # Whether another step in a symbol may be taken now; if it is bounded, it is counted.
-    cdef bint take_turn(self, int32_t pool, int32_t symbol) except -1:
+    cdef bint take_turn(self, int32_t pool, int32_t symbol) except -1 nogil:
         cdef instrument_t *instrument = &self.instruments[symbol]
         if instrument.profile.steps_per_command == NONE:
             return True
@@ -672,10 +699,11 @@ cdef class Liquidation(Offers):
             return False
         instrument.steps_taken += 1
         self.bounded_steps += 1
-        self.turn_of[pool] = self.bounded_steps
+        with gil:
+            self.turn_of[pool] = self.bounded_steps
         return True
 
-    cdef int drop_pending(self, int32_t pool) except -1:
+    cdef int drop_pending(self, int32_t pool) except -1 nogil:
         cdef int32_t i
         if not self.pools[pool].is_pending:
             return 0

@@ -22,12 +22,12 @@ cdef class Makers(Pledges):
     cdef int32_t holdings_count, holdings_capacity
     cdef dict holdings_rows
 
-    cdef int forget_holdings(self) except -1
-    cdef holdings_t *rehearsed(self, int32_t position) except NULL
-    cdef int take_stock(self, int32_t position, holdings_t *held) except -1
+    cdef int forget_holdings(self) except -1 nogil
+    cdef holdings_t *rehearsed(self, int32_t position) except NULL nogil
+    cdef int take_stock(self, int32_t position, holdings_t *held) except -1 nogil
     cdef int try_fill(
         self, holdings_t *held, int32_t position, int side, int64_t lots, int64_t price,
-        int64_t rate) except -1
-    cdef bint can_carry(self, const holdings_t *held, int32_t maker, int64_t lots) except *
+        int64_t rate) except -1 nogil
+    cdef bint can_carry(self, const holdings_t *held, int32_t maker, int64_t lots) except -1 nogil
     cdef bint can_open(
-        self, const holdings_t *held, int32_t maker, int64_t lots, int64_t closing) except *
+        self, const holdings_t *held, int32_t maker, int64_t lots, int64_t closing) except -1 nogil

@@ -24,13 +24,13 @@ cdef class Makers(Pledges):
     def __dealloc__(self):
         free(self.holdings)
 
-    cdef int forget_holdings(self) except -1:
+    cdef int forget_holdings(self) except -1 with gil:
         self.holdings_count = 0
         self.holdings_rows.clear()
         return 0
 
     # What the owner of a position would hold by now; good until the next call.
-    cdef holdings_t *rehearsed(self, int32_t position) except NULL:
+    cdef holdings_t *rehearsed(self, int32_t position) except NULL with gil:
         cdef int32_t account = self.positions[position].account
         cdef int32_t row = self.holdings_rows.get(account, -1)
         if row < 0:
@@ -44,7 +44,7 @@ cdef class Makers(Pledges):
         return &self.holdings[row]
 
     # What the owner of a position has now. O(open positions).
-    cdef int take_stock(self, int32_t position, holdings_t *held) except -1:
+    cdef int take_stock(self, int32_t position, holdings_t *held) except -1 with gil:
         cdef int32_t symbol = self.positions[position].symbol
         cdef int32_t wallet = self.positions[position].wallet
         cdef instrument_t *instrument = &self.instruments[symbol]
@@ -83,7 +83,7 @@ cdef class Makers(Pledges):
     cdef int try_fill(
         self, holdings_t *held, int32_t position, int side, int64_t lots, int64_t price,
         int64_t rate
-    ) except -1:
+    ) except -1 nogil:
         cdef instrument_t *instrument = &self.instruments[self.positions[position].symbol]
         cdef isolated_t *leg = &held.legs[self.positions[position].leg]
         cdef int64_t worth = worth_at(
@@ -102,7 +102,7 @@ cdef class Makers(Pledges):
     # position it always can. Else its cross pool must cover its initial margin after the
     # fill; of an isolated position the wallet must bring all that the opening asks for, and
     # the position must not be due at once.
-    cdef bint can_carry(self, const holdings_t *held, int32_t maker, int64_t lots) except *:
+    cdef bint can_carry(self, const holdings_t *held, int32_t maker, int64_t lots) except -1 nogil:
         cdef int32_t position = self.tickets[maker].position
         cdef int32_t symbol = self.orders[maker].symbol
         cdef instrument_t *instrument = &self.instruments[symbol]
@@ -143,7 +143,7 @@ cdef class Makers(Pledges):
     # Whether the wallet has all that an isolated opening moves, once the rest is closed.
     cdef bint can_open(
         self, const holdings_t *held, int32_t maker, int64_t lots, int64_t closing
-    ) except *:
+    ) except -1 nogil:
         cdef int32_t position = self.tickets[maker].position
         cdef instrument_t *instrument = &self.instruments[self.orders[maker].symbol]
         cdef int side = self.orders[maker].side
@@ -161,7 +161,7 @@ cdef class Makers(Pledges):
             position, abs64(value), abs64(leg.quantity + sign * (lots - closing))
         ) <= max64(0, after.wallet)
 
-    cdef bint may_match(self, int32_t maker, int64_t lots) except *:
+    cdef bint may_match(self, int32_t maker, int64_t lots) except -1 nogil:
         cdef holdings_t held
         if self.orders[maker].is_reduce_only:  # the fund's, too, which has no position
             return True

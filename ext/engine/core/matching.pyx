@@ -12,6 +12,7 @@ from engine.core.fixed cimport (
 from engine.core.ledger cimport instrument_t, open_orders_t, position_t
 from engine.core.levels cimport book_t
 from engine.core.makers cimport holdings_t
+from engine.core.memory cimport larger
 from engine.core.tables cimport table_get, table_remove
 from engine.core.tiers cimport initial_margin, trade_fee
 from engine.core.types cimport (
@@ -19,6 +20,8 @@ from engine.core.types cimport (
     KIND_INVERSE, MODE_ISOLATED, MONEY_MAX, NIL, NONE, RATE_SCALE, SIDE_BUY, SIDE_SELL,
     STP_CANCEL_BOTH, STP_CANCEL_TAKER, STP_DECREMENT, STP_NONE,
 )
+from libc.stdint cimport int32_t, int64_t
+from libc.stdlib cimport free
 
 
 # Position value and the value of a side's orders together, signed.
@@ -40,6 +43,16 @@ cdef inline int64_t within_range(int64_t a, int64_t b) noexcept nogil:
     return MONEY_MAX if a > MONEY_MAX - b else a + b
 
 
+cdef int add_part(
+    part_t **parts, int32_t *count, int32_t *capacity, int32_t row, int64_t lots
+) except -1 nogil:
+    if count[0] == capacity[0]:
+        parts[0] = <part_t *>larger(parts[0], capacity, count[0] + 1, sizeof(part_t))
+    parts[0][count[0]].row, parts[0][count[0]].lots = row, lots
+    count[0] += 1
+    return 0
+
+
 cdef class Matching(Makers):
     """The ledger with the matching rule's consequences."""
 
@@ -47,10 +60,14 @@ cdef class Matching(Makers):
         self.held = {}
         self.linked = {}
 
+    def __dealloc__(self):
+        free(self.fills)
+        free(self.rounds)
+
     # --- an order's life --------------------------------------------------------------
 
     # Add an order at the end of its owner's orders of the symbol.
-    cdef int link_order(self, int32_t order) except -1:
+    cdef int link_order(self, int32_t order) except -1 nogil:
         cdef order_t *row = &self.orders[order]
         cdef ticket_t *ticket = &self.tickets[order]
         cdef open_orders_t *own = self.own_orders(ticket.position)
@@ -67,7 +84,7 @@ cdef class Matching(Makers):
 
     # Let an order count for `lots` in its owner's order margin (0: not at all).
     @cython.final
-    cdef int sync_reserve(self, int32_t order, int64_t lots) except -1:
+    cdef int sync_reserve(self, int32_t order, int64_t lots) except -1 nogil:
         cdef order_t *row = &self.orders[order]
         cdef ticket_t *ticket = &self.tickets[order]
         cdef open_orders_t *own
@@ -106,7 +123,7 @@ cdef class Matching(Makers):
 
     # Forget an order that is dead and off the book; its last event is the caller's.
     # Returns the group that is to be dissolved after that event, NIL for none.
-    cdef int32_t retire_order(self, int32_t order) except -2:
+    cdef int32_t retire_order(self, int32_t order) except -2 nogil:
         cdef ticket_t *ticket = &self.tickets[order]
         cdef int32_t group = self.untie(order) if ticket.special >= 0 else NIL
         self.sync_reserve(order, 0)
@@ -123,7 +140,7 @@ cdef class Matching(Makers):
 
     # Take an order out of the table and its owner's list.
     @cython.final
-    cdef int unlink_order(self, int32_t order) except -1:
+    cdef int unlink_order(self, int32_t order) except -1 nogil:
         cdef order_t *row = &self.orders[order]
         cdef ticket_t *ticket = &self.tickets[order]
         cdef open_orders_t *own = self.own_orders(ticket.position)
@@ -144,12 +161,12 @@ cdef class Matching(Makers):
         return 0
 
     # Cancel an order, resting or not.
-    cdef int cancel_order(self, int32_t order, int reason) except -1:
+    cdef int cancel_order(self, int32_t order, int reason) except -1 nogil:
         if self.orders[order].is_resting:
             self.unrest(order)
         return self.on_cancel(order, reason)
 
-    cdef int on_cancel(self, int32_t row, int reason) except -1:
+    cdef int on_cancel(self, int32_t row, int reason) except -1 nogil:
         cdef int64_t *out
         cdef int32_t group = self.retire_order(row)  # readable until the row is used again
         out = self.emit(EVENT_ORDER_CANCELED)
@@ -163,50 +180,50 @@ cdef class Matching(Makers):
             self.dissolve_group(group)
         return 0
 
-    cdef int on_change(self, int32_t row) except -1:
+    cdef int on_change(self, int32_t row) except -1 nogil:
         if self.orders[row].is_resting:
             self.sync_reserve(row, self.orders[row].leaves)
         return self.note_order(row)
 
     # --- hooks: plain orders have nothing here ----------------------------------------
 
-    cdef int note_fill(self, int32_t order, int64_t lots) except -1:
+    cdef int note_fill(self, int32_t order, int64_t lots) except -1 nogil:
         return 0
 
-    cdef int on_fill(self, int32_t order, int64_t lots) except -1:
+    cdef int on_fill(self, int32_t order, int64_t lots) except -1 nogil:
         return 0
 
-    cdef int32_t untie(self, int32_t order) except -2:
+    cdef int32_t untie(self, int32_t order) except -2 nogil:
         return NIL
 
-    cdef int dissolve_group(self, int32_t group) except -1:
+    cdef int dissolve_group(self, int32_t group) except -1 nogil:
         return 0
 
-    cdef int32_t group_of(self, int32_t order) noexcept:
+    cdef int32_t group_of(self, int32_t order) noexcept nogil:
         return NIL
 
-    cdef int64_t display_of(self, int32_t order) noexcept:
+    cdef int64_t display_of(self, int32_t order) noexcept nogil:
         return MONEY_MAX
 
-    cdef bint is_bound(self, int32_t order) noexcept:
+    cdef bint is_bound(self, int32_t order) noexcept nogil:
         return False
 
-    cdef int count_maker_fill(self, int32_t position, int64_t lots) except -1:
+    cdef int count_maker_fill(self, int32_t position, int64_t lots) except -1 nogil:
         return 0
 
-    cdef int64_t reducible(self, int32_t row) except -1:
+    cdef int64_t reducible(self, int32_t row) except -1 nogil:
         cdef int32_t position = self.tickets[row].position
         if position < 0:
             return self.inventory_of(self.orders[row].symbol, self.orders[row].side)
         return self.reducible_by(position, self.orders[row].side)
 
     # Cancel the fund's resting order of a symbol, if there is one.
-    cdef int withdraw_offer(self, int32_t symbol, int reason) except -1:
+    cdef int withdraw_offer(self, int32_t symbol, int reason) except -1 nogil:
         cdef int32_t offer = self.instruments[symbol].offer
         return self.cancel_order(offer, reason) if offer >= 0 else 0
 
     # The same where nothing of the inventory is left that it could reduce.
-    cdef int drop_offer(self, int32_t symbol) except -1:
+    cdef int drop_offer(self, int32_t symbol) except -1 nogil:
         cdef int32_t offer = self.instruments[symbol].offer
         if offer >= 0 and self.reducible(offer) == 0:
             return self.cancel_order(offer, CANCEL_REDUCE_ONLY)
@@ -217,15 +234,18 @@ cdef class Matching(Makers):
     # them had something to reduce when they came in, and it is gone only when the position
     # has lost its sign; so trades that leave it cost O(1), however many orders there are.
     @cython.final
-    cdef int drop_reduce_only(self, int32_t position) except -1:
+    cdef int drop_reduce_only(self, int32_t position) except -1 nogil:
         cdef int64_t quantity = self.positions[position].quantity
         cdef int sign = (quantity > 0) - (quantity < 0)
         if sign == self.positions[position].sign_seen:
             return 0
         self.positions[position].sign_seen = sign
-        return self.drop_idle(position) if self.orders_of(position).reduce_only_count else 0
+        if self.orders_of(position).reduce_only_count == 0:
+            return 0
+        self.hold()
+        return self.drop_idle(position)
 
-    cdef int drop_idle(self, int32_t position) except -1:
+    cdef int drop_idle(self, int32_t position) except -1 with gil:
         cdef int32_t order = self.orders_of(position).first
         cdef list idle = []
         while order >= 0:
@@ -246,12 +266,14 @@ cdef class Matching(Makers):
         return 0
 
     # Whether a row holds an order of its owner's; false once it is retired.
-    cdef bint is_listed(self, int32_t order) noexcept:
+    cdef bint is_listed(self, int32_t order) noexcept nogil:
         return table_get(
             &self.order_table, self.orders[order].account, self.orders[order].order_id) == order
 
     # One trade: its event, the makers' end, then the money of maker and taker.
-    cdef int on_trade(self, int32_t taker, int32_t maker, int64_t price, int64_t lots) except -1:
+    cdef int on_trade(
+        self, int32_t taker, int32_t maker, int64_t price, int64_t lots
+    ) except -1 nogil:
         cdef int32_t symbol = self.orders[taker].symbol
         cdef instrument_t *instrument = &self.instruments[symbol]
         cdef int64_t worth = self.worth_at_tick(symbol, lots, price)
@@ -316,7 +338,7 @@ cdef class Matching(Makers):
 
     # What a fill makes of a resting order: its end, or less of it.
     @cython.final
-    cdef int settle_maker(self, int32_t maker, int64_t lots) except -1:
+    cdef int settle_maker(self, int32_t maker, int64_t lots) except -1 nogil:
         cdef int32_t group
         if self.tickets[maker].special >= 0:
             self.note_fill(maker, lots)
@@ -330,7 +352,7 @@ cdef class Matching(Makers):
         return 0
 
     # Book a trade of the fund (account 0 in events) to its inventory and its balance.
-    cdef int settle_fund(self, int32_t symbol, int64_t quantity, int64_t value) except -1:
+    cdef int settle_fund(self, int32_t symbol, int64_t quantity, int64_t value) except -1 nogil:
         cdef instrument_t *instrument = &self.instruments[symbol]
         cdef int64_t profit = self.settle_house(symbol, &instrument.fund, quantity, value)
         if is_paced(instrument.profile.fund_workoff):
@@ -342,7 +364,7 @@ cdef class Matching(Makers):
 
     # Worst price in ticks that the band allows a side, NONE without a band. Rounded down
     # for a buy, up for a sell: the band is never exceeded.
-    cdef int64_t band_limit(self, int32_t symbol, int side) except? -1:
+    cdef int64_t band_limit(self, int32_t symbol, int side) except? -1 nogil:
         cdef instrument_t *instrument = &self.instruments[symbol]
         cdef i128 scale
         if instrument.price_band == NONE:
@@ -359,35 +381,40 @@ cdef class Matching(Makers):
     # cancel_taker and cancel_both, and count like any other under none, unless one of the
     # two is reduce-only. Reduce-only makers count for what their positions, as they would be
     # by then, let them trade; members of a group for what the group's fills would leave of
-    # them; none that the check at match time would cancel. `fills` gets (maker row, lots).
+    # them; none that the check at match time would cancel. `fills` holds them afterwards, if
+    # they are to be kept.
     cdef int rehearse(
-        self, int32_t taker, int64_t limit, int stp, terms_t *terms, list fills=None
-    ) except -1:
+        self, int32_t taker, int64_t limit, int stp, terms_t *terms, bint keeps_fills=False
+    ) except -1 nogil:
         cdef order_t *order = &self.orders[taker]
         cdef book_t *book = &self.books[order.symbol]
         cdef int32_t level = book.sides[1 - order.side].best
         cdef trial_t trial
+        if keeps_fills:
+            self.fill_count = 0
         if not self.meets(taker, limit):
             terms.lots = terms.value = terms.loss = 0
             return 0
+        trial.keeps_fills = keeps_fills
         trial.taker, trial.stp = taker, stp
         trial.wanted, trial.lots = order.leaves, 0
         trial.value = trial.loss = wide(0)
         trial.is_over = self.instruments[order.symbol].halt == HALT_AUCTION
-        if self.held:
-            self.held.clear()
-        if self.linked:
-            self.linked.clear()
+        if self.held or self.linked:
+            with gil:
+                self.held.clear()
+                self.linked.clear()
         trial.checks_makers = book.checks_makers
         if trial.checks_makers:
+            self.hold()
             self.forget_holdings()
         while level >= 0 and trial.wanted > 0 and not trial.is_over:
             if not within_limit(order.side, book.levels[level].price, limit):
                 break
             if book.levels[level].hidden:
-                self.rehearse_icebergs(level, &trial, fills)
+                self.rehearse_icebergs(level, &trial)
             else:
-                self.rehearse_level(level, &trial, fills)
+                self.rehearse_level(level, &trial)
             level = book.levels[level].worse
         terms.lots = trial.lots
         terms.value = narrow(trial.value) if trial.value <= wide(MONEY_MAX) else MONEY_MAX + 1
@@ -395,61 +422,53 @@ cdef class Matching(Makers):
         return 0
 
     @cython.final
-    cdef int rehearse_level(
-        self, int32_t level, trial_t *trial, list fills
-    ) except -1:
+    cdef int rehearse_level(self, int32_t level, trial_t *trial) except -1 nogil:
         cdef book_t *book = &self.books[self.orders[trial.taker].symbol]
         cdef int32_t row = book.levels[level].head
         cdef int64_t left
         while row >= 0 and trial.wanted > 0 and not trial.is_over:
             left = self.orders[row].leaves
             if self.tickets[row].special >= 0:
-                left -= self.linked.get(self.group_of(row), 0)
-            self.rehearse_maker(row, left, left, trial, fills)
+                left -= self.linked_lots(self.group_of(row))
+            self.rehearse_maker(row, left, left, trial)
             row = self.orders[row].next
         return 0
 
     # A level with icebergs: their parts come round in turn, as in the sweep itself. Only as
     # much of the level is looked at as would trade.
-    cdef int rehearse_icebergs(
-        self, int32_t level, trial_t *trial, list fills
-    ) except -1:
+    cdef int rehearse_icebergs(self, int32_t level, trial_t *trial) except -1 nogil:
         cdef int32_t row = self.books[self.orders[trial.taker].symbol].levels[level].head
-        cdef int64_t own
-        cdef Py_ssize_t turn = 0
-        cdef list turns = []
+        cdef int32_t turn = 0
+        self.round_count = 0
         while row >= 0 and trial.wanted > 0 and not trial.is_over:
-            self.rehearse_part(row, 0, trial, turns, fills)
+            self.rehearse_part(row, 0, trial)
             row = self.orders[row].next
-        while turn < len(turns) and trial.wanted > 0 and not trial.is_over:
-            row, own = turns[turn]
+        while turn < self.round_count and trial.wanted > 0 and not trial.is_over:
+            self.rehearse_part(self.rounds[turn].row, self.rounds[turn].lots, trial)
             turn += 1
-            self.rehearse_part(row, own, trial, turns, fills)
         return 0
 
     # One part of a maker of which `own` lots were traded before. With the part used up and
     # more behind it, the maker gets another turn.
-    cdef int rehearse_part(
-        self, int32_t row, int64_t own, trial_t *trial, list turns, list fills
-    ) except -1:
+    cdef int rehearse_part(self, int32_t row, int64_t own, trial_t *trial) except -1 nogil:
         cdef int32_t group = self.group_of(row)
         cdef int64_t left = self.orders[row].leaves - (
-            self.linked.get(group, 0) if group >= 0 else own)
+            self.linked_lots(group) if group >= 0 else own)
         cdef int64_t shown = self.display_of(row)
         cdef int64_t fill
         if own == 0:
             shown = self.orders[row].leaves - self.orders[row].hidden
         shown = min64(shown, left)
-        fill = self.rehearse_maker(row, shown, left, trial, fills)
+        fill = self.rehearse_maker(row, shown, left, trial)
         if fill == shown and fill < left:
-            turns.append((row, own + fill))
+            add_part(&self.rounds, &self.round_count, &self.round_room, row, own + fill)
         return 0
 
     # A maker of which `shown` lots can be traded now and `left` in all: the lots traded.
     @cython.final
     cdef int64_t rehearse_maker(
-        self, int32_t row, int64_t shown, int64_t left, trial_t *trial, list fills
-    ) except? -1:
+        self, int32_t row, int64_t shown, int64_t left, trial_t *trial
+    ) except? -1 nogil:
         cdef order_t *maker = &self.orders[row]
         cdef instrument_t *instrument = &self.instruments[maker.symbol]
         cdef int64_t fill = min64(trial.wanted, shown)
@@ -468,16 +487,16 @@ cdef class Matching(Makers):
         group = self.group_of(row) if self.tickets[row].special >= 0 else NIL
         if trial.checks_makers and not self.rehearse_check(row, fill, trial):
             if group >= 0:
-                self.linked[group] = MONEY_MAX  # cancelled there, and the others with it
+                self.link_lots(group, MONEY_MAX)  # cancelled there, and the others with it
             return 0
         if group >= 0:
             # Filled whole, it takes the others with it: nothing is left of any.
-            self.linked[group] = (
-                MONEY_MAX if fill == left else self.linked.get(group, 0) + fill)
+            self.link_lots(
+                group, MONEY_MAX if fill == left else self.linked_lots(group) + fill)
         trial.lots += fill
         trial.wanted -= fill
-        if fills is not None:
-            fills.append((row, fill))
+        if trial.keeps_fills:
+            add_part(&self.fills, &self.fill_count, &self.fill_capacity, row, fill)
         if instrument.contract.kind == KIND_INVERSE:
             trial.value = add(
                 trial.value, wide(self.worth_at_tick(maker.symbol, fill, maker.price)))
@@ -496,7 +515,7 @@ cdef class Matching(Makers):
 
     # Whether a maker could carry a fill by then; if so it is booked to both sides. What becomes
     # of the taker matters where it may trade with its own account.
-    cdef bint rehearse_check(self, int32_t row, int64_t fill, trial_t *trial) except *:
+    cdef bint rehearse_check(self, int32_t row, int64_t fill, trial_t *trial) except -1 nogil:
         cdef order_t *maker = &self.orders[row]
         cdef instrument_t *instrument = &self.instruments[maker.symbol]
         cdef int32_t position = self.tickets[row].position
@@ -516,7 +535,7 @@ cdef class Matching(Makers):
     # Whether self-trade prevention keeps this maker from trading; what it does to the taker.
     cdef bint rehearse_own(
         self, int32_t row, int64_t left, trial_t *trial
-    ) except *:
+    ) except -1 nogil:
         cdef int32_t own = self.orders[trial.taker].account
         cdef int64_t lots
         if trial.stp == STP_OWN_POSITION:
@@ -532,29 +551,46 @@ cdef class Matching(Makers):
             lots = min64(trial.wanted, left)
             trial.wanted -= lots
             if lots == left and self.group_of(row) >= 0:
-                self.linked[self.group_of(row)] = MONEY_MAX
+                self.link_lots(self.group_of(row), MONEY_MAX)
         return True
 
     # The part of a fill that a maker with reduce-only orders could make by then.
     cdef int64_t rehearse_reduce_only(
         self, int32_t row, int64_t fill, trial_t *trial
-    ) except? -1:
+    ) except? -1 nogil:
         cdef order_t *maker = &self.orders[row]
         cdef int32_t position = self.tickets[row].position
-        cdef int64_t change = self.held.get(position, 0)
-        cdef int64_t quantity = change + (
+        cdef int64_t change = 0
+        cdef int64_t quantity = (
             self.positions[position].quantity if position >= 0
             else self.instruments[maker.symbol].fund.quantity)
         cdef int sign = 1 if maker.side == SIDE_BUY else -1
-        if maker.is_reduce_only:
-            fill = min64(fill, max64(0, -sign * quantity))
-        self.held[position] = change + sign * fill
+        self.hold()
+        with gil:
+            change = self.held.get(position, 0)
+            if maker.is_reduce_only:
+                fill = min64(fill, max64(0, -sign * (quantity + change)))
+            self.held[position] = change + sign * fill
         return fill
+
+    # Lots of a group that fills have used up by then.
+    cdef int64_t linked_lots(self, int32_t group) except? -1 nogil:
+        cdef int64_t lots = 0
+        if self.linked:
+            with gil:
+                lots = self.linked.get(group, 0)
+        return lots
+
+    cdef int link_lots(self, int32_t group, int64_t lots) except -1 nogil:
+        self.hold()
+        with gil:
+            self.linked[group] = lots
+        return 0
 
     # --- what open orders reserve -----------------------------------------------------
 
     # `side_loss` where orders may be on the losing side of the mark.
-    cdef int64_t losses(self, int32_t position, int side, int32_t without) except? -1:
+    cdef int64_t losses(self, int32_t position, int side, int32_t without) except? -1 nogil:
         cdef position_t *row = &self.positions[position]
         cdef int64_t lots, value
         if not self.has_losses(position, side):
@@ -573,7 +609,7 @@ cdef class Matching(Makers):
     # Whether the sums of a side's losing orders are those at the mark. Where no order can be
     # among them they are zero, and are from then on kept in step.
     @cython.final
-    cdef bint has_losses(self, int32_t position, int side) noexcept:
+    cdef bint has_losses(self, int32_t position, int side) noexcept nogil:
         cdef open_orders_t *own = self.orders_of(position)
         cdef int32_t symbol = self.positions[position].symbol
         cdef int64_t mark = self.instruments[symbol].mark
@@ -586,7 +622,7 @@ cdef class Matching(Makers):
         return True
 
     # Sum up the orders on the losing side of the mark, and tighten the extreme.
-    cdef int sum_losses(self, int32_t position, int side) except -1:
+    cdef int sum_losses(self, int32_t position, int side) except -1 nogil:
         cdef open_orders_t *own = self.orders_of(position)
         cdef int32_t symbol = self.positions[position].symbol
         cdef int64_t extreme = 0 if side == SIDE_BUY else MONEY_MAX
@@ -610,7 +646,7 @@ cdef class Matching(Makers):
 
     # What a position stands for at the mark.
     @cython.final
-    cdef int weigh(self, int32_t position, stake_t *stake) except -1:
+    cdef int weigh(self, int32_t position, stake_t *stake) except -1 nogil:
         cdef position_t *row = &self.positions[position]
         stake.leverage = self.leverage_of(position)
         stake.held = stake.own = 0
@@ -628,7 +664,7 @@ cdef class Matching(Makers):
     @cython.final
     cdef int64_t side_margin(
         self, int32_t position, const stake_t *stake, int side, i128 total, int64_t loss
-    ) except? -1:
+    ) except? -1 nogil:
         cdef position_t *row = &self.positions[position]
         cdef instrument_t *instrument = &self.instruments[row.symbol]
         cdef int64_t fee = 0, needed, equity
@@ -650,7 +686,7 @@ cdef class Matching(Makers):
     # What the open orders of a symbol reserve beyond the position's initial margin, by the
     # worse of the two sides.
     @cython.final
-    cdef int64_t order_margin(self, int32_t position) except? -1:
+    cdef int64_t order_margin(self, int32_t position) except? -1 nogil:
         cdef const open_orders_t *own = self.orders_of(position)
         cdef stake_t stake
         cdef int64_t worst
@@ -672,7 +708,7 @@ cdef class Matching(Makers):
     # one less (NIL: none).
     cdef int64_t order_margin_with(
         self, int32_t position, int side, const terms_t *extra, int32_t without
-    ) except? -1:
+    ) except? -1 nogil:
         cdef const open_orders_t *own = self.orders_of(position)
         cdef stake_t stake
         cdef int64_t worst
@@ -692,7 +728,7 @@ cdef class Matching(Makers):
     # price is higher.
     cdef int64_t exposure(
         self, int32_t position, int side, const terms_t *extra, int32_t without
-    ) except? -1:
+    ) except? -1 nogil:
         cdef position_t *row = &self.positions[position]
         cdef int64_t mark = self.instruments[row.symbol].mark
         cdef int64_t at_mark
@@ -717,7 +753,7 @@ cdef class Matching(Makers):
     @cython.final
     cdef int64_t free_margin(
         self, int32_t wallet, int32_t known, int64_t reserved
-    ) except? -1:
+    ) except? -1 nogil:
         cdef int32_t row = self.pools[wallet].first_open
         cdef position_t *position
         cdef instrument_t *instrument
@@ -742,7 +778,7 @@ cdef class Matching(Makers):
         return narrow(spare) if spare < wide(MONEY_MAX) else MONEY_MAX
 
     # What may leave a wallet: of a collateral asset what its debtor can spare, at weight.
-    cdef int64_t withdrawable(self, int32_t wallet) except? -1:
+    cdef int64_t withdrawable(self, int32_t wallet) except? -1 nogil:
         cdef int64_t available = max64(
             0, min64(self.pools[wallet].balance, self.free_margin(wallet, NIL, 0)))
         cdef int32_t collateral = self.assets[self.pools[wallet].asset].collateral

@@ -32,4 +32,4 @@ cdef extern from *:
     # A hint: memory that will be read soon.
     void prefetch "engine_prefetch"(const void *at) noexcept nogil
 
-cdef void *larger(void *rows, int32_t *capacity, int32_t wanted, size_t size) except NULL
+cdef void *larger(void *rows, int32_t *capacity, int32_t wanted, size_t size) except NULL nogil

@@ -4,14 +4,15 @@ from libc.stdlib cimport realloc
 
 
 # Room for at least `wanted` rows of `size` bytes, by doubling; `capacity` is updated.
-cdef void *larger(void *rows, int32_t *capacity, int32_t wanted, size_t size) except NULL:
+cdef void *larger(void *rows, int32_t *capacity, int32_t wanted, size_t size) except NULL nogil:
     cdef int32_t room = 64 if capacity[0] < 32 else 2 * capacity[0]
     cdef void *out
     if room < wanted:
         room = wanted
     out = realloc(rows, room * size)
     if out == NULL:
-        raise MemoryError("the engine's tables")
+        with gil:
+            raise MemoryError("the engine's tables")
     use_huge_pages(out, room * size)
     capacity[0] = room
     return out

@@ -7,11 +7,11 @@ from libc.stdint cimport int32_t, int64_t
 from engine.core.closing cimport Closing
 
 cdef class Offers(Closing):
-    cdef int reduce_inventory(self, int32_t symbol) except -1
-    cdef int64_t lots_to_offer(self, int32_t symbol) except? -1
-    cdef int64_t workoff_interval(self, int32_t symbol) except? -1
-    cdef int rest_inventory(self, int32_t symbol) except -1
-    cdef bint is_offer_due(self, int32_t symbol) except -1
-    cdef int64_t offer_price(self, int32_t symbol, int side) except? -1
-    cdef int rest_offer(self, int32_t symbol, int side, int64_t price, int64_t lots) except -1
-    cdef int review_offers(self) except -1
+    cdef int reduce_inventory(self, int32_t symbol) except -1 nogil
+    cdef int64_t lots_to_offer(self, int32_t symbol) except? -1 nogil
+    cdef int64_t workoff_interval(self, int32_t symbol) except? -1 nogil
+    cdef int rest_inventory(self, int32_t symbol) except -1 nogil
+    cdef bint is_offer_due(self, int32_t symbol) except -1 nogil
+    cdef int64_t offer_price(self, int32_t symbol, int side) except? -1 nogil
+    cdef int rest_offer(self, int32_t symbol, int side, int64_t price, int64_t lots) except -1 nogil
+    cdef int review_offers(self) except -1 nogil

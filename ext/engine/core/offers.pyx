@@ -18,7 +18,7 @@ cdef class Offers(Closing):
     # Offer the fund's inventory to the book at the mark or better, as an immediate order, as
     # much of it as the profile lets it. The limit is rounded in the fund's favour: up for a
     # sale, down for a purchase.
-    cdef int reduce_inventory(self, int32_t symbol) except -1:
+    cdef int reduce_inventory(self, int32_t symbol) except -1 nogil:
         cdef instrument_t *instrument = &self.instruments[symbol]
         cdef int64_t held = instrument.fund.quantity
         cdef int64_t lots, filled, worth, limit
@@ -36,7 +36,7 @@ cdef class Offers(Closing):
 
     # Lots of its inventory that the fund may trade now. At a pace: a fraction (rounded down, at
     # least one lot) of what it held when it last took something over, an interval.
-    cdef int64_t lots_to_offer(self, int32_t symbol) except? -1:
+    cdef int64_t lots_to_offer(self, int32_t symbol) except? -1 nogil:
         cdef instrument_t *instrument = &self.instruments[symbol]
         cdef const profile_t *profile = &instrument.profile
         cdef workoff_t *workoff = &instrument.workoff
@@ -55,14 +55,14 @@ cdef class Offers(Closing):
             workoff.lots, profile.fund_workoff_fraction, RATE_SCALE)) - workoff.done))
 
     # Number of the interval under way, since the epoch.
-    cdef int64_t workoff_interval(self, int32_t symbol) except? -1:
+    cdef int64_t workoff_interval(self, int32_t symbol) except? -1 nogil:
         return self.ts // self.instruments[symbol].profile.fund_workoff_interval
 
     # --- orders that rest -------------------------------------------------------------
 
     # Let the inventory rest in the book: one order, post-only and reduce-only. One that rests
     # is replaced when it is time to; where the new one would be the same it stays.
-    cdef int rest_inventory(self, int32_t symbol) except -1:
+    cdef int rest_inventory(self, int32_t symbol) except -1 nogil:
         cdef instrument_t *instrument = &self.instruments[symbol]
         cdef int32_t offer = instrument.offer
         cdef int side = SIDE_SELL if instrument.fund.quantity > 0 else SIDE_BUY
@@ -83,7 +83,7 @@ cdef class Offers(Closing):
 
     # Whether the mark has moved far enough since the order was priced, or another interval has
     # begun.
-    cdef bint is_offer_due(self, int32_t symbol) except -1:
+    cdef bint is_offer_due(self, int32_t symbol) except -1 nogil:
         cdef const instrument_t *instrument = &self.instruments[symbol]
         return self.workoff_interval(symbol) != instrument.workoff.interval or mul(
             abs64(instrument.mark - instrument.workoff.mark), RATE_SCALE
@@ -91,7 +91,7 @@ cdef class Offers(Closing):
 
     # Price in ticks: so far from the mark, and short of the other side. Rounded in the fund's
     # favour: up for a sale, down for a purchase; 0: there is none.
-    cdef int64_t offer_price(self, int32_t symbol, int side) except? -1:
+    cdef int64_t offer_price(self, int32_t symbol, int side) except? -1 nogil:
         cdef const instrument_t *instrument = &self.instruments[symbol]
         cdef int64_t offset = instrument.profile.fund_workoff_offset
         cdef i128 scale = mul(RATE_SCALE, instrument.marks_per_tick)
@@ -106,7 +106,7 @@ cdef class Offers(Closing):
 
     cdef int rest_offer(
         self, int32_t symbol, int side, int64_t price, int64_t lots
-    ) except -1:
+    ) except -1 nogil:
         cdef int32_t row = self.new_order()
         cdef order_t *order = &self.orders[row]
         cdef ticket_t *ticket = &self.tickets[row]
@@ -127,7 +127,7 @@ cdef class Offers(Closing):
         return self.note_order(row)
 
     # Withdraw resting orders that the mark has passed, or of symbols that pause. O(symbols).
-    cdef int review_offers(self) except -1:
+    cdef int review_offers(self) except -1 nogil:
         cdef int32_t symbol, offer
         for symbol in range(self.instrument_count):
             offer = self.instruments[symbol].offer

@@ -4,7 +4,9 @@ cimport cython
 
 from engine.errors import InvariantViolation
 
-from engine.core.book cimport ORDER_LIVE, ORDER_PENDING, ORDER_UNARMED, order_t, ticket_t
+from engine.core.book cimport (
+    ORDER_LIVE, ORDER_PENDING, ORDER_UNARMED, PyGILState_Check, order_t, ticket_t,
+)
 from engine.core.fixed cimport add, wide
 from engine.core.forms cimport check_form, is_conditional, is_market, may_rest, positive
 from engine.core.ledger cimport closes_leg
@@ -31,7 +33,10 @@ cdef class Orders(Timers):
     # --- the frame --------------------------------------------------------------------
 
     # Open a command: number it, set the time. False where time would go back.
-    cdef bint begin(self, int64_t ts) except -1:
+    cdef bint begin(self, int64_t ts) except -1 nogil:
+        # The thread of the batch has let go of the GIL: whoever has it is another one.
+        if self.is_unlocked and PyGILState_Check():
+            raise RuntimeError("another thread is in the middle of a batch on this exchange")
         if self.is_busy:
             raise InvariantViolation("the engine stopped at an earlier failure")
         self.is_busy = True
@@ -55,7 +60,7 @@ cdef class Orders(Timers):
     cdef int end(
         self, int64_t command, int reason, int64_t account, int64_t asset, int64_t symbol,
         int64_t order_id
-    ) except -1:
+    ) except -1 nogil:
         cdef int64_t *out
         if reason == ACCEPTED:
             self.settle()
@@ -72,7 +77,8 @@ cdef class Orders(Timers):
             out[7] = self.limit
             self.ts = self.ts_before
         if ENGINE_DEBUG:
-            self.check()
+            with gil:
+                self.check()
         self.is_busy = False
         return 0
 
@@ -81,7 +87,7 @@ cdef class Orders(Timers):
 
     # --- new orders -------------------------------------------------------------------
 
-    cdef int do_place(self, request_t *form) except -2:
+    cdef int do_place(self, request_t *form) except -2 nogil:
         cdef int32_t owner, position, row
         cdef int64_t limit
         cdef bint is_waiting = is_conditional(<int>form.kind)
@@ -135,7 +141,7 @@ cdef class Orders(Timers):
 
     # Whether a leg is one that the account (row, NIL: nobody's) has.
     @cython.final
-    cdef bint has_leg(self, int32_t owner, int64_t leg) noexcept:
+    cdef bint has_leg(self, int32_t owner, int64_t leg) noexcept nogil:
         if owner < 0:
             return LEG_BOTH <= leg <= LEG_SHORT
         if self.accounts[owner].position_mode == POSITIONS_ONE_WAY:
@@ -145,7 +151,7 @@ cdef class Orders(Timers):
     # Whether an order's leg makes sense. What closes it is reduce-only by nature, what opens
     # it never.
     @cython.final
-    cdef bint settle_leg(self, request_t *form, int32_t owner) noexcept:
+    cdef bint settle_leg(self, request_t *form, int32_t owner) noexcept nogil:
         if not self.has_leg(owner, form.leg):
             return False
         if form.leg == LEG_BOTH:
@@ -159,7 +165,7 @@ cdef class Orders(Timers):
     @cython.final
     cdef int check_names(
         self, const request_t *form, int32_t owner, int32_t position, bint is_reduce_only
-    ) except -2:
+    ) except -2 nogil:
         cdef int32_t group, member
         cdef int which
         if table_get(&self.order_table, owner, form.order_id) >= 0:
@@ -187,7 +193,7 @@ cdef class Orders(Timers):
     @cython.final
     cdef int32_t draft(
         self, const request_t *form, int32_t owner, int32_t position
-    ) except -1:
+    ) except -1 nogil:
         cdef int32_t row = self.new_order()
         cdef order_t *order = &self.orders[row]
         cdef ticket_t *ticket = &self.tickets[row]
@@ -222,7 +228,7 @@ cdef class Orders(Timers):
 
     # Throw a draft away.
     @cython.final
-    cdef int discard(self, int32_t row) except -1:
+    cdef int discard(self, int32_t row) except -1 nogil:
         cdef int32_t special = self.tickets[row].special
         if special >= 0:
             self.specials[special].group = self.free_special
@@ -232,7 +238,7 @@ cdef class Orders(Timers):
 
     # Make a draft its owner's order: its id, its links, its number and its event.
     @cython.final
-    cdef int accept(self, int32_t row, const request_t *form) except -1:
+    cdef int accept(self, int32_t row, const request_t *form) except -1 nogil:
         cdef int32_t position = self.tickets[row].position
         cdef int32_t group, bracket
         cdef int which
@@ -263,7 +269,7 @@ cdef class Orders(Timers):
     cdef int do_amend(
         self, int64_t account, int64_t symbol, int64_t order_id, int64_t price,
         int64_t quantity, int64_t leaves, int64_t trigger_price
-    ) except -2:
+    ) except -2 nogil:
         cdef int32_t owner, row
         cdef int reason
         if price == NONE and quantity == NONE and leaves == NONE and trigger_price == NONE:
@@ -302,7 +308,7 @@ cdef class Orders(Timers):
 
     # An account's live order of a symbol, NIL where there is none.
     @cython.final
-    cdef int32_t find_order(self, int32_t owner, int64_t symbol, int64_t order_id) noexcept:
+    cdef int32_t find_order(self, int32_t owner, int64_t symbol, int64_t order_id) noexcept nogil:
         cdef int32_t row = table_get(&self.order_table, owner, order_id)
         if row < 0 or self.orders[row].symbol != symbol or (
                 self.tickets[row].state == ORDER_UNARMED):
@@ -314,7 +320,7 @@ cdef class Orders(Timers):
     cdef int check_suits(
         self, int32_t row, int64_t price, int64_t quantity, int64_t leaves,
         int64_t trigger_price
-    ) except -2:
+    ) except -2 nogil:
         cdef ticket_t *ticket = &self.tickets[row]
         if trigger_price != NONE and not (
                 ticket.state == ORDER_PENDING and self.specials[ticket.special].peak == NONE):
@@ -331,7 +337,7 @@ cdef class Orders(Timers):
     @cython.final
     cdef int amend(
         self, int32_t row, int64_t price, int64_t leaves, int64_t trigger_price
-    ) except -2:
+    ) except -2 nogil:
         cdef int64_t filled = self.tickets[row].quantity - self.orders[row].leaves
         cdef int32_t probe
         cdef int reason
@@ -382,7 +388,7 @@ cdef class Orders(Timers):
         return reason
 
     @cython.final
-    cdef int take_changes(self, int32_t row, int32_t probe) except -1:
+    cdef int take_changes(self, int32_t row, int32_t probe) except -1 nogil:
         self.orders[row].price = self.orders[probe].price
         self.orders[row].leaves = self.orders[probe].leaves
         self.tickets[row].quantity = self.tickets[probe].quantity
@@ -390,7 +396,7 @@ cdef class Orders(Timers):
 
     # --- cancels ----------------------------------------------------------------------
 
-    cdef int do_cancel(self, int64_t account, int64_t symbol, int64_t order_id) except -2:
+    cdef int do_cancel(self, int64_t account, int64_t symbol, int64_t order_id) except -2 nogil:
         cdef int32_t owner, row
         if not 0 <= symbol < self.instrument_count:
             return REJECT_UNKNOWN_SYMBOL
@@ -404,7 +410,7 @@ cdef class Orders(Timers):
         return ACCEPTED
 
     # By account, symbol and side (NONE: all), in order of account id, symbol, leg, acceptance.
-    cdef int do_cancel_all(self, int64_t account, int64_t symbol, int64_t side) except -2:
+    cdef int do_cancel_all(self, int64_t account, int64_t symbol, int64_t side) except -2 with gil:
         cdef int32_t owner
         if symbol != NONE and not 0 <= symbol < self.instrument_count:
             return REJECT_UNKNOWN_SYMBOL
@@ -420,7 +426,7 @@ cdef class Orders(Timers):
 
     # --- dead-man timers and protection -----------------------------------------------
 
-    cdef int do_cancel_all_after(self, int64_t account, int64_t timeout) except -2:
+    cdef int do_cancel_all_after(self, int64_t account, int64_t timeout) except -2 nogil:
         cdef int32_t owner
         cdef int64_t due = NONE
         cdef int64_t *out
@@ -442,7 +448,7 @@ cdef class Orders(Timers):
     cdef int do_set_protection(
         self, int64_t account, int64_t symbol, int64_t window, int64_t quantity, int64_t count,
         int64_t freeze
-    ) except -2:
+    ) except -2 nogil:
         cdef int32_t owner, position
         cdef protection_t *row
         cdef int64_t *out

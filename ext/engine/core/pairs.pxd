@@ -16,4 +16,4 @@ cdef struct pair_t:
     i128 rest                    # equity without the legs, less the maintenance of others
 
 cdef int64_t pair_first_mark(
-    const pair_t *pair, int64_t origin, int step, bint wanted) except? -1
+    const pair_t *pair, int64_t origin, int step, bint wanted) except? -1 nogil

@@ -26,7 +26,7 @@ cdef struct piece_t:
 # NONE where there is none at which both notionals are within the engine's range.
 cdef int64_t pair_first_mark(
     const pair_t *pair, int64_t origin, int step, bint wanted
-) except? -1:
+) except? -1 nogil:
     cdef i128 largest = mul(max64(pair.lots[0], pair.lots[1]), pair.contract.unit_value)
     cdef int64_t lowest = 1
     cdef int64_t highest = MONEY_MAX - 1
@@ -49,7 +49,7 @@ cdef int64_t pair_first_mark(
 
 
 # The piece that begins at a mark; it ends where the first leg leaves its tier.
-cdef int take_piece(const pair_t *pair, int64_t start, piece_t *piece) except -1:
+cdef int take_piece(const pair_t *pair, int64_t start, piece_t *piece) except -1 nogil:
     cdef const tier_t *tier
     cdef int64_t per_mark, low, high
     cdef bint is_inverse = pair.contract.kind == KIND_INVERSE
@@ -78,7 +78,7 @@ cdef int take_piece(const pair_t *pair, int64_t start, piece_t *piece) except -1
 
 cdef int64_t first_in_piece(
     const pair_t *pair, const piece_t *piece, int64_t start
-) except? -1:
+) except? -1 nogil:
     cdef int64_t mark = first_at_most(pair, piece, sub(piece.safe, wide(1)), start)
     for _ in range(TRIED_MOST):
         if mark == NONE or (piece.end - mark) * piece.step < 0:
@@ -93,7 +93,7 @@ cdef int64_t first_in_piece(
     return first_at_most(pair, piece, wide(0), mark)
 
 
-cdef bint is_pair_due(const pair_t *pair, int64_t mark) except -1:
+cdef bint is_pair_due(const pair_t *pair, int64_t mark) except -1 nogil:
     cdef const contract_t *contract = pair.contract
     cdef i128 value = sub(
         wide(worth_at(contract, pair.lots[0], mark)),
@@ -110,7 +110,7 @@ cdef bint is_pair_due(const pair_t *pair, int64_t mark) except -1:
 
 # Health before rounding, in rate units, up to the next whole one. Turned round where safety
 # is looked for, so that less is always nearer to what is wanted.
-cdef i128 nearness(const pair_t *pair, const piece_t *piece, int64_t mark) except? -1:
+cdef i128 nearness(const pair_t *pair, const piece_t *piece, int64_t mark) except? -1 nogil:
     cdef i128 health = piece.level
     cdef i128 fraction = wide(0)
     cdef int64_t worth, left
@@ -129,7 +129,7 @@ cdef i128 nearness(const pair_t *pair, const piece_t *piece, int64_t mark) excep
 # First mark of a piece, from one on, at which the nearness is at most `most`; it is monotone.
 cdef int64_t first_at_most(
     const pair_t *pair, const piece_t *piece, i128 most, int64_t start
-) except? -1:
+) except? -1 nogil:
     cdef int64_t near = piece.end
     cdef int64_t far = start
     cdef int64_t middle
@@ -147,7 +147,7 @@ cdef int64_t first_at_most(
 
 
 # The next mark in a direction at which a leg has another value or notional.
-cdef int64_t next_change(const pair_t *pair, int64_t mark, int step) except? -1:
+cdef int64_t next_change(const pair_t *pair, int64_t mark, int step) except? -1 nogil:
     cdef int64_t found = 0 if step < 0 else MONEY_MAX
     cdef int64_t worth, notional
     cdef i128 total
@@ -169,5 +169,5 @@ cdef int64_t next_change(const pair_t *pair, int64_t mark, int step) except? -1:
     return found
 
 
-cdef inline int64_t lesser(int64_t a, i128 b) except? -1:
+cdef inline int64_t lesser(int64_t a, i128 b) except? -1 nogil:
     return narrow(b) if b < wide(a) else a

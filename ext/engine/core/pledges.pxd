@@ -18,14 +18,14 @@ cdef class Pledges(Ledger):
     cdef int32_t pledge_count, pledge_capacity
     cdef dict pledge_of          # wallet (pool row) -> its pledge
 
-    cdef int32_t new_collateral(self, int32_t asset, int32_t value_asset) except -1
-    cdef int32_t pledge(self, int32_t wallet) except? -2
-    cdef int link_pledge(self, int32_t row) except -1
-    cdef int64_t pledge_value(self, int32_t row) noexcept
-    cdef bint has_pledged(self, int32_t pool) noexcept
-    cdef int32_t debtor_of(self, int32_t wallet) except? -2
-    cdef bint is_locked(self, int32_t wallet) except -1
-    cdef int look_at(self, int32_t pool) except -1
-    cdef int look_at_debtor(self, int32_t wallet) except -1
-    cdef int look_at_holders(self, int32_t collateral) except -1
-    cdef bint collateral_fits(self, int32_t asset, int64_t added, int64_t price) except -1
+    cdef int32_t new_collateral(self, int32_t asset, int32_t value_asset) except -1 nogil
+    cdef int32_t pledge(self, int32_t wallet) except? -2 nogil
+    cdef int link_pledge(self, int32_t row) except -1 nogil
+    cdef int64_t pledge_value(self, int32_t row) noexcept nogil
+    cdef bint has_pledged(self, int32_t pool) noexcept nogil
+    cdef int32_t debtor_of(self, int32_t wallet) except? -2 nogil
+    cdef bint is_locked(self, int32_t wallet) except -1 nogil
+    cdef int look_at(self, int32_t pool) except -1 nogil
+    cdef int look_at_debtor(self, int32_t wallet) except -1 nogil
+    cdef int look_at_holders(self, int32_t collateral) except -1 nogil
+    cdef bint collateral_fits(self, int32_t asset, int64_t added, int64_t price) except -1 nogil

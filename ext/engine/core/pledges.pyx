@@ -24,7 +24,7 @@ cdef class Pledges(Ledger):
         free(self.pledges)
 
     # A row for an asset that becomes collateral; its schedule is the caller's.
-    cdef int32_t new_collateral(self, int32_t asset, int32_t value_asset) except -1:
+    cdef int32_t new_collateral(self, int32_t asset, int32_t value_asset) except -1 nogil:
         cdef int32_t row = self.collateral_count, pool
         cdef collateral_t *rows = <collateral_t *>realloc(
             self.collaterals, (row + 1) * sizeof(collateral_t))
@@ -42,12 +42,13 @@ cdef class Pledges(Ledger):
         return row
 
     # The pledge of a wallet, made when first asked for; NIL of an asset that is no collateral.
-    cdef int32_t pledge(self, int32_t wallet) except? -2:
+    cdef int32_t pledge(self, int32_t wallet) except? -2 nogil:
         cdef int32_t collateral = self.assets[self.pools[wallet].asset].collateral
-        cdef int32_t row, debtor
+        cdef int32_t row = NIL, debtor
         if collateral < 0:
             return NIL
-        row = self.pledge_of.get(wallet, NIL)
+        with gil:
+            row = self.pledge_of.get(wallet, NIL)
         if row >= 0:
             return row
         debtor = self.wallet_of(
@@ -62,12 +63,13 @@ cdef class Pledges(Ledger):
         self.pledges[row].symbol = collateral
         self.pledges[row].wallet, self.pledges[row].isolated = debtor, wallet
         self.pledges[row].trigger[1] = MONEY_MAX
-        self.pledge_of[wallet] = row
+        with gil:
+            self.pledge_of[wallet] = row
         self.link_pledge(row)
         return row
 
     # Into the list of its pool, in the order in which assets were declared.
-    cdef int link_pledge(self, int32_t row) except -1:
+    cdef int link_pledge(self, int32_t row) except -1 nogil:
         cdef int32_t pool = self.pledges[row].wallet
         cdef int32_t asset = self.collaterals[self.pledges[row].symbol].asset
         cdef int32_t before = NIL, after = self.pools[pool].first_pledge
@@ -82,12 +84,12 @@ cdef class Pledges(Ledger):
 
     # --- what they count for ----------------------------------------------------------
 
-    cdef int64_t pledge_value(self, int32_t row) noexcept:
+    cdef int64_t pledge_value(self, int32_t row) noexcept nogil:
         return collateral_value(
             &self.collaterals[self.pledges[row].symbol],
             self.pools[self.pledges[row].isolated].balance)
 
-    cdef int64_t collateral_of(self, int32_t pool) except? -1:
+    cdef int64_t collateral_of(self, int32_t pool) except? -1 nogil:
         cdef int64_t total = 0
         cdef int32_t row = self.pools[pool].first_pledge
         while row >= 0:
@@ -96,7 +98,7 @@ cdef class Pledges(Ledger):
         return total
 
     # Whether any wallet counts in a pool besides its own, if there is a price.
-    cdef bint has_pledged(self, int32_t pool) noexcept:
+    cdef bint has_pledged(self, int32_t pool) noexcept nogil:
         cdef int32_t row = self.pools[pool].first_pledge
         while row >= 0:
             if self.pools[self.pledges[row].isolated].balance:
@@ -105,18 +107,18 @@ cdef class Pledges(Ledger):
         return False
 
     # The pool in which a wallet counts besides its own, NIL where there is none.
-    cdef int32_t debtor_of(self, int32_t wallet) except? -2:
+    cdef int32_t debtor_of(self, int32_t wallet) except? -2 nogil:
         cdef int32_t row = self.pledge(wallet)
         return self.pledges[row].wallet if row >= 0 else NIL
 
     # Whether nothing may leave a wallet: it, or the pool it counts in, is in liquidation.
-    cdef bint is_locked(self, int32_t wallet) except -1:
+    cdef bint is_locked(self, int32_t wallet) except -1 nogil:
         cdef int32_t debtor = self.debtor_of(wallet)
         return self.pools[wallet].in_queue or (debtor >= 0 and self.pools[debtor].in_queue)
 
     # Whether all collateral of an asset's value asset stays in range at full price, with so
     # much more of the asset, or at another price of it (NONE: its own).
-    cdef bint collateral_fits(self, int32_t asset, int64_t added, int64_t price) except -1:
+    cdef bint collateral_fits(self, int32_t asset, int64_t added, int64_t price) except -1 nogil:
         cdef int32_t changed = self.assets[asset].collateral, i
         cdef i128 total = wide(0)
         cdef collateral_t *row
@@ -142,18 +144,18 @@ cdef class Pledges(Ledger):
     # --- notes of what changed --------------------------------------------------------
 
     # Note that what counts in a pool changed, though not its own money.
-    cdef int look_at(self, int32_t pool) except -1:
+    cdef int look_at(self, int32_t pool) except -1 nogil:
         self.pools[pool].version += 1
         self.pools[pool].is_waiting = 0
         self.note_pending(pool)
         return self.log_touch(pool) if self.is_ranking_live else 0
 
     # Note that the balance of a wallet changed, to the pool in which it counts.
-    cdef int look_at_debtor(self, int32_t wallet) except -1:
+    cdef int look_at_debtor(self, int32_t wallet) except -1 nogil:
         cdef int32_t debtor = self.debtor_of(wallet)
         return self.look_at(debtor) if debtor >= 0 else 0
 
-    cdef int look_at_holders(self, int32_t collateral) except -1:
+    cdef int look_at_holders(self, int32_t collateral) except -1 nogil:
         cdef int32_t row
         for row in range(self.pledge_count):
             if self.pledges[row].symbol == collateral and (

@@ -56,14 +56,14 @@ cdef tuple profile_row(const profile_t *profile)
 cdef int64_t closing_fee(const profile_t *profile, int64_t taker_fee) noexcept nogil
 cdef int64_t tier_keep(
     const schedule_t *schedule, int64_t steps, int64_t held, const contract_t *contract,
-    int64_t mark) except? -1
+    int64_t mark) except? -1 nogil
 cdef i128 target_room(
     const profile_t *profile, int64_t exit_buffer, int64_t equity, int64_t others
 ) noexcept nogil
 cdef int64_t fraction_keep(
-    const profile_t *profile, int64_t held, int64_t notional, bint is_cooled) except? -1
-cdef int64_t ramp_share(const profile_t *profile, int64_t passed) except -1
-cdef int64_t ramp_next(const profile_t *profile, int64_t since, int64_t now) except? -1
-cdef int64_t ramp_lots(int64_t wanted, int64_t due, int64_t closed) except? -1
+    const profile_t *profile, int64_t held, int64_t notional, bint is_cooled) except? -1 nogil
+cdef int64_t ramp_share(const profile_t *profile, int64_t passed) except -1 nogil
+cdef int64_t ramp_next(const profile_t *profile, int64_t since, int64_t now) except? -1 nogil
+cdef int64_t ramp_lots(int64_t wanted, int64_t due, int64_t closed) except? -1 nogil
 cdef int64_t spread(
-    const profile_t *profile, int64_t own, int64_t equity, int64_t maintenance) except? -1
+    const profile_t *profile, int64_t own, int64_t equity, int64_t maintenance) except? -1 nogil

@@ -38,7 +38,7 @@ cdef int64_t closing_fee(const profile_t *profile, int64_t taker_fee) noexcept n
 cdef int64_t tier_keep(
     const schedule_t *schedule, int64_t steps, int64_t held, const contract_t *contract,
     int64_t mark
-) except? -1:
+) except? -1 nogil:
     cdef int64_t lowest = tier_index(
         schedule, notional_at(contract, held, mark)) - (steps - 1)
     cdef int64_t cap
@@ -66,7 +66,7 @@ cdef i128 target_room(
 # rounded down to the lot, at least one.
 cdef int64_t fraction_keep(
     const profile_t *profile, int64_t held, int64_t notional, bint is_cooled
-) except? -1:
+) except? -1 nogil:
     if notional <= profile.fraction_above:
         return 0
     if is_cooled and profile.after_cooldown == COOLED_ALL:
@@ -77,19 +77,19 @@ cdef int64_t fraction_keep(
 # --- ramps ------------------------------------------------------------------------------
 
 # Steps of a ramp that lie behind it so many ns after its start. Floor.
-cdef int64_t ramp_steps_done(const profile_t *profile, int64_t passed) except -1:
+cdef int64_t ramp_steps_done(const profile_t *profile, int64_t passed) except -1 nogil:
     cdef i128 done = floor_div(mul(passed, profile.ramp_steps), wide(profile.ramp))
     return profile.ramp_steps if done > wide(profile.ramp_steps) else narrow(done)
 
 
 # What a ramp has due, in rate units: from its fraction on in equal steps, at last all. Floor.
-cdef int64_t ramp_share(const profile_t *profile, int64_t passed) except -1:
+cdef int64_t ramp_share(const profile_t *profile, int64_t passed) except -1 nogil:
     return profile.fraction + mul_div_floor(
         RATE_SCALE - profile.fraction, ramp_steps_done(profile, passed), profile.ramp_steps)
 
 
 # When a ramp's next step comes, up to the ns; NONE after its last.
-cdef int64_t ramp_next(const profile_t *profile, int64_t since, int64_t now) except? -1:
+cdef int64_t ramp_next(const profile_t *profile, int64_t since, int64_t now) except? -1 nogil:
     cdef int64_t done = ramp_steps_done(profile, now - since)
     cdef i128 until
     if done == profile.ramp_steps:
@@ -100,7 +100,7 @@ cdef int64_t ramp_next(const profile_t *profile, int64_t since, int64_t now) exc
 
 # Lots that are missing to the due part of all there was: what is wanted now and what the ramp
 # has closed before. Floor, but at least one lot in all.
-cdef int64_t ramp_lots(int64_t wanted, int64_t due, int64_t closed) except? -1:
+cdef int64_t ramp_lots(int64_t wanted, int64_t due, int64_t closed) except? -1 nogil:
     cdef i128 target = floor_div(
         mul_wide(add(wide(wanted), wide(closed)), due), wide(RATE_SCALE))
     if target < wide(1):
@@ -116,7 +116,7 @@ cdef int64_t ramp_lots(int64_t wanted, int64_t due, int64_t closed) except? -1:
 # or before. Each division rounds down, against the taker. There must be equity left.
 cdef int64_t spread(
     const profile_t *profile, int64_t own, int64_t equity, int64_t maintenance
-) except? -1:
+) except? -1 nogil:
     cdef i128 rating = floor_div(
         mul(profile.bankruptcy_adjustment, maintenance - equity), wide(maintenance))
     cdef i128 most = floor_div(mul(own, profile.spread_to_maintenance), wide(RATE_SCALE))

@@ -22,7 +22,7 @@ cdef class Protection(Conditional):
     cdef int32_t *tripped        # position rows, in the order in which they were
     cdef int32_t tripped_count, tripped_capacity
 
-    cdef protection_t *protection_at(self, int32_t position) except NULL
-    cdef bint is_frozen(self, int32_t position) noexcept
-    cdef int carry_out_protection(self) except -1
-    cdef int trip(self, int32_t position) except -1
+    cdef protection_t *protection_at(self, int32_t position) except NULL nogil
+    cdef bint is_frozen(self, int32_t position) noexcept nogil
+    cdef int carry_out_protection(self) except -1 nogil
+    cdef int trip(self, int32_t position) except -1 nogil

@@ -18,7 +18,7 @@ cdef class Protection(Conditional):
         free(self.tripped)
 
     # A position's protection, made when first asked for; the legs of a symbol share it.
-    cdef protection_t *protection_at(self, int32_t position) except NULL:
+    cdef protection_t *protection_at(self, int32_t position) except NULL nogil:
         cdef int32_t row = self.positions[position].protection
         if row < 0:
             row = self.protection_count
@@ -32,7 +32,7 @@ cdef class Protection(Conditional):
                 self.positions[self.twin_of(position)].protection = row
         return &self.protections[row]
 
-    cdef bint is_frozen(self, int32_t position) noexcept:
+    cdef bint is_frozen(self, int32_t position) noexcept nogil:
         cdef int32_t row = self.positions[position].protection
         cdef int64_t until
         if row < 0 or not self.protections[row].is_on:
@@ -41,7 +41,7 @@ cdef class Protection(Conditional):
         return until == MONEY_MAX or until > self.ts
 
     # Count a trade of a resting order. The window begins with the first trade in it.
-    cdef int count_maker_fill(self, int32_t position, int64_t lots) except -1:
+    cdef int count_maker_fill(self, int32_t position, int64_t lots) except -1 nogil:
         cdef protection_t *row = &self.protections[self.positions[position].protection]
         if not row.is_on:
             return 0
@@ -65,15 +65,16 @@ cdef class Protection(Conditional):
 
     # Freeze and cancel once the sweep that tripped it is done: a fill-or-kill taker has
     # been promised what stood in the book.
-    cdef int carry_out_protection(self) except -1:
+    cdef int carry_out_protection(self) except -1 nogil:
         cdef int32_t i = 0
         while i < self.tripped_count:
+            self.hold()
             self.trip(self.tripped[i])
             i += 1
         self.tripped_count = 0
         return 0
 
-    cdef int trip(self, int32_t position) except -1:
+    cdef int trip(self, int32_t position) except -1 with gil:
         cdef protection_t *row = &self.protections[self.positions[position].protection]
         cdef int64_t *out
         cdef int32_t order

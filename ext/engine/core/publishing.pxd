@@ -26,6 +26,6 @@ cdef class Publishing(Audit):
     cdef message_t *messages
     cdef Py_ssize_t message_count, message_capacity
 
-    cdef message_t *next_message(self, int32_t symbol, int kind) except NULL
+    cdef message_t *next_message(self, int32_t symbol, int kind) except NULL nogil
     cdef message_t *order_message(
-        self, int32_t row, int kind, int64_t before, int64_t after) except NULL
+        self, int32_t row, int kind, int64_t before, int64_t after) except NULL nogil

@@ -20,7 +20,7 @@ cdef class Publishing(Audit):
     # --- messages ---------------------------------------------------------------------
 
     # The next message of a symbol with its head filled in and all else zero.
-    cdef message_t *next_message(self, int32_t symbol, int kind) except NULL:
+    cdef message_t *next_message(self, int32_t symbol, int kind) except NULL nogil:
         cdef message_t *messages
         cdef message_t *out
         cdef Py_ssize_t capacity
@@ -28,7 +28,8 @@ cdef class Publishing(Audit):
             capacity = 1024 if self.message_capacity == 0 else 2 * self.message_capacity
             messages = <message_t *>realloc(self.messages, capacity * sizeof(message_t))
             if messages == NULL:
-                raise MemoryError("market data")
+                with gil:
+                    raise MemoryError("market data")
             self.messages = messages
             self.message_capacity = capacity
         out = &self.messages[self.message_count]
@@ -44,7 +45,7 @@ cdef class Publishing(Audit):
 
     cdef message_t *order_message(
         self, int32_t row, int kind, int64_t before, int64_t after
-    ) except NULL:
+    ) except NULL nogil:
         cdef order_t *order = &self.orders[row]
         cdef message_t *out = self.next_message(order.symbol, kind)
         out.ref = self.tickets[row].arrival
@@ -54,7 +55,7 @@ cdef class Publishing(Audit):
         out.side = order.side
         return out
 
-    cdef int on_display(self, int32_t row, int kind, int64_t before, int64_t after) except -1:
+    cdef int on_display(self, int32_t row, int kind, int64_t before, int64_t after) except -1 nogil:
         self.order_message(row, kind, before, after)
         return 0
 
@@ -62,7 +63,7 @@ cdef class Publishing(Audit):
     cdef int on_execution(
         self, int32_t row, int64_t before, int64_t after, int64_t lots, int64_t price,
         int detail
-    ) except -1:
+    ) except -1 nogil:
         cdef message_t *out = self.order_message(row, MARKET_EXECUTE, before, after)
         out.trade_id = self.trade_id + 1
         out.traded = lots
@@ -70,13 +71,13 @@ cdef class Publishing(Audit):
         out.detail = detail
         return 0
 
-    cdef int on_status(self, int32_t symbol) except -1:
+    cdef int on_status(self, int32_t symbol) except -1 nogil:
         self.next_message(symbol, MARKET_STATUS).detail = self.instruments[symbol].halt
         return 0
 
     cdef int on_uncrossed(
         self, int32_t symbol, int64_t price, int64_t lots, int64_t imbalance
-    ) except -1:
+    ) except -1 nogil:
         cdef message_t *out = self.next_message(symbol, MARKET_UNCROSSED)
         out.trade_price = price
         out.traded = lots

@@ -71,53 +71,53 @@ cdef class Risk(Protection):
     cdef dict call_set_rows                  # (hysteresis, levels ...) -> row
     cdef bint has_profile_calls              # some profile has had levels
 
-    cdef int add_triggers(self) except -1
-    cdef int add_pledge_triggers(self) except -1
-    cdef int collect_crossed(self, int32_t symbol) except -1
-    cdef int collect_priced(self, int32_t collateral) except -1
-    cdef int note_unfiled(self, int32_t pool) except -1
-    cdef int file_touched(self) except -1
-    cdef int file_pool(self, int32_t pool, int64_t equity, int64_t maintenance) except -1
-    cdef int file_every_tick(self, int32_t pool) except -1
+    cdef int add_triggers(self) except -1 nogil
+    cdef int add_pledge_triggers(self) except -1 nogil
+    cdef int collect_crossed(self, int32_t symbol) except -1 nogil
+    cdef int collect_priced(self, int32_t collateral) except -1 nogil
+    cdef int note_unfiled(self, int32_t pool) except -1 nogil
+    cdef int file_touched(self) except -1 nogil
+    cdef int file_pool(self, int32_t pool, int64_t equity, int64_t maintenance) except -1 nogil
+    cdef int file_every_tick(self, int32_t pool) except -1 nogil
     cdef i128 slack_of(
-        self, int32_t pool, int64_t equity, int64_t maintenance, bound_t *down) except? -1
-    cdef bint survey(self, int32_t pool, const bound_t *down, survey_t *found) except -1
+        self, int32_t pool, int64_t equity, int64_t maintenance, bound_t *down) except? -1 nogil
+    cdef bint survey(self, int32_t pool, const bound_t *down, survey_t *found) except -1 nogil
     cdef bint patch(
-        self, bound_t *down, i128 slack, const survey_t *found) except -1
-    cdef i128 contribution(self, position_t *position, const bound_t *bound) except? -1
-    cdef int bound_share(self, position_t *position, i128 share, bound_t *down) except -1
-    cdef int file_share(self, int32_t row, i128 share, bound_t *down) except -1
-    cdef int64_t split(self, int32_t pool, int *shift) except? -1
-    cdef int file_release(self, int32_t pool, int64_t equity, int64_t maintenance) except -1
-    cdef int64_t least_exit_buffer(self, int32_t pool) noexcept
-    cdef int file_trigger(self, int32_t row, int rising, int64_t price) except -1
-    cdef int unfile_pool(self, int32_t pool) except -1
-    cdef int file_spent(self, int32_t pool, int64_t equity) except -1
-    cdef int64_t losing_mark(self, int32_t row, int64_t share) except? -1
+        self, bound_t *down, i128 slack, const survey_t *found) except -1 nogil
+    cdef i128 contribution(self, position_t *position, const bound_t *bound) except? -1 nogil
+    cdef int bound_share(self, position_t *position, i128 share, bound_t *down) except -1 nogil
+    cdef int file_share(self, int32_t row, i128 share, bound_t *down) except -1 nogil
+    cdef int64_t split(self, int32_t pool, int *shift) except? -1 nogil
+    cdef int file_release(self, int32_t pool, int64_t equity, int64_t maintenance) except -1 nogil
+    cdef int64_t least_exit_buffer(self, int32_t pool) noexcept nogil
+    cdef int file_trigger(self, int32_t row, int rising, int64_t price) except -1 nogil
+    cdef int unfile_pool(self, int32_t pool) except -1 nogil
+    cdef int file_spent(self, int32_t pool, int64_t equity) except -1 nogil
+    cdef int64_t losing_mark(self, int32_t row, int64_t share) except? -1 nogil
     cdef int file_pledges(
-        self, int32_t pool, i128 fall, i128 rise, int64_t parts, int shift) except -1
+        self, int32_t pool, i128 fall, i128 rise, int64_t parts, int shift) except -1 nogil
     cdef int file_pledge(
-        self, int32_t row, int64_t value, i128 fall, i128 rise) except -1
-    cdef int64_t falling_price(self, int32_t row, int64_t value) noexcept
-    cdef int move_pledge(self, int32_t row, int rising, int64_t price) except -1
+        self, int32_t row, int64_t value, i128 fall, i128 rise) except -1 nogil
+    cdef int64_t falling_price(self, int32_t row, int64_t value) noexcept nogil
+    cdef int move_pledge(self, int32_t row, int rising, int64_t price) except -1 nogil
     cdef int safe_range(
         self, position_t *position, const bound_t *bound, int64_t *low, int64_t *high
-    ) except -1
+    ) except -1 nogil
     cdef int64_t walk(
         self, position_t *position, const bound_t *bound, int step
-    ) except? -1
+    ) except? -1 nogil
     cdef int64_t walk_inverse(
         self, position_t *position, const bound_t *bound, int step
-    ) except? -1
-    cdef int32_t ruling_position(self, int32_t pool) except -1
-    cdef bint is_due(self, int32_t pool, int64_t equity, int64_t maintenance) except -1
+    ) except? -1 nogil
+    cdef int32_t ruling_position(self, int32_t pool) except -1 nogil
+    cdef bint is_due(self, int32_t pool, int64_t equity, int64_t maintenance) except -1 nogil
     cdef int32_t call_set_row(self, tuple key) except -1
-    cdef const call_set_t *call_set_of(self, int32_t pool) noexcept
-    cdef int32_t call_set_in_force(self, int32_t pool) except -1
-    cdef bint has_several_calls(self, int32_t pool) noexcept
-    cdef int level_of(self, int32_t pool, int64_t equity, int64_t maintenance) noexcept
+    cdef const call_set_t *call_set_of(self, int32_t pool) noexcept nogil
+    cdef int32_t call_set_in_force(self, int32_t pool) except -1 nogil
+    cdef bint has_several_calls(self, int32_t pool) noexcept nogil
+    cdef int level_of(self, int32_t pool, int64_t equity, int64_t maintenance) noexcept nogil
     cdef int find_remedy(
         self, int32_t pool, int64_t equity, int64_t maintenance, int64_t target,
-        remedy_t *remedy) except -1
-    cdef int64_t lots_within(self, int32_t position, i128 allowed) except? -1
-    cdef bint level_reached(self, int64_t equity, int64_t maintenance, int64_t level) noexcept
+        remedy_t *remedy) except -1 nogil
+    cdef int64_t lots_within(self, int32_t position, i128 allowed) except? -1 nogil
+    cdef bint level_reached(self, int64_t equity, int64_t maintenance, int64_t level) noexcept nogil

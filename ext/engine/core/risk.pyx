@@ -23,7 +23,7 @@ from engine.core.types cimport (
 )
 
 
-cdef inline int64_t in_range(i128 a) except? -1:
+cdef inline int64_t in_range(i128 a) except? -1 nogil:
     return narrow(a) if a < wide(MONEY_MAX) else MONEY_MAX
 
 # How many crossed triggers ahead a position, and then its pool, is fetched into the cache.
@@ -63,7 +63,7 @@ cdef class Risk(Protection):
         free(self.crossed)
 
     # Two empty sides for the newest symbol.
-    cdef int add_triggers(self) except -1:
+    cdef int add_triggers(self) except -1 nogil:
         cdef int32_t n = self.trigger_symbols
         cdef trigger_side_t *sides = <trigger_side_t *>realloc(
             self.trigger_sides, 2 * (n + 1) * sizeof(trigger_side_t))
@@ -76,7 +76,7 @@ cdef class Risk(Protection):
         return 0
 
     # The same for the newest collateral asset.
-    cdef int add_pledge_triggers(self) except -1:
+    cdef int add_pledge_triggers(self) except -1 nogil:
         cdef int32_t n = self.pledge_symbols
         cdef trigger_side_t *sides = <trigger_side_t *>realloc(
             self.pledge_sides, 2 * (n + 1) * sizeof(trigger_side_t))
@@ -89,7 +89,7 @@ cdef class Risk(Protection):
         return 0
 
     # Mark as pending the pools whose trigger the new price of a collateral asset has reached.
-    cdef int collect_priced(self, int32_t collateral) except -1:
+    cdef int collect_priced(self, int32_t collateral) except -1 nogil:
         cdef int32_t i
         cdef int side
         self.crossed_count = 0
@@ -103,7 +103,7 @@ cdef class Risk(Protection):
         return 0
 
     # Mark as pending the pools whose trigger the symbol's new mark has reached.
-    cdef int collect_crossed(self, int32_t symbol) except -1:
+    cdef int collect_crossed(self, int32_t symbol) except -1 nogil:
         cdef int32_t i
         cdef int64_t mark = self.instruments[symbol].mark
         cdef trigger_side_t *sides = &self.trigger_sides[2 * symbol]
@@ -128,7 +128,7 @@ cdef class Risk(Protection):
 
     # The open position whose symbol's profile rules its pool: that with the largest
     # maintenance margin, the first by symbol of equals. O(open positions).
-    cdef int32_t ruling_position(self, int32_t pool) except -1:
+    cdef int32_t ruling_position(self, int32_t pool) except -1 nogil:
         cdef int32_t row = self.pools[pool].first_open
         cdef int32_t chosen = row
         cdef int64_t most = -1, margin
@@ -142,7 +142,7 @@ cdef class Risk(Protection):
         return chosen
 
     # Whether a pool with positions is to be liquidated. Profiles differ at equality alone.
-    cdef bint is_due(self, int32_t pool, int64_t equity, int64_t maintenance) except -1:
+    cdef bint is_due(self, int32_t pool, int64_t equity, int64_t maintenance) except -1 nogil:
         if equity != maintenance:
             return equity < maintenance
         return self.instruments[self.positions[
@@ -168,19 +168,19 @@ cdef class Risk(Protection):
         self.call_set_rows[key] = row
         return row
 
-    cdef const call_set_t *call_set_of(self, int32_t pool) noexcept:
+    cdef const call_set_t *call_set_of(self, int32_t pool) noexcept nogil:
         return &self.call_sets[self.pools[pool].call_set]
 
     # The row that a pool with positions is to go by: its account's own levels, else those of
     # the profile that rules it.
-    cdef int32_t call_set_in_force(self, int32_t pool) except -1:
+    cdef int32_t call_set_in_force(self, int32_t pool) except -1 nogil:
         cdef const account_t *owner = &self.accounts[self.pools[pool].account]
         if owner.owns_calls or not self.has_profile_calls:
             return owner.call_set
         return self.instruments[self.positions[self.ruling_position(pool)].symbol].call_set
 
     # Whether a pool with positions goes by other levels when another of them comes to rule.
-    cdef bint has_several_calls(self, int32_t pool) noexcept:
+    cdef bint has_several_calls(self, int32_t pool) noexcept nogil:
         cdef int32_t row = self.pools[pool].first_open
         cdef int32_t call_set = self.instruments[self.positions[row].symbol].call_set
         if self.accounts[self.pools[pool].account].owns_calls:
@@ -193,11 +193,13 @@ cdef class Risk(Protection):
 
     # Whether margin_ratio >= level; spent equity counts as beyond every level.
     @cython.final
-    cdef bint level_reached(self, int64_t equity, int64_t maintenance, int64_t level) noexcept:
+    cdef bint level_reached(
+        self, int64_t equity, int64_t maintenance, int64_t level
+    ) noexcept nogil:
         return equity <= 0 or mul(maintenance, RATE_SCALE) >= mul(level, equity)
 
     # How many levels count as reached now: those of before, with hysteresis, and new ones.
-    cdef int level_of(self, int32_t pool, int64_t equity, int64_t maintenance) noexcept:
+    cdef int level_of(self, int32_t pool, int64_t equity, int64_t maintenance) noexcept nogil:
         cdef const call_set_t *calls = self.call_set_of(pool)
         cdef int level = self.pools[pool].call_level
         while level < calls.count and self.level_reached(equity, maintenance, calls.levels[level]):
@@ -214,7 +216,7 @@ cdef class Risk(Protection):
     cdef int find_remedy(
         self, int32_t pool, int64_t equity, int64_t maintenance, int64_t target,
         remedy_t *remedy
-    ) except -1:
+    ) except -1 nogil:
         cdef i128 enough = sub(add(floor_div(mul(maintenance, RATE_SCALE), wide(target)), wide(1)),
                                wide(equity))
         cdef int32_t row = self.pools[pool].first_open
@@ -243,7 +245,7 @@ cdef class Risk(Protection):
         return 0
 
     # Most lots of a position's symbol whose maintenance margin at mark is within a limit.
-    cdef int64_t lots_within(self, int32_t position, i128 allowed) except? -1:
+    cdef int64_t lots_within(self, int32_t position, i128 allowed) except? -1 nogil:
         cdef instrument_t *instrument = &self.instruments[self.positions[position].symbol]
         cdef const schedule_t *schedule = self.schedule_of(&self.positions[position])
         cdef i128 limit = mul_wide(allowed, RATE_SCALE)
@@ -271,7 +273,7 @@ cdef class Risk(Protection):
     # --- filing -----------------------------------------------------------------------
 
     # Note that the triggers of a pool are to be filed before the next mark.
-    cdef int note_unfiled(self, int32_t pool) except -1:
+    cdef int note_unfiled(self, int32_t pool) except -1 nogil:
         if self.unfiled_count == UNFILED_MAX:
             self.file_touched()
         self.unfiled[self.unfiled_count] = pool
@@ -281,7 +283,7 @@ cdef class Risk(Protection):
 
     # File what is out of date; every change of a mark is preceded by this. What was measured
     # when the pools were touched still holds: no mark has moved since.
-    cdef int file_touched(self) except -1:
+    cdef int file_touched(self) except -1 nogil:
         cdef int32_t i, pool
         cdef int64_t equity, maintenance
         for i in range(self.unfiled_count):
@@ -295,7 +297,7 @@ cdef class Risk(Protection):
 
     # File triggers for all positions of a pool, given its measure at the current marks. Those
     # that are filed already stay where they are, as far as the slack still covers them.
-    cdef int file_pool(self, int32_t pool, int64_t equity, int64_t maintenance) except -1:
+    cdef int file_pool(self, int32_t pool, int64_t equity, int64_t maintenance) except -1 nogil:
         cdef pool_t *owner = &self.pools[pool]
         cdef const call_set_t *calls = self.call_set_of(pool)
         cdef bint may_clear = owner.call_level > 0
@@ -362,7 +364,7 @@ cdef class Risk(Protection):
         return 0
 
     # Have a pool looked at with every tick: with any another position may come to rule.
-    cdef int file_every_tick(self, int32_t pool) except -1:
+    cdef int file_every_tick(self, int32_t pool) except -1 nogil:
         cdef int32_t row = self.pools[pool].first_open
         cdef int64_t mark
         while row >= 0:
@@ -376,7 +378,7 @@ cdef class Risk(Protection):
     @cython.final
     cdef i128 slack_of(
         self, int32_t pool, int64_t equity, int64_t maintenance, bound_t *down
-    ) except? -1:
+    ) except? -1 nogil:
         cdef const call_set_t *calls = self.call_set_of(pool)
         down.sense = 1
         down.is_whole = self.pools[pool].call_level >= calls.count
@@ -389,7 +391,7 @@ cdef class Risk(Protection):
     # What the triggers of a pool use up. False where that is not to be said by looking at them:
     # a position could gain and lose on its way to its trigger, or has another.
     @cython.final
-    cdef bint survey(self, int32_t pool, const bound_t *down, survey_t *found) except -1:
+    cdef bint survey(self, int32_t pool, const bound_t *down, survey_t *found) except -1 nogil:
         cdef int32_t row = self.pools[pool].first_open
         cdef position_t *position
         cdef const instrument_t *instrument
@@ -435,7 +437,7 @@ cdef class Risk(Protection):
     # Make the triggers of a pool of several positions good by moving one or two of them; whether
     # that leaves none much tighter than a new split would.
     @cython.final
-    cdef bint patch(self, bound_t *down, i128 slack, const survey_t *found) except -1:
+    cdef bint patch(self, bound_t *down, i128 slack, const survey_t *found) except -1 nogil:
         cdef i128 left = sub(slack, found.used)
         cdef i128 both, share
         cdef int64_t parts, part, other
@@ -471,7 +473,7 @@ cdef class Risk(Protection):
 
     # What a position adds to the weighted health, at the current mark.
     @cython.final
-    cdef i128 contribution(self, position_t *position, const bound_t *bound) except? -1:
+    cdef i128 contribution(self, position_t *position, const bound_t *bound) except? -1 nogil:
         cdef instrument_t *instrument = &self.instruments[position.symbol]
         cdef int64_t worth = self.value(position.symbol, position.quantity, instrument.mark)
         cdef int64_t requirement = maintenance_margin(self.schedule_of(position), notional_of_value(
@@ -484,7 +486,7 @@ cdef class Risk(Protection):
 
     # Bound a position by a share of the slack that it may use up.
     @cython.final
-    cdef int bound_share(self, position_t *position, i128 share, bound_t *down) except -1:
+    cdef int bound_share(self, position_t *position, i128 share, bound_t *down) except -1 nogil:
         down.limit = sub(self.contribution(position, down), share)
         if down.is_whole:
             down.limit = mul_wide(down.limit, RATE_SCALE)
@@ -495,7 +497,7 @@ cdef class Risk(Protection):
 
     # File the one trigger of a position that loses in one direction only.
     @cython.final
-    cdef int file_share(self, int32_t row, i128 share, bound_t *down) except -1:
+    cdef int file_share(self, int32_t row, i128 share, bound_t *down) except -1 nogil:
         cdef position_t *position = &self.positions[row]
         cdef int rising = position.quantity < 0
         cdef int step = 1 if rising else -1
@@ -509,7 +511,7 @@ cdef class Risk(Protection):
 
     # How a pool's slack is split: a position gets (notional >> shift) of the parts returned.
     @cython.final
-    cdef int64_t split(self, int32_t pool, int *shift) except? -1:
+    cdef int64_t split(self, int32_t pool, int *shift) except? -1 nogil:
         cdef i128 total = wide(0)
         cdef int32_t row = self.pools[pool].first_open
         while row >= 0:
@@ -525,7 +527,7 @@ cdef class Risk(Protection):
     # File triggers at which a waiting pool may have become healthy. Where its symbols have
     # several exit buffers the smallest counts; a pool between two of them is looked at with
     # every tick.
-    cdef int file_release(self, int32_t pool, int64_t equity, int64_t maintenance) except -1:
+    cdef int file_release(self, int32_t pool, int64_t equity, int64_t maintenance) except -1 nogil:
         cdef int shift
         cdef int64_t parts = self.split(pool, &shift)
         cdef int64_t low, high
@@ -561,7 +563,7 @@ cdef class Risk(Protection):
             self.file_pledges(pool, wide(MONEY_MAX), gap, parts, shift)
         return 0
 
-    cdef int64_t least_exit_buffer(self, int32_t pool) noexcept:
+    cdef int64_t least_exit_buffer(self, int32_t pool) noexcept nogil:
         cdef int32_t row = self.pools[pool].first_open
         cdef int64_t least = RATE_SCALE
         while row >= 0:
@@ -571,7 +573,7 @@ cdef class Risk(Protection):
         return least
 
     # Bring the triggers of a waiting pool nearer: to where its equity may be spent.
-    cdef int file_spent(self, int32_t pool, int64_t equity) except -1:
+    cdef int file_spent(self, int32_t pool, int64_t equity) except -1 nogil:
         cdef int shift
         cdef int64_t parts = self.split(pool, &shift)
         cdef int32_t row = self.pools[pool].first_open
@@ -600,7 +602,7 @@ cdef class Risk(Protection):
 
     # First mark at which a position has lost more than so much since the current one; 0 or
     # MONEY_MAX where there is none.
-    cdef int64_t losing_mark(self, int32_t row, int64_t share) except? -1:
+    cdef int64_t losing_mark(self, int32_t row, int64_t share) except? -1 nogil:
         cdef const instrument_t *instrument = &self.instruments[self.positions[row].symbol]
         cdef int64_t lots = abs64(self.positions[row].quantity)
         cdef bint is_long = self.positions[row].quantity > 0
@@ -626,7 +628,7 @@ cdef class Risk(Protection):
 
     # Move one trigger of a position to a price (0 or MONEY_MAX: no trigger).
     @cython.final
-    cdef int file_trigger(self, int32_t row, int rising, int64_t price) except -1:
+    cdef int file_trigger(self, int32_t row, int rising, int64_t price) except -1 nogil:
         cdef trigger_side_t *side = &self.trigger_sides[
             2 * self.positions[row].symbol + rising]
         if self.positions[row].trigger[rising] == price:
@@ -636,11 +638,11 @@ cdef class Risk(Protection):
             trigger_insert(side, self.positions, row, price)
         return 0
 
-    cdef int unfile(self, int32_t position) except -1:
+    cdef int unfile(self, int32_t position) except -1 nogil:
         self.file_trigger(position, 0, 0)
         return self.file_trigger(position, 1, MONEY_MAX)
 
-    cdef int unfile_pool(self, int32_t pool) except -1:
+    cdef int unfile_pool(self, int32_t pool) except -1 nogil:
         cdef int32_t row = self.pools[pool].first_open
         while row >= 0:
             self.unfile(row)
@@ -658,7 +660,7 @@ cdef class Risk(Protection):
     # fall and rise together (money, rounded down; MONEY_MAX: as much as it likes).
     cdef int file_pledges(
         self, int32_t pool, i128 fall, i128 rise, int64_t parts, int shift
-    ) except -1:
+    ) except -1 nogil:
         cdef int32_t row = self.pools[pool].first_pledge
         cdef int64_t value
         cdef i128 down, up
@@ -675,7 +677,7 @@ cdef class Risk(Protection):
 
     # A pledge's value never falls with the price, so each bound has one price at which it is
     # reached first. Less than none is left where the pool is to be looked at with every tick.
-    cdef int file_pledge(self, int32_t row, int64_t value, i128 fall, i128 rise) except -1:
+    cdef int file_pledge(self, int32_t row, int64_t value, i128 fall, i128 rise) except -1 nogil:
         cdef const collateral_t *terms = &self.collaterals[self.pledges[row].symbol]
         cdef i128 amount = weighted(terms, self.pools[self.pledges[row].isolated].balance)
         cdef int64_t low = 0, high = MONEY_MAX
@@ -691,13 +693,13 @@ cdef class Risk(Protection):
         return self.move_pledge(row, 1, high)
 
     # The highest price at which a pledge counts for less than a value that it has.
-    cdef int64_t falling_price(self, int32_t row, int64_t value) noexcept:
+    cdef int64_t falling_price(self, int32_t row, int64_t value) noexcept nogil:
         cdef const collateral_t *terms = &self.collaterals[self.pledges[row].symbol]
         return price_for(
             terms, weighted(terms, self.pools[self.pledges[row].isolated].balance), value) - 1
 
     # Move one trigger of a pledge to a price (0 or MONEY_MAX: no trigger).
-    cdef int move_pledge(self, int32_t row, int rising, int64_t price) except -1:
+    cdef int move_pledge(self, int32_t row, int rising, int64_t price) except -1 nogil:
         cdef trigger_side_t *side = &self.pledge_sides[2 * self.pledges[row].symbol + rising]
         if self.pledges[row].trigger[rising] == price:
             return 0
@@ -712,7 +714,7 @@ cdef class Risk(Protection):
     @cython.final
     cdef int safe_range(
         self, position_t *position, const bound_t *bound, int64_t *low, int64_t *high
-    ) except -1:
+    ) except -1 nogil:
         low[0] = self.walk(position, bound, -1)
         high[0] = self.walk(position, bound, 1)
         return 0
@@ -721,7 +723,7 @@ cdef class Risk(Protection):
     # MONEY_MAX where it never does. Within a tier the bound is a line A x mark + B >= 0, so
     # each tier is solved exactly, and the jump between tiers (of the whole rule) checked.
     @cython.final
-    cdef int64_t walk(self, position_t *position, const bound_t *bound, int step) except? -1:
+    cdef int64_t walk(self, position_t *position, const bound_t *bound, int step) except? -1 nogil:
         cdef instrument_t *instrument = &self.instruments[position.symbol]
         cdef const schedule_t *schedule = self.schedule_of(position)
         cdef int64_t per_mark
@@ -768,7 +770,7 @@ cdef class Risk(Protection):
     @cython.final
     cdef int64_t walk_inverse(
         self, position_t *position, const bound_t *bound, int step
-    ) except? -1:
+    ) except? -1 nogil:
         cdef instrument_t *instrument = &self.instruments[position.symbol]
         cdef const schedule_t *schedule = self.schedule_of(position)
         cdef i128 total = mul(abs64(position.quantity), instrument.contract.unit_value)
@@ -797,7 +799,7 @@ cdef class Risk(Protection):
 cdef int inverse_safe_marks(
     const position_t *position, const bound_t *bound, const tier_t *tier, i128 total,
     int64_t *low, int64_t *high
-) except -1:
+) except -1 nogil:
     cdef int sign = 1 if position.quantity > 0 else -1
     cdef int64_t slope = bound.sense * (-sign * bound.weight - tier.rate)
     cdef i128 level = sub(

@@ -66,7 +66,7 @@ cdef class Settings(Commands):
 
     cdef int do_set_multiplier(
         self, int64_t symbol, int64_t maintenance, int64_t initial, int64_t effective_ts
-    ) except -2:
+    ) except -2 nogil:
         cdef instrument_t *instrument
         cdef int64_t *out
         if not (0 < maintenance <= MULTIPLIER_MAX and RATE_SCALE <= initial <= MULTIPLIER_MAX):
@@ -103,7 +103,9 @@ cdef class Settings(Commands):
             if self.begin(ts) else REJECT_MALFORMED,
             account, NONE, NONE, NONE)
 
-    cdef int do_set_account_multiplier(self, int64_t account, int64_t multiplier) except -2:
+    cdef int do_set_account_multiplier(
+        self, int64_t account, int64_t multiplier
+    ) except -2 with gil:
         cdef int32_t owner, row
         cdef int64_t *out
         if not RATE_SCALE <= multiplier <= MULTIPLIER_MAX:
@@ -142,7 +144,7 @@ cdef class Settings(Commands):
 
     cdef int do_transfer(
         self, int64_t account, int64_t to, int64_t asset, int64_t amount
-    ) except -2:
+    ) except -2 with gil:
         cdef int32_t giver, taker, source, target
         cdef int64_t available
         cdef int64_t *out
@@ -185,7 +187,9 @@ cdef class Settings(Commands):
             if self.begin(ts) else REJECT_MALFORMED,
             account, NONE, symbol, NONE)
 
-    cdef int do_set_auto_top_up(self, int64_t account, int64_t symbol, bint enabled) except -2:
+    cdef int do_set_auto_top_up(
+        self, int64_t account, int64_t symbol, bint enabled
+    ) except -2 nogil:
         cdef int32_t owner, position
         cdef int64_t *out
         if not 0 <= symbol < self.instrument_count:
@@ -212,7 +216,7 @@ cdef class Settings(Commands):
             self.do_set_position_mode(account, mode) if self.begin(ts) else REJECT_MALFORMED,
             account, NONE, NONE, NONE)
 
-    cdef int do_set_position_mode(self, int64_t account, int mode) except -2:
+    cdef int do_set_position_mode(self, int64_t account, int mode) except -2 nogil:
         cdef int32_t owner, position
         cdef int64_t *out
         cdef int old
@@ -255,7 +259,7 @@ cdef class Settings(Commands):
     cdef int do_set_backstop(
         self, int64_t account, int64_t asset, int64_t symbol, int64_t commitment,
         int64_t discount
-    ) except -2:
+    ) except -2 with gil:
         cdef int32_t owner
         cdef int64_t *out
         if (commitment < 0 and commitment != TOO_LARGE) or (asset == NONE) == (symbol == NONE):
@@ -287,7 +291,7 @@ cdef class Settings(Commands):
 
     # Give what is set for a symbol to the legs of the account's new mode; the old rows, this
     # one and its twin, are left with nothing.
-    cdef int hand_over(self, int32_t position) except -1:
+    cdef int hand_over(self, int32_t position) except -1 with gil:
         cdef int32_t owner = self.positions[position].account
         cdef int32_t symbol = self.positions[position].symbol
         cdef int leg = self.first_leg(owner)

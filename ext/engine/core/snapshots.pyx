@@ -54,6 +54,7 @@ cdef class Snapshots(Bulk):
         Complexity: O(state), one copy of memory at most. The bytes fit this build only; they
         have no checksum.
         """
+        self.require_idle()
         self.image().write(write, LAYOUT)
 
     def restore(self, const unsigned char[::1] data not None):
@@ -78,6 +79,7 @@ cdef class Snapshots(Bulk):
         """
         cdef Image image = self.image()
         cdef Snapshots copy = type(self)()
+        self.require_idle()
         image.rewind()
         copy.load(image)
         return copy

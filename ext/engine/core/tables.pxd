@@ -13,10 +13,10 @@ cdef struct table_t:
     uint64_t mask                # capacity - 1, a power of two
     int64_t count
 
-cdef int table_init(table_t *table, uint64_t capacity) except -1
+cdef int table_init(table_t *table, uint64_t capacity) except -1 nogil
 cdef void table_free(table_t *table) noexcept nogil
-cdef int table_reserve(table_t *table, int64_t wanted) except -1
-cdef int table_put(table_t *table, int32_t scope, int64_t key, int32_t row) except -1
+cdef int table_reserve(table_t *table, int64_t wanted) except -1 nogil
+cdef int table_put(table_t *table, int32_t scope, int64_t key, int32_t row) except -1 nogil
 cdef void table_remove(table_t *table, int32_t scope, int64_t key) noexcept nogil
 
 

@@ -4,7 +4,7 @@ from engine.core.memory cimport use_huge_pages
 from libc.stdlib cimport free, malloc
 
 
-cdef int table_init(table_t *table, uint64_t capacity) except -1:
+cdef int table_init(table_t *table, uint64_t capacity) except -1 nogil:
     cdef uint64_t i
     table.slots = <slot_t *>malloc(capacity * sizeof(slot_t))
     if table.slots == NULL:
@@ -29,7 +29,7 @@ cdef void table_place(table_t *table, slot_t slot) noexcept nogil:
     table.slots[i] = slot
 
 
-cdef int table_grow(table_t *table, uint64_t capacity) except -1:
+cdef int table_grow(table_t *table, uint64_t capacity) except -1 nogil:
     cdef table_t larger
     cdef uint64_t i
     table_init(&larger, capacity)
@@ -43,7 +43,7 @@ cdef int table_grow(table_t *table, uint64_t capacity) except -1:
 
 
 # Room for so many keys in all.
-cdef int table_reserve(table_t *table, int64_t wanted) except -1:
+cdef int table_reserve(table_t *table, int64_t wanted) except -1 nogil:
     cdef uint64_t capacity = table.mask + 1
     while 5 * capacity < 8 * <uint64_t>wanted:
         capacity *= 2
@@ -51,7 +51,7 @@ cdef int table_reserve(table_t *table, int64_t wanted) except -1:
 
 
 # Insert a key that is not there yet.
-cdef int table_put(table_t *table, int32_t scope, int64_t key, int32_t row) except -1:
+cdef int table_put(table_t *table, int32_t scope, int64_t key, int32_t row) except -1 nogil:
     cdef slot_t slot
     if 8 * (<uint64_t>table.count + 1) > 5 * (table.mask + 1):
         table_grow(table, 2 * (table.mask + 1))

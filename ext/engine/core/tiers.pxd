@@ -32,11 +32,12 @@ cdef struct schedule_t:
 
 cdef int schedule_load(
     schedule_t *schedule, int rule, list rows, int64_t closing_fee) except -1
-cdef bint schedule_fits(const schedule_t *schedule, int64_t maintenance_multiplier) noexcept
+cdef bint schedule_fits(const schedule_t *schedule, int64_t maintenance_multiplier) noexcept nogil
 cdef int schedule_multiply(
-    const schedule_t *base, int64_t multiplier, schedule_t *out) except -1
+    const schedule_t *base, int64_t multiplier, schedule_t *out) except -1 nogil
 cdef int schedule_scale(
-    schedule_t *schedule, int64_t maintenance_multiplier, int64_t initial_multiplier) except -1
+    schedule_t *schedule, int64_t maintenance_multiplier, int64_t initial_multiplier
+) except -1 nogil
 
 
 # Index of the tier with min < notional <= max; the last one beyond its cap. O(tiers).
@@ -50,7 +51,7 @@ cdef inline int tier_index(const schedule_t *schedule, int64_t notional) noexcep
 # notional x rate - deduction, rounded up.
 cdef inline int64_t maintenance_margin(
     const schedule_t *schedule, int64_t notional
-) except? -1:
+) except? -1 nogil:
     cdef const tier_t *tier = &schedule.tiers[tier_index(schedule, notional)]
     return narrow(ceil_div(sub(mul(notional, tier.rate), tier.deduction), wide(RATE_SCALE)))
 
@@ -66,7 +67,7 @@ cdef inline int64_t allowed_leverage(
 # money range.
 cdef inline int64_t scaled_margin(
     const schedule_t *schedule, int64_t value, int64_t leverage
-) except? -1:
+) except? -1 nogil:
     cdef int64_t out
     cdef i128 margin
     if too_wide(value, schedule.initial_multiplier, leverage, &out):
@@ -80,12 +81,12 @@ cdef inline int64_t scaled_margin(
 # The same of a notional; leverage at most what its tier allows.
 cdef inline int64_t initial_margin(
     const schedule_t *schedule, int64_t notional, int64_t leverage
-) except? -1:
+) except? -1 nogil:
     return scaled_margin(schedule, notional, allowed_leverage(schedule, notional, leverage))
 
 
 # Fee of a trade; rounded up, so a rebate (a negative fee) is rounded down in size.
-cdef inline int64_t trade_fee(int64_t worth, int64_t rate) except? -1:
+cdef inline int64_t trade_fee(int64_t worth, int64_t rate) except? -1 nogil:
     return mul_div_ceil(worth, rate, RATE_SCALE)
 
 
@@ -93,7 +94,7 @@ cdef inline int64_t trade_fee(int64_t worth, int64_t rate) except? -1:
 # larger notional. `total` is its worth times the mark.
 cdef inline int inverse_tier_marks(
     const schedule_t *schedule, int k, i128 total, int64_t *low, int64_t *high
-) except -1:
+) except -1 nogil:
     cdef i128 edge
     low[0], high[0] = 1, MONEY_MAX
     if k < schedule.count - 1:
@@ -117,5 +118,5 @@ cdef struct isolated_t:
     const schedule_t *schedule
 
 cdef int isolated_fill(
-    isolated_t *trial, int64_t quantity, int64_t value, int64_t *wallet) except -1
-cdef int isolated_pay(isolated_t *trial, int64_t fee, int64_t *wallet) except -1
+    isolated_t *trial, int64_t quantity, int64_t value, int64_t *wallet) except -1 nogil
+cdef int isolated_pay(isolated_t *trial, int64_t fee, int64_t *wallet) except -1 nogil

@@ -24,7 +24,7 @@ cdef int schedule_load(
 
 
 # Whether a multiplier leaves all rates, with the closing fee, at 1 or below.
-cdef bint schedule_fits(const schedule_t *schedule, int64_t maintenance_multiplier) noexcept:
+cdef bint schedule_fits(const schedule_t *schedule, int64_t maintenance_multiplier) noexcept nogil:
     cdef int k
     for k in range(schedule.count):
         if ceil_div(mul(schedule.base_rate[k], maintenance_multiplier),
@@ -38,7 +38,7 @@ cdef bint schedule_fits(const schedule_t *schedule, int64_t maintenance_multipli
 # continuous. The closing fee comes on top of the rates and changes neither.
 cdef int schedule_scale(
     schedule_t *schedule, int64_t maintenance_multiplier, int64_t initial_multiplier
-) except -1:
+) except -1 nogil:
     cdef tier_t *tier
     cdef int k
     schedule.maintenance_multiplier = maintenance_multiplier
@@ -55,7 +55,7 @@ cdef int schedule_scale(
 # exceeds 1, the closing fee included.
 cdef int schedule_multiply(
     const schedule_t *base, int64_t multiplier, schedule_t *out
-) except -1:
+) except -1 nogil:
     cdef int64_t rate
     cdef int k
     out[0] = base[0]
@@ -70,14 +70,14 @@ cdef int schedule_multiply(
 
 
 # A leverage, or 1 / rate, rounded down, if that is less.
-cdef int64_t allowed_by(int64_t rate, int64_t leverage) except? -1:
+cdef int64_t allowed_by(int64_t rate, int64_t leverage) except? -1 nogil:
     if rate == 0:
         return leverage
     return min64(leverage, narrow(floor_div(mul(RATE_SCALE, RATE_SCALE), wide(rate))))
 
 
 # What follows from the rates: what is deducted in each tier, and the highest.
-cdef int deduct(schedule_t *schedule) except -1:
+cdef int deduct(schedule_t *schedule) except -1 nogil:
     cdef tier_t *tier
     cdef int k
     schedule.steepest = 0 if schedule.rule == RULE_MARGINAL else MONEY_MAX
@@ -95,7 +95,7 @@ cdef int deduct(schedule_t *schedule) except -1:
 # Close what a signed fill closes, open the rest.
 cdef int isolated_fill(
     isolated_t *trial, int64_t quantity, int64_t value, int64_t *wallet
-) except -1:
+) except -1 nogil:
     cdef int sign = 1 if quantity > 0 else -1
     cdef int64_t held = abs64(trial.quantity)
     cdef int64_t closing, closing_value, released, profit, moved
@@ -124,7 +124,7 @@ cdef int isolated_fill(
 
 
 # From the wallet while it has money, the rest from the margin; a rebate goes to the wallet.
-cdef int isolated_pay(isolated_t *trial, int64_t fee, int64_t *wallet) except -1:
+cdef int isolated_pay(isolated_t *trial, int64_t fee, int64_t *wallet) except -1 nogil:
     cdef int64_t from_wallet = fee
     if fee > 0:
         from_wallet = min64(fee, max64(0, wallet[0]))

@@ -25,21 +25,21 @@ cdef class Timers(Entry):
     cdef int32_t timer_count, timer_capacity
     cdef int32_t timer_limit     # count at which dead entries are dropped
 
-    cdef int schedule(self, int kind, int64_t due, int64_t arrival, int32_t row) except -1
-    cdef bint is_live_timer(self, const timer_t *timer) noexcept
-    cdef int sift_timer(self, int32_t index) noexcept
-    cdef int pop_timer(self) noexcept
-    cdef int drop_dead_timers(self) except -1
-    cdef bint pass_time(self, int64_t ts) except -1
-    cdef int fire(self, const timer_t *timer) except -1
-    cdef int expire(self, int32_t order) except -1
+    cdef int schedule(self, int kind, int64_t due, int64_t arrival, int32_t row) except -1 nogil
+    cdef bint is_live_timer(self, const timer_t *timer) noexcept nogil
+    cdef int sift_timer(self, int32_t index) noexcept nogil
+    cdef int pop_timer(self) noexcept nogil
+    cdef int drop_dead_timers(self) except -1 nogil
+    cdef bint pass_time(self, int64_t ts) except -1 nogil
+    cdef int fire(self, const timer_t *timer) except -1 nogil
+    cdef int expire(self, int32_t order) except -1 nogil
     cdef int change_multipliers(
-        self, int32_t symbol, int64_t maintenance, int64_t initial) except -1
-    cdef int deliver(self, int32_t symbol, int64_t price) except -1
+        self, int32_t symbol, int64_t maintenance, int64_t initial) except -1 nogil
+    cdef int deliver(self, int32_t symbol, int64_t price) except -1 nogil
     cdef int64_t deliver_house(
-        self, int32_t symbol, house_t *house, int64_t price) except? -1
+        self, int32_t symbol, house_t *house, int64_t price) except? -1 nogil
     cdef int emit_settled(
         self, int64_t account, int32_t symbol, int64_t quantity, int64_t price, int64_t profit,
-        int leg) except -1
+        int leg) except -1 nogil
     cdef int cancel_of_account(
-        self, int32_t account, int64_t symbol, int64_t side, int reason) except -1
+        self, int32_t account, int64_t symbol, int64_t side, int reason) except -1 nogil

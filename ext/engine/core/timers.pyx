@@ -28,7 +28,7 @@ cdef class Timers(Entry):
 
     # --- the heap ---------------------------------------------------------------------
 
-    cdef int schedule(self, int kind, int64_t due, int64_t arrival, int32_t row) except -1:
+    cdef int schedule(self, int kind, int64_t due, int64_t arrival, int32_t row) except -1 nogil:
         cdef timer_t timer
         # What was cancelled before its time stays in the heap until the heap has doubled.
         if self.timer_count >= self.timer_limit:
@@ -43,7 +43,7 @@ cdef class Timers(Entry):
 
     # Whether a timer still means something: its order lives and is the same, its account
     # has not set another, its contract was not settled before.
-    cdef bint is_live_timer(self, const timer_t *timer) noexcept:
+    cdef bint is_live_timer(self, const timer_t *timer) noexcept nogil:
         if timer.kind == TIMER_DEAD_MAN:
             return self.accounts[timer.row].dead_man == timer.due
         if timer.kind == TIMER_MULTIPLIER:
@@ -51,12 +51,13 @@ cdef class Timers(Entry):
         if timer.kind == TIMER_CONTRACT:
             return not self.instruments[timer.row].is_over
         if timer.kind == TIMER_COOLDOWN:
-            return (self.cooling.get(timer.row, NONE) == timer.due
-                    or self.pausing.get(timer.row, NONE) == timer.due)
+            with gil:
+                return (self.cooling.get(timer.row, NONE) == timer.due
+                        or self.pausing.get(timer.row, NONE) == timer.due)
         return (self.tickets[timer.row].arrival == timer.arrival
                 and self.is_listed(timer.row))
 
-    cdef int sift_timer(self, int32_t index) noexcept:
+    cdef int sift_timer(self, int32_t index) noexcept nogil:
         cdef timer_t moving = self.timers[index]
         cdef int32_t parent, child
         while index > 0:
@@ -79,14 +80,14 @@ cdef class Timers(Entry):
         self.timers[index] = moving
         return 0
 
-    cdef int pop_timer(self) noexcept:
+    cdef int pop_timer(self) noexcept nogil:
         self.timer_count -= 1
         if self.timer_count:
             self.timers[0] = self.timers[self.timer_count]
             self.sift_timer(0)
         return 0
 
-    cdef int drop_dead_timers(self) except -1:
+    cdef int drop_dead_timers(self) except -1 nogil:
         cdef int32_t i
         cdef int32_t kept = 0
         for i in range(self.timer_count):
@@ -103,7 +104,7 @@ cdef class Timers(Entry):
 
     # Let happen what is due by `ts`, each at its own time; whether anything was. All cooldowns
     # and pauses that end at one moment are looked at together.
-    cdef bint pass_time(self, int64_t ts) except -1:
+    cdef bint pass_time(self, int64_t ts) except -1 nogil:
         cdef bint has_fired = False
         cdef bint has_cooled = False
         cdef timer_t timer
@@ -120,11 +121,11 @@ cdef class Timers(Entry):
                 self.settle()
         return has_fired
 
-    cdef int schedule_cooldown(self, int32_t pool, int64_t until) except -1:
+    cdef int schedule_cooldown(self, int32_t pool, int64_t until) except -1 nogil:
         return 0 if until <= self.ts else self.schedule(
             TIMER_COOLDOWN, until, self.accounts[self.pools[pool].account].id, pool)
 
-    cdef int fire(self, const timer_t *timer) except -1:
+    cdef int fire(self, const timer_t *timer) except -1 nogil:
         if timer.kind == TIMER_EXPIRY:
             return self.expire(timer.row)
         if timer.kind == TIMER_MULTIPLIER:
@@ -132,18 +133,20 @@ cdef class Timers(Entry):
                 timer.row, self.instruments[timer.row].announced_maintenance,
                 self.instruments[timer.row].announced_initial)
             return self.settle()  # whom it breaches is liquidated then, not later
+        self.hold()
         if timer.kind == TIMER_CONTRACT:
             self.deliver(timer.row, self.instruments[timer.row].mark)
             return self.settle()
         if timer.kind == TIMER_COOLDOWN:
-            if self.pausing.get(timer.row, NONE) == timer.due:
-                del self.pausing[timer.row]
+            with gil:
+                if self.pausing.get(timer.row, NONE) == timer.due:
+                    del self.pausing[timer.row]
             self.pools[timer.row].is_waiting = 0
             return self.note_pending(timer.row)
         self.accounts[timer.row].dead_man = NONE
         return self.cancel_of_account(timer.row, NONE, NONE, CANCEL_DEAD_MAN)
 
-    cdef int expire(self, int32_t order) except -1:
+    cdef int expire(self, int32_t order) except -1 nogil:
         cdef int64_t *out
         cdef int32_t group
         if self.orders[order].is_resting:
@@ -160,7 +163,7 @@ cdef class Timers(Entry):
     # Put multipliers into force; every holder is evaluated anew.
     cdef int change_multipliers(
         self, int32_t symbol, int64_t maintenance, int64_t initial
-    ) except -1:
+    ) except -1 nogil:
         cdef int64_t *out
         self.instruments[symbol].announced_ts = NONE
         schedule_scale(&self.instruments[symbol].schedule, maintenance, initial)
@@ -174,7 +177,7 @@ cdef class Timers(Entry):
     # Cancel a symbol's orders and close its positions at a price in mark ticks; NONE: there
     # are none. Then it is over. Inverse values round by themselves, so they need not add up
     # to nothing; what is left goes to the rounding account. O(accounts).
-    cdef int deliver(self, int32_t symbol, int64_t price) except -1:
+    cdef int deliver(self, int32_t symbol, int64_t price) except -1 with gil:
         cdef instrument_t *instrument = &self.instruments[symbol]
         cdef asset_t *books = &self.assets[instrument.settle]
         cdef int32_t i, account, row
@@ -215,7 +218,7 @@ cdef class Timers(Entry):
     # Close the fund's or the external account's position; the profit.
     cdef int64_t deliver_house(
         self, int32_t symbol, house_t *house, int64_t price
-    ) except? -1:
+    ) except? -1 nogil:
         cdef asset_t *books = &self.assets[self.instruments[symbol].settle]
         cdef int64_t value = self.value(symbol, house.quantity, price)
         books.rounding = sub_checked(books.rounding, value)
@@ -224,7 +227,7 @@ cdef class Timers(Entry):
     cdef int emit_settled(
         self, int64_t account, int32_t symbol, int64_t quantity, int64_t price, int64_t profit,
         int leg
-    ) except -1:
+    ) except -1 nogil:
         cdef int64_t *out = self.emit(EVENT_POSITION_SETTLED)
         out[0] = account
         out[1] = symbol
@@ -237,7 +240,7 @@ cdef class Timers(Entry):
     # Cancel an account's orders by symbol and side (NONE: all), by symbol, leg, acceptance.
     cdef int cancel_of_account(
         self, int32_t account, int64_t symbol, int64_t side, int reason
-    ) except -1:
+    ) except -1 with gil:
         cdef int32_t position = self.accounts[account].first_position
         cdef int32_t order
         cdef list chosen

@@ -42,14 +42,14 @@ cdef struct trigger_side_t:
     int64_t count                # of triggers
     int32_t rising               # 1: fires at marks >= the entry's price
 
-cdef int trigger_init(trigger_side_t *side, int rising) except -1
+cdef int trigger_init(trigger_side_t *side, int rising) except -1 nogil
 cdef void trigger_free(trigger_side_t *side) noexcept nogil
 cdef int trigger_insert(
-    trigger_side_t *side, position_t *positions, int32_t position, int64_t price) except -1
+    trigger_side_t *side, position_t *positions, int32_t position, int64_t price) except -1 nogil
 cdef int trigger_remove(
-    trigger_side_t *side, position_t *positions, int32_t position) except -1
-cdef int trigger_check(trigger_side_t *side, position_t *positions) except -1
+    trigger_side_t *side, position_t *positions, int32_t position) except -1 nogil
+cdef int trigger_check(trigger_side_t *side, position_t *positions) except -1 nogil
 cdef int trigger_crossed(
     trigger_side_t *side, position_t *positions, int64_t mark, int32_t **found,
-    int32_t *found_count, int32_t *found_capacity) except -1
+    int32_t *found_count, int32_t *found_capacity) except -1 nogil
 cdef int trigger_carry(Image image, trigger_side_t *side) except -1

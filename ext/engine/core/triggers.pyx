@@ -40,7 +40,7 @@ cdef inline int64_t bucket_start(int number) noexcept nogil:
     return ((at - 1) >> (BLOCK_BITS - octave)) + 1
 
 
-cdef int trigger_init(trigger_side_t *side, int rising) except -1:
+cdef int trigger_init(trigger_side_t *side, int rising) except -1 nogil:
     memset(side, 0, sizeof(trigger_side_t))
     side.rising = rising
     side.nearest = MONEY_MAX if rising else 0
@@ -98,7 +98,7 @@ cdef int32_t bucket_count(
     return count
 
 
-cdef int bucket_grow(bucket_t *bucket) except -1:
+cdef int bucket_grow(bucket_t *bucket) except -1 nogil:
     cdef int32_t capacity = 4 if bucket.capacity == 0 else 2 * bucket.capacity
     cdef entry_t *entries = <entry_t *>realloc(bucket.entries, capacity * sizeof(entry_t))
     if entries == NULL:
@@ -108,17 +108,18 @@ cdef int bucket_grow(bucket_t *bucket) except -1:
     return 0
 
 
-cdef block_t *new_block() except NULL:
+cdef block_t *new_block() except NULL nogil:
     cdef block_t *block = <block_t *>calloc(1, sizeof(block_t))
     if block == NULL:
-        raise MemoryError("trigger index")
+        with gil:
+            raise MemoryError("trigger index")
     return block
 
 
 # File a position's trigger; it has none yet. O(1), amortised.
 cdef int trigger_insert(
     trigger_side_t *side, position_t *positions, int32_t position, int64_t price
-) except -1:
+) except -1 nogil:
     cdef int number = bucket_of(price)
     cdef int octave = number // BLOCK_BUCKETS
     cdef int at = number % BLOCK_BUCKETS
@@ -161,7 +162,7 @@ cdef void bucket_emptied(trigger_side_t *side, int octave, int at) noexcept nogi
 # Take a position's trigger out, if it has one. O(1): its entry is out of date from now on.
 cdef int trigger_remove(
     trigger_side_t *side, position_t *positions, int32_t position
-) except -1:
+) except -1 nogil:
     cdef int64_t price = positions[position].trigger[side.rising]
     cdef int number
     cdef bucket_t *bucket
@@ -179,7 +180,7 @@ cdef int trigger_remove(
 
 
 # Raise unless each trigger has an entry, and the counts are right. O(entries).
-cdef int trigger_check(trigger_side_t *side, position_t *positions) except -1:
+cdef int trigger_check(trigger_side_t *side, position_t *positions) except -1 with gil:
     cdef int number = first_bucket(side)
     cdef int64_t count = 0
     cdef int32_t i, filled
@@ -266,7 +267,7 @@ cdef inline bint next_bucket(trigger_side_t *side, int *number) noexcept nogil:
 
 cdef int found_add(
     int32_t **found, int32_t *count, int32_t *capacity, int32_t position
-) except -1:
+) except -1 nogil:
     cdef int32_t *larger
     if count[0] == capacity[0]:
         capacity[0] = 256 if capacity[0] == 0 else 2 * capacity[0]
@@ -284,7 +285,7 @@ cdef int found_add(
 cdef int bucket_crossed(
     trigger_side_t *side, position_t *positions, bucket_t *bucket, int64_t mark,
     int32_t **found, int32_t *found_count, int32_t *found_capacity, int64_t *nearest
-) except -1:
+) except -1 nogil:
     cdef int32_t i = bucket.count
     cdef int32_t position
     cdef int64_t price
@@ -315,7 +316,7 @@ cdef int bucket_crossed(
 cdef int trigger_crossed(
     trigger_side_t *side, position_t *positions, int64_t mark, int32_t **found,
     int32_t *found_count, int32_t *found_capacity
-) except -1:
+) except -1 nogil:
     cdef int here, number, passed
     cdef bucket_t *bucket
     cdef int64_t nearest

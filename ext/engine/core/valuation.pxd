@@ -12,4 +12,4 @@ cdef class Valuation(Settings):
     cdef int do_set_collateral(
         self, int64_t asset, int64_t value_asset, int32_t exponent, list tiers,
         int64_t threshold, int64_t fee) except -2
-    cdef int do_set_asset_price(self, int64_t asset, int64_t price) except -2
+    cdef int do_set_asset_price(self, int64_t asset, int64_t price) except -2 nogil

@@ -82,7 +82,7 @@ cdef class Valuation(Settings):
             self.do_set_asset_price(asset, price) if self.begin(ts) else REJECT_MALFORMED,
             NONE, asset if asset >= 0 else NONE, NONE, NONE)
 
-    cdef int do_set_asset_price(self, int64_t asset, int64_t price) except -2:
+    cdef int do_set_asset_price(self, int64_t asset, int64_t price) except -2 nogil:
         cdef int32_t row
         cdef bint is_first
         cdef int64_t *out

@@ -111,7 +111,7 @@ cdef class Views(Auctions):
             "multiplier": self.multipliers.get(owner, RATE_SCALE),
         }
 
-    cdef int pool_status(self, int32_t pool) except -1:
+    cdef int pool_status(self, int32_t pool) except -1 nogil:
         cdef pool_t *row = &self.pools[pool]
         if row.in_queue:
             return ACCOUNT_LIQUIDATING
@@ -171,7 +171,7 @@ cdef class Views(Auctions):
 
     # First mark from the safe side at which the pool is due, all else equal, NONE where
     # there is none. The trigger solver with the whole slack given to this position.
-    cdef int64_t liquidation_price(self, int32_t position) except? -1:
+    cdef int64_t liquidation_price(self, int32_t position) except? -1 nogil:
         cdef int64_t equity, maintenance
         self.measure(self.pool_of(position), &equity, &maintenance)
         return self.due_price(position, equity, maintenance)
@@ -180,7 +180,7 @@ cdef class Views(Auctions):
     @cython.final
     cdef int64_t due_price(
         self, int32_t position, int64_t equity, int64_t maintenance
-    ) except? -1:
+    ) except? -1 nogil:
         cdef position_t *row = &self.positions[position]
         cdef int64_t price
         cdef int step = -1 if row.quantity > 0 else 1
@@ -215,7 +215,7 @@ cdef class Views(Auctions):
     # The same for a leg of a cross pool that holds both: the mark moves both.
     cdef int64_t pair_liquidation_price(
         self, int32_t position, int64_t equity, int64_t maintenance
-    ) except? -1:
+    ) except? -1 nogil:
         cdef int32_t legs[2]
         cdef int32_t twin = self.twin_of(position)
         cdef int32_t row
@@ -243,7 +243,7 @@ cdef class Views(Auctions):
     # First mark in direction `step` at which the position contributes more than `most`.
     # Rounding of the requirement makes it exact only on the strict side, so it is solved
     # as the failure of "at most", tier by tier.
-    cdef int64_t walk_due(self, int32_t position, int64_t most, int step) except? -1:
+    cdef int64_t walk_due(self, int32_t position, int64_t most, int step) except? -1 nogil:
         cdef bound_t bound
         bound.weight = RATE_SCALE
         bound.sense = -1
@@ -258,7 +258,7 @@ cdef class Views(Auctions):
     # there. So tiers are bisected as if they always were, and then settled to the unit.
     cdef int64_t inverse_due_price(
         self, int32_t position, int64_t equity, int64_t maintenance
-    ) except? -1:
+    ) except? -1 nogil:
         cdef position_t *row = &self.positions[position]
         cdef instrument_t *instrument = &self.instruments[row.symbol]
         cdef int step = -1 if row.quantity > 0 else 1
@@ -283,14 +283,14 @@ cdef class Views(Auctions):
 
     # Mark at which the pool's equity is spent, the others at theirs: up for a long, down for
     # a short; NONE where there is none above zero.
-    cdef int64_t bankruptcy_price(self, int32_t position) except? -1:
+    cdef int64_t bankruptcy_price(self, int32_t position) except? -1 nogil:
         cdef int64_t equity, maintenance
         self.measure(self.pool_of(position), &equity, &maintenance)
         return self.spent_price(position, equity)
 
     # The same, given the pool's equity.
     @cython.final
-    cdef int64_t spent_price(self, int32_t position, int64_t equity) except? -1:
+    cdef int64_t spent_price(self, int32_t position, int64_t equity) except? -1 nogil:
         cdef position_t *row = &self.positions[position]
         cdef instrument_t *instrument = &self.instruments[row.symbol]
         cdef i128 per_mark = mul(abs64(row.quantity), instrument.contract.unit_value)
@@ -313,7 +313,7 @@ cdef class Views(Auctions):
 
     # Place of a position in its side's deleveraging order, NONE where it is not ranked, and of
     # how many. O(holders of the symbol).
-    cdef int64_t adl_rank(self, int32_t position, int64_t *ranked) except? -1:
+    cdef int64_t adl_rank(self, int32_t position, int64_t *ranked) except? -1 nogil:
         cdef instrument_t *instrument = &self.instruments[self.positions[position].symbol]
         cdef int32_t i, other
         cdef int64_t equity, maintenance, score, own
@@ -512,7 +512,7 @@ cdef class Views(Auctions):
         return tuple([calls.levels[i] for i in range(calls.count)]), calls.hysteresis
 
     # What a pool in the queue waits for.
-    cdef int waits_for(self, int32_t pool) except -1:
+    cdef int waits_for(self, int32_t pool) except -1 with gil:
         if pool in self.postponed:
             return WAITS_TURN
         if self.pools[pool].is_waiting:
@@ -636,7 +636,7 @@ cdef class Views(Auctions):
 
 # Whether a pool is due with the mark of its inverse position at `mark`; `is_wary`: or would
 # be but for rounding, which is monotone within a tier.
-cdef bint probe_is_due(const probe_t *probe, int64_t mark, bint is_wary) except -1:
+cdef bint probe_is_due(const probe_t *probe, int64_t mark, bint is_wary) except -1 nogil:
     cdef int64_t worth = worth_at(probe.contract, abs64(probe.quantity), mark)
     cdef int64_t notional = notional_at(probe.contract, abs64(probe.quantity), mark)
     cdef const tier_t *tier = &probe.schedule.tiers[tier_index(probe.schedule, notional)]
@@ -652,7 +652,7 @@ cdef bint probe_is_due(const probe_t *probe, int64_t mark, bint is_wary) except 
 # First mark from `origin` in direction `step` at which being due, warily, equals `wanted`.
 cdef int64_t first_mark(
     const probe_t *probe, int64_t origin, int step, bint wanted
-) except? -1:
+) except? -1 nogil:
     cdef int64_t least = narrow(ceil_div(probe.total, wide(MONEY_MAX)))
     cdef int64_t low, high, begin, end, middle
     cdef int k = probe.schedule.count - 1 if step > 0 else 0
