@@ -246,6 +246,7 @@ def decode_records(payload: bytes) -> tuple[int, int, list[Record]]:
     records: list[Record] = []
     for row in rows:
         _require(isinstance(row, list) and len(row) > 3, "a record is not a list of fields")
+        _require(isinstance(row[0], str), "the kind of a record is not a string")
         kind = _KINDS.get(row[0])
         if kind is not None:
             records.append(_record(kind, row[1:]))
@@ -256,8 +257,14 @@ def _record(kind: type, fields: list[Any]) -> Record:
     width = len(kind._fields)  # type: ignore[attr-defined]
     _require(len(fields) >= width, f"a {kind.__name__} has {width} fields, not {len(fields)}")
     if kind is BookChange:
+        _require(all(map(_is_side, fields[4:6])), "a side is not a list of [price, quantity]")
         fields[4:6] = ([(price, quantity) for price, quantity in side] for side in fields[4:6])
     return kind(*fields[:width])
+
+
+def _is_side(side: Any) -> bool:
+    return isinstance(side, list) and all(
+        isinstance(level, list) and len(level) == 2 for level in side)
 
 
 _KINDS = {name: kind for kind, name in KIND_NAMES.items()}

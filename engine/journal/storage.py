@@ -20,8 +20,18 @@ class Storage:
     """Files and folders of the real disk."""
 
     def make_folder(self, folder: str) -> None:
-        """Make a folder, and its parents, where it is missing."""
+        """Make a folder, and its parents, where it is missing; its name is durable then."""
+        at = os.path.abspath(folder)
+        parents = [os.path.dirname(at)]
+        while not os.path.isdir(parents[-1]):
+            parents.append(os.path.dirname(parents[-1]))
         os.makedirs(folder, exist_ok=True)
+        # Even of one that is there: who made it may have ended before this.
+        for parent in reversed(parents):
+            try:
+                self.sync_folder(parent)
+            except PermissionError:
+                pass  # not to be opened; what is in it can be used all the same
 
     def new_identity(self) -> int:
         """Return a number for a new journal that no other one has."""

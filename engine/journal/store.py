@@ -180,6 +180,8 @@ class Journal:
         self._allocate(self._segment_size)
         # What a process wrote that ended before it could flush is in here, and counts from now.
         storage.sync(handle)
+        # So is the name of a segment whose process ended before it could flush the folder.
+        storage.sync_folder(self.folder)
         if reader.schema != SCHEMA_VERSION:
             self._raise_schema()
         if not reader.torn_bytes:

@@ -9,7 +9,7 @@ from engine.journal import Journal
 from engine.replication.history import History
 from engine.serving.background import Background, Done
 from engine.serving.sessions import Sessions
-from engine.serving.snapshots import Snapshots
+from engine.serving.snapshots import KEPT, Snapshots
 
 
 class Keeper:
@@ -141,5 +141,7 @@ class Keeper:
         stream to a standby begins behind that command.
         """
         seqs, needed_seq = self._snapshots.seqs(), self._needed_seq()
+        if len(seqs) < KEPT:
+            return  # a single bad one would leave nothing to begin from
         seq = min(seqs[0], seqs[-1] - 1)
         journal.drop_segments(seq if needed_seq is None else min(seq, needed_seq - 1))

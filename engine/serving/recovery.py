@@ -136,6 +136,7 @@ def take_batch(
     done.ends_clean = False
     if _is_included(batch, exchange.seq):
         return
+    _check_follows(batch, exchange.seq)
     if kind == Kind.COMMANDS:
         _apply_batch(batch, exchange, sessions, done, on_progress)
     elif kind == Kind.CHECKPOINT:
@@ -161,14 +162,20 @@ def _is_included(batch: Batch, seq: int) -> bool:
     return batch.header.kind != Kind.START and batch.last_seq < seq
 
 
+def _check_follows(batch: Batch, seq: int) -> None:
+    kind = batch.header.kind
+    is_commands = kind == Kind.COMMANDS
+    if kind in (Kind.COMMANDS, Kind.CHECKPOINT, Kind.START) and (
+            batch.header.seq > seq + is_commands):
+        raise JournalError(
+            f"{batch.place}: begins at seq {batch.header.seq}, the replay is at {seq}: "
+            "what is between needs a good snapshot")
+
+
 def _apply_batch(
     batch: Batch, exchange: Exchange, sessions: Sessions | None, done: Replay,
     on_progress: Callable[[int], None],
 ) -> None:
-    if batch.header.seq != exchange.seq + 1:
-        raise JournalError(
-            f"{batch.place}: begins at seq {batch.header.seq}, the replay is at {exchange.seq}: "
-            "what is between needs a good snapshot")
     for entry in batch.entries():
         try:
             if isinstance(entry, Entry):

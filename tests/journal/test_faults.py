@@ -151,6 +151,25 @@ def test_nothing_is_taken_after_a_failure():
     assert journal.last_seq == 1 and found_in(disk) == [1]
 
 
+def test_the_name_of_a_segment_is_flushed_before_what_is_in_it_counts():
+    """A process may end between the two, and the power go while the next one writes there."""
+    disk, acknowledged = Disk(), []
+    append_all(disk, acknowledged)
+    last = max(at for at, name in enumerate(disk.log) if name == "rename")
+    disk, acknowledged = Disk(fail_at=last + 2), []
+    with pytest.raises(PowerCut):
+        append_all(disk, acknowledged)
+    assert disk.log[-2:] == ["rename", "sync_folder"]
+    disk = disk.after_restart()
+    with Journal(FOLDER, storage=disk, segment_size=10_000) as journal:
+        found = entries_of(journal.batches())
+        assert len(found) >= len(acknowledged)
+        journal.begin()
+        journal.append([record(len(found) + 1)])
+    for seed in range(10):
+        assert found_in(disk.after_power_cut(Random(seed))) == list(range(1, len(found) + 2))
+
+
 def test_what_an_ended_process_did_not_flush_is_flushed_before_it_counts():
     disk = Disk()
     options = {"durability": Durability.OFF, "segment_size": 500}

@@ -425,3 +425,23 @@ def test_not_read_to_the_end_means_not_open(make_journal):
     journal = Journal(str(make_journal(1)))
     with journal, pytest.raises(JournalWriteError, match="not open for writing"):
         journal.append([record(2)])
+
+
+def test_the_names_of_folders_are_flushed(tmp_path, monkeypatch):
+    flushed: list[str] = []
+    monkeypatch.setattr(Storage, "sync_folder", lambda self, folder: flushed.append(folder))
+    folder = tmp_path / "a" / "b"
+    Storage().make_folder(str(folder))
+    assert folder.is_dir() and flushed == [str(tmp_path), str(tmp_path / "a")]
+    flushed.clear()
+    Storage().make_folder(str(folder))  # made by a process that may have ended before it could
+    assert flushed == [str(tmp_path / "a")]
+
+
+def test_a_folder_below_one_that_cannot_be_opened(tmp_path, monkeypatch):
+    def refuse(self, folder):
+        raise PermissionError(13, "Permission denied", folder)
+
+    monkeypatch.setattr(Storage, "sync_folder", refuse)
+    Storage().make_folder(str(tmp_path / "journal"))
+    assert (tmp_path / "journal").is_dir()

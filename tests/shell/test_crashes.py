@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,3 +64,33 @@ def test_killed_again_and_again(server):
 @pytest.mark.parametrize("seed", range(100, 110))
 def test_killed_many_times(server, seed):
     crash(server, kills=100, seed=seed)
+
+
+def test_a_server_that_is_held_answers_when_it_goes_on(server):
+    """SIGSTOP for longer than clients wait: they ask again and again, and nothing is done twice."""
+    server.start("--clock", "wall")
+    senders = [Sender(server, f"desk-{n}", n, opening=n == 0) for n in range(2)]
+    senders[0].start()
+    assert senders[0].has_opened.wait(30)
+    senders[1].start()
+    for _ in range(3):
+        os.kill(server.process.pid, signal.SIGSTOP)
+        time.sleep(0.7)  # three times as long as an attempt
+        os.kill(server.process.pid, signal.SIGCONT)
+        answered = [len(sender.acknowledged) for sender in senders]
+        deadline = time.monotonic() + 20
+        while [len(sender.acknowledged) for sender in senders] == answered:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    for sender in senders:
+        sender.is_over.set()
+    for sender in senders:
+        sender.join(30)
+        assert sender.error is None and len(sender.sent) == len(sender.acknowledged)
+    rows = server.stop()
+    entries = server.entries()
+    for sender in senders:
+        sender.check(entries)
+    stamps = [entry.stamp for entry in entries]
+    assert stamps == sorted(stamps) and None not in stamps
+    assert rows["state_hash"] == server.replayed().state_hash()

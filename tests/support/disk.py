@@ -149,7 +149,9 @@ class Disk(Storage):
         """What a new process finds when the old one ended: everything written."""
         after = Disk()
         after._names = {name: _File(bytes(file.data)) for name, file in self._names.items()}
-        after._durable_names = dict(after._names)
+        # A name that was not flushed is in the kernel alone.
+        after._durable_names = {
+            name: after._names[name] for name in self._durable_names if name in after._names}
         return after
 
     def after_power_cut(self, random: Random) -> Disk:
