@@ -37,6 +37,8 @@ from engine.journal.storage import Storage
 
 #: Size of a segment file. Its zeros are written when it is begun, which took 20 to 50 ms.
 SEGMENT_SIZE = 64 << 20
+#: Bytes that a start writes over themselves at a time.
+_COPIED_AT_ONCE = 1 << 20
 
 
 class Durability(Enum):
@@ -179,6 +181,7 @@ class Journal:
             self._capacity = reader.end
         self._allocate(self._segment_size)
         # What a process wrote that ended before it could flush is in here, and counts from now.
+        self._write_again(handle, reader.end)
         storage.sync(handle)
         # So is the name of a segment whose process ended before it could flush the folder.
         storage.sync_folder(self.folder)
@@ -189,6 +192,16 @@ class Journal:
         return (
             f"{path}: offset {reader.end}: {reader.torn_bytes} bytes of a batch that was not "
             f"written whole are cut off; the journal ends at seq {self.last_seq}")
+
+    def _write_again(self, handle: int, end: int) -> None:
+        """Write what a segment holds over itself.
+
+        After a failed flush the kernel takes pages for written that never got to the disk: they
+        read well until the power goes, and another flush passes them over.
+        """
+        for at in range(0, end, _COPIED_AT_ONCE):
+            part = self._storage.read_at(handle, min(_COPIED_AT_ONCE, end - at), at)
+            self._storage.write(handle, part, at)
 
     def _raise_schema(self) -> None:
         """Go on in a segment that says what the payloads are from now on."""

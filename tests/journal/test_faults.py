@@ -187,3 +187,21 @@ def test_what_an_ended_process_did_not_flush_is_flushed_before_it_counts():
     assert acknowledged == [1]
     for seed in range(5):
         assert found_in(disk.after_power_cut(Random(seed))) == [1]
+
+
+def test_what_the_kernel_failed_to_write_back_is_written_again():
+    """It takes such pages for written: they read well until the power goes."""
+    disk = Disk()
+    with Journal(FOLDER, storage=disk, durability=Durability.OFF) as journal:
+        assert list(journal.batches()) == []
+        journal.begin()
+        journal.append([record(1), record(2)])
+    for file in disk._names.values():
+        file.dirty.clear()
+    disk = disk.with_another_process()
+    with Journal(FOLDER, storage=disk) as journal:
+        assert len(entries_of(journal.batches())) == 2
+        journal.begin()
+        journal.append([record(3)])
+    for seed in range(5):
+        assert found_in(disk.after_power_cut(Random(seed))) == [1, 2, 3]

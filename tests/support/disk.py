@@ -19,6 +19,16 @@ class _File:
     def __init__(self, data: bytes = b"") -> None:
         self.data = bytearray(data)
         self.durable = bytes(data)
+        self.dirty: set[int] = set()  # sectors written since the last flush, also a failed one
+
+    def flush(self) -> None:
+        """Bring what is dirty to the disk; a sector that a failed flush took for done is not."""
+        durable = bytearray(self.durable[:len(self.data)].ljust(len(self.data), b"\0"))
+        for sector in self.dirty:
+            span = slice(sector * SECTOR, min((sector + 1) * SECTOR, len(self.data)))
+            durable[span] = self.data[span]
+        self.durable = bytes(durable)
+        self.dirty.clear()
 
 
 class Disk(Storage):
@@ -29,7 +39,8 @@ class Disk(Storage):
     fail_at : int
         Number of the operation, from 1, that goes wrong; 0 is none.
     mode : {"error", "torn", "cut"}
-        It fails and does nothing; it is done by half and the power goes; the power goes before it.
+        It fails and does nothing (a flush that fails leaves nothing to flush, as in Linux); it is
+        done by half and the power goes; the power goes before it.
     code : int
         `errno` of mode "error". Of ENOSPC every later write and allocation fails, too.
     """
@@ -100,15 +111,23 @@ class Disk(Storage):
             raise PowerCut
 
     def _put(self, handle: int, data: bytes, offset: int) -> None:
-        file = self._handles[handle].data
-        file.extend(bytes(max(0, offset + len(data) - len(file))))
-        file[offset:offset + len(data)] = data
+        file = self._handles[handle]
+        file.data.extend(bytes(max(0, offset + len(data) - len(file.data))))
+        file.data[offset:offset + len(data)] = data
+        file.dirty.update(range(offset // SECTOR, (offset + len(data) - 1) // SECTOR + 1))
+
+    def read_at(self, handle: int, size: int, offset: int) -> bytes:
+        return bytes(self._handles[handle].data[offset:offset + size])
 
     def sync(self, handle: int) -> None:
-        if self._operation("sync"):
-            raise PowerCut
         file = self._handles[handle]
-        file.durable = bytes(file.data)
+        try:
+            if self._operation("sync"):
+                raise PowerCut
+        except OSError:
+            file.dirty.clear()
+            raise
+        file.flush()
 
     def truncate(self, handle: int, size: int) -> None:
         if self._operation("truncate"):
@@ -144,6 +163,12 @@ class Disk(Storage):
         if self._operation("sync_folder"):
             raise PowerCut
         self._durable_names = dict(self._names)
+
+    def with_another_process(self) -> Disk:
+        """The same files, in the kernel and on the disk, under a process of their own."""
+        after = Disk()
+        after._names, after._durable_names = dict(self._names), dict(self._durable_names)
+        return after
 
     def after_restart(self) -> Disk:
         """What a new process finds when the old one ended: everything written."""

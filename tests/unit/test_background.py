@@ -13,6 +13,7 @@ from support.journals import entries_of, open_journal
 
 from engine import Exchange
 from engine.journal import Journal, JournalReader, Kind, Storage
+from engine.replication.history import History, Start
 from engine.serving.background import Background, Done
 from engine.serving.keeper import Keeper
 from engine.serving.recovery import ReplayError, replay
@@ -96,7 +97,7 @@ def make(folder: Path, background: Background, lines: list[str], **options) -> S
         exchange = Exchange()
         snapshots = Snapshots(str(folder), journal.journal_id or 0)
         options["keeper"] = Keeper(
-            snapshots, 1, options.pop("interval"), drops_segments=False, seq=0,
+            snapshots, History([Start(1, 1, 0)]), options.pop("interval"), drops_segments=False, seq=0,
             report=lines.append, background=background)
     return Sequencer(exchange, journal, sessions, background=background, **options)
 
