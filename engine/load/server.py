@@ -24,6 +24,7 @@ from engine.exchange import Exchange
 from engine.journal import Journal, Kind
 from engine.journal.store import Durability
 from engine.load.world import World
+from engine.replication.history import History
 from engine.server import drift_text
 from engine.serving.gateway import Gateway
 from engine.serving.sequencer import Sequencer
@@ -222,8 +223,10 @@ def _begin_journal(
     journal.last_seq = exchange.seq
     journal.begin()
     assert journal.journal_id is not None
-    Snapshots(plan.journal, journal.journal_id).write(exchange, sessions, epoch)
-    journal.note(Kind.START, {"epoch": epoch, "engine": __version__})
+    start = History().next_start(1, epoch, exchange.seq)
+    Snapshots(plan.journal, journal.journal_id).write(exchange, sessions, History([start]))
+    journal.note(
+        Kind.START, {"epoch": start.epoch, "engine": __version__, "term": start.term})
     return journal
 
 

@@ -11,7 +11,7 @@ from support.universe import Universe
 from engine import Exchange
 from engine.causes import cascade, generations
 
-SEEDS = range(30)
+SEEDS = range(45)
 
 
 def stream(seed: int) -> list[dict[str, Any]]:

@@ -242,6 +242,10 @@ class Mount(Storage):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         return bytes(file.data)
 
+    def read_at(self, handle: int, size: int, offset: int) -> bytes:
+        self._operation("read")
+        return bytes(self._handles[handle].data[offset:offset + size])
+
     def open(self, path: str, *, is_new: bool) -> int:
         self._operation("open", path)
         if is_new:

@@ -97,8 +97,8 @@ def make(folder: Path, background: Background, lines: list[str], **options) -> S
         exchange = Exchange()
         snapshots = Snapshots(str(folder), journal.journal_id or 0)
         options["keeper"] = Keeper(
-            snapshots, History([Start(1, 1, 0)]), options.pop("interval"), drops_segments=False, seq=0,
-            report=lines.append, background=background)
+            snapshots, History([Start(1, 1, 0)]), options.pop("interval"),
+            drops_segments=False, seq=0, report=lines.append, background=background)
     return Sequencer(exchange, journal, sessions, background=background, **options)
 
 
