@@ -3,7 +3,7 @@
 Every ext/engine/core/X.pyx becomes the module engine.core.X. Switches, from the
 environment (a changed switch rebuilds everything by itself):
 
-ENGINE_DEBUG=1       every Cython check on (bounds, wraparound, None, overflow, unset
+ENGINE_DEBUG=1       every Cython check on but None (bounds, wraparound, overflow, unset
                      memoryviews) and its asserts, C asserts, -O1 -g. C code may test the
                      macro ENGINE_DEBUG: always defined, 0 in release.
 ENGINE_TRACE=1       line tracing for coverage (Cython.Coverage); the generated .c stays
@@ -46,7 +46,8 @@ DIRECTIVES = {
     "language_level": 3,
     "boundscheck": DEBUG,
     "wraparound": DEBUG,
-    "nonecheck": DEBUG,
+    # Takes the GIL at each `+=` on a member, which batches run without.
+    "nonecheck": False,
     "overflowcheck": DEBUG,
     "initializedcheck": DEBUG,
     "cdivision": False,
