@@ -7,21 +7,18 @@ from a file in the same process.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import InputError
 from engine.feeds.steps import Row, Step
-from engine.messages import COMMAND_COLUMNS, NONE, Command
+from engine.messages import NONE, Command
 
 if TYPE_CHECKING:
     from engine import Exchange
 
 _MARK = int(Command.MARK)
-#: A packed command; a mark has its index price as `quantity`, its `feed_seq` as `order_id`.
-_ROW = struct.Struct(f"<{len(COMMAND_COLUMNS)}q")
 
 
 class MarkDriver:
@@ -79,28 +76,22 @@ class MarkDriver:
             before the exchange's time.
         """
         ts_ns, rows = step
-        self._check_start(ts_ns)
+        self.check_start(ts_ns)
         self._exchange.apply_marks(self._marks(step_number, rows), ts=ts_ns)
 
-    def packed(self, step_number: int, step: Step) -> tuple[int, ...] | None:
-        """Return the packed command that `apply` would be, None where there is none.
+    def check_start(self, ts_ns: int) -> None:
+        """Check the time of the first step; `apply` does it too.
 
-        A step of one mark without an index price is a packed `mark`; others are not.
+        Parameters
+        ----------
+        ts_ns : int
+            Of any step: those after the first are not looked at.
 
         Raises
         ------
         InputError
-            As `apply`.
+            The feed starts before the exchange's time.
         """
-        ts_ns, rows = step
-        if len(rows) != 1 or rows[0][2] is not None:
-            return None
-        self._check_start(ts_ns)
-        symbol, mark = self._mark_row(rows[0][0], rows[0][1])
-        return (
-            _MARK, ts_ns, NONE, symbol, step_number, NONE, NONE, NONE, mark, NONE, 0, NONE)
-
-    def _check_start(self, ts_ns: int) -> None:
         if self._is_first:
             self._is_first = False
             if ts_ns < self._exchange.ts:
@@ -133,8 +124,23 @@ class MarkDriver:
         command: dict[str, Any] = {"cmd": "marks", "marks": marks}
         return {**command, "ts": ts_ns} if has_time else command
 
-    def packed_row(self, step_number: int, step: Step, *, has_time: bool = True) -> bytes | None:
-        """Return a step of one mark as a packed command, None of any other step.
+    def packed(
+        self, step_number: int, step: Step, *, has_time: bool = True
+    ) -> tuple[int, ...] | None:
+        """Return a step of one mark as a packed `mark`, None of any other step.
+
+        Parameters
+        ----------
+        step_number : int
+        step : Step
+        has_time : bool
+            Whether the feed's time goes into it.
+
+        Returns
+        -------
+        tuple of int or None
+            In the order of `engine.messages.COMMAND_COLUMNS`: the index price is `quantity`,
+            the number of the step `order_id`.
 
         Raises
         ------
@@ -147,7 +153,7 @@ class MarkDriver:
         symbol, mark, index = rows[0]
         at, units = self._mark_row(symbol, mark)
         index_units = NONE if index is None else self._mark_row(symbol, index)[1]
-        return _ROW.pack(
+        return (
             _MARK, ts_ns if has_time else NONE, NONE, at, step_number, NONE, NONE,
             index_units, units, NONE, 0, NONE)
 

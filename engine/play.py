@@ -107,6 +107,8 @@ def run_moments(
         started = started or time.monotonic()
         figures.step_count += 1
         step = (moment.ts_ns, moment.rows)
+        if moment.rows:
+            driver.check_start(moment.ts_ns)
         row = driver.packed(figures.step_count, step)
         if row is not None:
             waiting.append(row)

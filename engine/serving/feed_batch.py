@@ -45,7 +45,7 @@ class FeedBatch:
         self._symbol_count = len(sequencer.exchange.instruments_by_index)
         self._unknown: set[str] = set()
         self._client = ""
-        self._rows: list[bytes] = []
+        self._rows: list[tuple[int, ...]] = []
         self._first = 0
 
     def add(
@@ -64,7 +64,7 @@ class FeedBatch:
             self._client, self._first = client, number
         has_time = not self._sequencer.has_clock
         try:
-            row = self._current_driver().packed_row(number, step, has_time=has_time)
+            row = self._current_driver().packed(number, step, has_time=has_time)
             if row is not None:
                 self._rows.append(row)
                 return
@@ -90,7 +90,7 @@ class FeedBatch:
         """Add the steps that were taken since the last one to a batch."""
         if not self._rows:
             return
-        commands = PackedCommands(b"".join(self._rows), b"")
+        commands = PackedCommands.of(self._rows)
         checksums = commands.checksums()
         for part in self._sequencer.sessions.parts(self._client, self._first, checksums):
             if part.is_new:

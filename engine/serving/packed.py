@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -82,6 +82,11 @@ class PackedCommands(NamedTuple):
 
     rows: bytes
     specials: bytes
+
+    @classmethod
+    def of(cls, rows: Iterable[tuple[int, ...]]) -> PackedCommands:
+        """Return commands without special terms, each given as its columns."""
+        return cls(b"".join(_ROW.pack(*row) for row in rows), b"")
 
     @property
     def command_count(self) -> int:

@@ -192,6 +192,36 @@ def test_a_rate_is_rounded_and_funding_of_unknown_symbols_is_counted():
     assert float(before) - float(after) == pytest.approx(0.01, abs=1e-9)
 
 
+@pytest.mark.parametrize("together", [1, 256])
+def test_packed_marks_with_and_without_an_index_come_to_the_same(together):
+    from engine.driver import MarkDriver
+    from engine.feeds import Moment
+    from engine.play import run_moments
+
+    tiers = [{"min_notional": "0", "max_notional": None, "maintenance_margin_rate": "0.01",
+              "max_leverage": "10"}]
+    setup = [{"cmd": "asset", "asset": "USD", "decimals": 6}, *(
+        {"cmd": "instrument", "symbol": name, "kind": "linear", "base": name, "quote": "USD",
+         "settle": "USD", "tick_size": "1", "lot_size": "1", "tiers": tiers} for name in "AB")]
+    rows = [[("A", "90.6", None)], [("A", "91", "89.5")], [("A", "92", None), ("B", "7", "6")],
+            [("B", "8", "8.5")]]
+    played, applied = Exchange(), Exchange()
+    for command in setup:
+        played.apply(command)
+        applied.apply(command)
+    moments = [Moment(10 + at, each, (), []) for at, each in enumerate(rows)]
+    figures, _ = run_moments(played, moments, lambda tally: None, together)
+    driver = MarkDriver(applied)
+    for number, moment in enumerate(moments, start=1):
+        driver.apply(number, (moment.ts_ns, moment.rows))
+    assert figures.tally.mark_count == 5
+    assert (played.seq, played.ts, played.state_hash()) == (
+        applied.seq, applied.ts, applied.state_hash())
+    for each in rows[1:3]:
+        with pytest.raises(InputError, match="starts at 12 ns, before the exchange's time 13 ns"):
+            run_moments(played, [Moment(12, each, (), [])], lambda tally: None, together)
+
+
 # --- the real day -----------------------------------------------------------------------
 
 
