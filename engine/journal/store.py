@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from types import TracebackType
 from typing import Any
@@ -159,9 +159,7 @@ class Journal:
         reader, storage = self._reader, self._storage
         self._segments = reader.segments
         try:
-            for name in storage.names(self.folder):
-                if name.endswith(UNFINISHED_SUFFIX):
-                    storage.remove(os.path.join(self.folder, name))
+            self._remove_unfinished()
             if reader.journal_id is None:
                 self._journal_id = storage.new_identity()
                 self._start_segment(self._segment_size)
@@ -170,6 +168,11 @@ class Journal:
             return self._continue_segment()
         except OSError as error:
             raise self._fail("cannot begin to write", error) from None
+
+    def _remove_unfinished(self) -> None:
+        for name in self._storage.names(self.folder):
+            if name.endswith(UNFINISHED_SUFFIX):
+                self._storage.remove(os.path.join(self.folder, name))
 
     def _continue_segment(self) -> str | None:
         reader, storage = self._reader, self._storage
@@ -213,18 +216,7 @@ class Journal:
         assert self._handle is not None
         storage, path = self._storage, self._path
         notes = storage.read(path)[SEGMENT_HEADER_SIZE:self._offset]
-        handle = storage.open(path + UNFINISHED_SUFFIX, is_new=True)
-        try:
-            header = SegmentHeader(self._journal_id, self.last_seq + 1, self._clock.time_ns())
-            storage.allocate(handle, 0, self._capacity)
-            storage.write(handle, make_segment_header(header) + notes, 0)
-            storage.sync(handle)
-            storage.replace(path + UNFINISHED_SUFFIX, path)
-            storage.sync_folder(self.folder)
-        except OSError:
-            storage.close(handle)
-            self._discard(path + UNFINISHED_SUFFIX)
-            raise
+        handle = self._make_segment(path, self._capacity, notes, storage.replace)
         storage.close(self._handle)
         self._handle = handle
 
@@ -254,9 +246,7 @@ class Journal:
         storage = self._storage
         try:
             self._close_segment()
-            for name in storage.names(self.folder):
-                if name.endswith(UNFINISHED_SUFFIX):
-                    storage.remove(os.path.join(self.folder, name))
+            self._remove_unfinished()
             for name in segment_names(storage, self.folder):
                 storage.remove(os.path.join(self.folder, name))
             self._segments = []
@@ -393,28 +383,36 @@ class Journal:
             self._is_bound = kind == Kind.INPUTS
 
     def _start_segment(self, size: int) -> None:
-        """Begin the next segment; it gets its name only once it is whole."""
+        """Begin the next segment."""
         storage = self._storage
         name = segment_name(self.last_seq + 1)
         path = os.path.join(self.folder, name)
-        handle = storage.open(path + UNFINISHED_SUFFIX, is_new=True)
-        try:
-            header = SegmentHeader(self._journal_id, self.last_seq + 1, self._clock.time_ns())
-            storage.allocate(handle, 0, size)
-            storage.write(handle, make_segment_header(header), 0)
-            storage.sync(handle)
-            storage.rename(path + UNFINISHED_SUFFIX, path)
-            storage.sync_folder(self.folder)
-        except OSError:
-            storage.close(handle)
-            self._discard(path + UNFINISHED_SUFFIX)
-            raise
+        handle = self._make_segment(path, size, b"", storage.rename)
         if self._handle is not None:
             storage.truncate(self._handle, self._offset)
             storage.close(self._handle)
         self._handle = handle
         self._offset, self._capacity = SEGMENT_HEADER_SIZE, size
         self._segments.append((name, self.last_seq + 1))
+
+    def _make_segment(
+        self, path: str, size: int, notes: bytes, put: Callable[[str, str], None]
+    ) -> int:
+        """Write the header and what follows it; the file is put at its path once it is whole."""
+        storage, unfinished = self._storage, path + UNFINISHED_SUFFIX
+        handle = storage.open(unfinished, is_new=True)
+        try:
+            header = SegmentHeader(self._journal_id, self.last_seq + 1, self._clock.time_ns())
+            storage.allocate(handle, 0, size)
+            storage.write(handle, make_segment_header(header) + notes, 0)
+            storage.sync(handle)
+            put(unfinished, path)
+            storage.sync_folder(self.folder)
+        except OSError:
+            storage.close(handle)
+            self._discard(unfinished)
+            raise
+        return handle
 
     def _discard(self, path: str) -> None:
         try:
