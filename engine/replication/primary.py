@@ -160,18 +160,6 @@ class Replicator(BoundSocket):
         return self._socket
 
     @property
-    def follower_count(self) -> int:
-        """Standbys that follow now."""
-        return len(self._followers)
-
-    @property
-    def lag(self) -> int:
-        """Commands that the standby furthest behind has not acknowledged."""
-        return self._journal.last_seq - min(
-            (each.acknowledged_seq for each in self._followers.values()),
-            default=self._journal.last_seq)
-
-    @property
     def needed_seq(self) -> int | None:
         """Command after which standbys still need everything; None where there is no standby."""
         return min((each.acknowledged_seq for each in self._followers.values()), default=None)

@@ -78,8 +78,8 @@ class Standby:
         self._number = 0
         self._heard_at = 0.0
 
-    def run(self, signals: StandbySignals, control: Replicator | None) -> bool:
-        """Follow; return whether it was told to take over rather than to stop.
+    def run(self, signals: StandbySignals, control: Replicator | None) -> None:
+        """Follow, until told to take over or to stop.
 
         Parameters
         ----------
@@ -98,12 +98,11 @@ class Standby:
             while not signals.is_set:
                 if signals.is_told_to_promote or (control and control.is_told_to_promote):
                     if self._can_take_over(control):
-                        return True
+                        return
                     signals.is_told_to_promote = False
                 self._ask_if_silent()
                 self._wait(signals, control)
                 self._take_waiting()
-            return False
         finally:
             self._disconnect()
             self._copy.abandon_snapshot()

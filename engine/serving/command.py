@@ -134,7 +134,7 @@ def serve(
         ("journal", settings.journal), ("epoch", str(epoch)),
         *(feed.health.rows() if feed else []), *(feeds.rows() if feeds else []),
         ("commands", str(sequencer.command_count)),
-        ("batches", str(service.figures.batch_count)), ("seq", str(exchange.seq)),
+        ("batches", str(figures.batch_count)), ("seq", str(exchange.seq)),
         ("drift", drift_text(exchange)), ("state_hash", state_hash),
     ]
     is_complete = feed is None or feed.health.is_complete

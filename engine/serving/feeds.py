@@ -218,7 +218,6 @@ class Feeds:
             if outcome is None or outcome.reason is None:
                 continue
             self._rejection_count += 1
-            self.desk.counters["rejected", ""] += 1
             if self._rejection_count <= _REJECTIONS_REPORTED:
                 self._report(
                     f"feed: {pending.command['cmd']} was rejected: {outcome.reason} "

@@ -65,8 +65,7 @@ class Gauges:
         exchange = self._exchange
         insurance = exchange.query({"query": "insurance"})
         found = {
-            "seq": exchange.seq, "ts": exchange.ts,
-            "queue_depth": len(exchange.core.queue_view()),
+            "seq": exchange.seq, "queue_depth": len(exchange.core.queue_view()),
             "funds": insurance["funds"], "drift": self._totals,
             "symbols": [each.symbol for each in exchange.instruments_by_index],
             "snapshot_seq": None, "snapshot_written_ns": None,

@@ -7,7 +7,6 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -181,21 +180,6 @@ def _report_rejections(path: str, done: list[Pending], report: Callable[[str], N
             f"{outcome.reason} ({outcome.detail})")
 
 
-@dataclass
-class ServiceFigures:
-    """What a server did.
-
-    Attributes
-    ----------
-    batch_count : int
-    tick_count : int
-        `time` commands of its own.
-    """
-
-    batch_count: int = 0
-    tick_count: int = 0
-
-
 class Service:
     """Runs a server until it is told to stop, or until its feed ends if it has nothing else.
 
@@ -235,7 +219,6 @@ class Service:
         self._looks = looks
         self._replicator = replicator
         self._on_heartbeat = on_heartbeat
-        self.figures = ServiceFigures()
         self._sequencer = sequencer
         self._gateway = gateway
         self._feed = feed
@@ -341,7 +324,6 @@ class Service:
         taken_ns = time.perf_counter_ns()
         if batch:
             self._commit(batch)
-            self.figures.batch_count += 1
         if self._gateway is not None:
             self._gateway.reply()
         if batch:
@@ -379,7 +361,6 @@ class Service:
 
     def _tick(self) -> None:
         self._commit([Pending.of(None, 0, {"cmd": "time"})])
-        self.figures.tick_count += 1
 
     def _decline(self, reason: str) -> None:
         if self._gateway is not None:

@@ -66,7 +66,6 @@ class TopicStates(BoundSocket):
     ----------
     endpoint : str
         As bound.
-    answered_count, refused_count : int
     """
 
     def __init__(
@@ -76,8 +75,6 @@ class TopicStates(BoundSocket):
         local_role: Role = Role.ADMIN, clock: Clock | None = None,
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
     ) -> None:
-        self.answered_count = 0
-        self.refused_count = 0
         self._epoch = epoch
         self._exchange = exchange
         self._market = market
@@ -122,11 +119,9 @@ class TopicStates(BoundSocket):
             sequence, state = self._state(topic)
         except (wire.WireError, _Refused) as error:
             code = error.code if isinstance(error, _Refused) else MALFORMED_MESSAGE
-            self.refused_count += 1
             self._socket.send_multipart([frames[0], wire.REFUSED, wire.encode_refused(
                 self._epoch, str(error), wire.SNAPSHOT, token, code)])
             return
-        self.answered_count += 1
         self._socket.send_multipart([frames[0], wire.SNAPSHOT, wire.encode_snapshot(
             self._epoch, token, topic, sequence, state)])
 
