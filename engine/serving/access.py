@@ -10,7 +10,6 @@ import os
 import select
 import signal
 import time
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from types import FrameType, TracebackType
@@ -20,6 +19,7 @@ from engine.errors import InputError
 from engine.keys import KeyPair, ServerKeys, check_public_key
 from engine.serving.roles import Role, may_connect
 from engine.serving.sessions import is_client_name
+from engine.serving.toml_file import read_toml
 from engine.wire import MESSAGE_SIZE_MAX, PACKED_MAX
 
 _SECOND_NS = 10**9
@@ -252,14 +252,7 @@ def read_clients(path: str) -> Access:
     InputError
         `FILE: client N (NAME): what was wrong`.
     """
-    try:
-        with open(path, "rb") as file:
-            found = tomllib.load(file)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise InputError(f"{path}: cannot open: {reason}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not TOML: {error}") from None
+    found = read_toml(path)
     try:
         return Access(_entries(found))
     except InputError as error:

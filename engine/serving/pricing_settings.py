@@ -5,7 +5,6 @@ Keys are those of the rules in `engine.pricing`; `docs/feeds.md` shows a file.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -24,6 +23,7 @@ from engine.pricing import (
     VolatilityRules,
     preset,
 )
+from engine.serving.toml_file import read_toml
 
 Table = Mapping[str, Any]
 _RULES: dict[str, type[Any]] = {
@@ -94,22 +94,11 @@ def read_pricing(
     """
     where, tables = "pricing", given
     if isinstance(given, str):
-        where, tables = given, _read_file(given)
+        where, tables = given, read_toml(given)
     assert not isinstance(tables, str)
     return tuple(
         _Reader(f"{where}: {symbol}", symbol, tables[symbol], names).read(max_age_ns, min_sources)
         for symbol in sorted(tables))
-
-
-def _read_file(path: str) -> Table:
-    try:
-        with open(path, "rb") as file:
-            return tomllib.load(file)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise InputError(f"{path}: cannot open: {reason}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not TOML: {error}") from None
 
 
 class _Reader:

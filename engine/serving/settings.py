@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +16,7 @@ from engine.serving.feed_settings import FeedSettings
 from engine.serving.metrics import check_address
 from engine.serving.roles import Role
 from engine.serving.snapshots import KEPT
+from engine.serving.toml_file import read_toml
 from engine.wire import CHANNELS
 
 CLOCKS = ("commands", "wall")
@@ -76,14 +76,7 @@ def read_options(path: str) -> dict[str, Any]:
     InputError
         Missing file, not TOML, an unknown option, one of a wrong type.
     """
-    try:
-        with open(path, "rb") as file:
-            found = tomllib.load(file)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise InputError(f"{path}: cannot open: {reason}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not TOML: {error}") from None
+    found = read_toml(path)
     for name, value in found.items():
         if name not in OPTIONS:
             raise InputError(f"{path}: unknown option {name!r:.60}")
