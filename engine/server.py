@@ -99,6 +99,18 @@ class RunFigures:
     elapsed_s: float = 0.0
 
 
+def account_of(topic: bytes) -> int | None:
+    """Return the account whose events a topic has, None of any other topic.
+
+    Examples
+    --------
+    >>> account_of(b"account.7."), account_of(b"events.")
+    (7, None)
+    """
+    found = _ACCOUNT_TOPIC.fullmatch(topic)
+    return None if found is None else int(found[1])
+
+
 class EventPublisher(TopicPublisher):
     """Publishes the events of each command on `events.`, one message a command.
 
@@ -186,8 +198,8 @@ class EventPublisher(TopicPublisher):
             topic = note[1:]
             if wire.EVENTS.startswith(topic) and note[:1] in (b"\x00", b"\x01"):
                 self._listener_count += 1 if note[:1] == b"\x01" else -1
-            elif note[:1] == b"\x01" and (found := _ACCOUNT_TOPIC.fullmatch(topic)):
-                self.follow_account(int(found[1]))
+            elif note[:1] == b"\x01" and (account := account_of(topic)) is not None:
+                self.follow_account(account)
 
     def end(self) -> None:
         """Say that there is no more, and give listeners a moment to read it."""

@@ -6,7 +6,6 @@ between two batches of commands, so a state never lies inside a message.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import zmq
@@ -16,7 +15,7 @@ from engine.clock import Clock
 from engine.endpoints import BoundSocket
 from engine.exchange import Exchange
 from engine.keys import ServerKeys, user_key
-from engine.server import EventPublisher
+from engine.server import EventPublisher, account_of
 from engine.serving.access import Access, Caller
 from engine.serving.gateway import MALFORMED_MESSAGE, UNKNOWN_CLIENT
 from engine.serving.market import MarketPublisher
@@ -28,7 +27,6 @@ _TURN_S = 0.002
 #: Answers queued for a client that does not read, before it has to ask again.
 _HIGH_WATER_MARK = 256
 _REQUEST_SIZE_MAX = 4096
-_ACCOUNT_TOPIC = re.compile(r"account\.([1-9][0-9]{0,17})\.")
 NO_SUCH_TOPIC = "no_such_topic"
 #: Answers kept, for those who ask for the same between two commands.
 _KEPT_MAX = 64
@@ -140,9 +138,9 @@ class TopicStates(BoundSocket):
         if topic == wire.EVENTS.decode():
             if not may_connect(caller.role, "events"):
                 forbidden = f"role {caller.role} may not follow all events"
-        elif found := _ACCOUNT_TOPIC.fullmatch(topic):
+        elif (account := account_of(topic.encode())) is not None:
             forbidden = why_not(
-                caller.role, caller.accounts, {"query": "account", "account": int(found[1])})
+                caller.role, caller.accounts, {"query": "account", "account": account})
         if forbidden is not None:
             raise _Refused(FORBIDDEN, forbidden)
 
@@ -158,8 +156,8 @@ class TopicStates(BoundSocket):
         if self._events is not None:
             if topic == wire.EVENTS.decode():
                 return self._events.topics.last(wire.EVENTS), self._names()
-            if found := _ACCOUNT_TOPIC.fullmatch(topic):
-                return self._account(self._events, int(found[1]))
+            if (account := account_of(topic.encode())) is not None:
+                return self._account(self._events, account)
         channel, _, rest = topic.partition(".")
         if self._market is None or channel not in self._market.channels or rest[-1:] != ".":
             raise _Refused(NO_SUCH_TOPIC, f"{topic!r:.80} is not published here")
