@@ -1,8 +1,8 @@
 """The journal: every command that reached the exchange, durable before it is applied.
 
 `layout` has the bytes (docs/formats.md says the same in words), `storage` the calls to the
-operating system, `reader` and `store` read and append, `replay` brings an exchange to where a
-journal ends.
+operating system, `reader` and `store` read and append. `engine.serving.recovery` brings an
+exchange to where a journal ends.
 """
 
 from __future__ import annotations

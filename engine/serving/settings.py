@@ -123,7 +123,7 @@ def _is_count(text: str) -> bool:
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of `engine serve --journal`; every one is checked on construction.
+    """Settings of `engine serve --journal`; checked on construction.
 
     Attributes
     ----------
@@ -148,9 +148,9 @@ class Settings:
         0: only at the end.
     retain : str
         Which segments are kept: `all`, or those that the latest snapshots need (`snapshots`: two
-        of them, or their number).
+        of them, or their number; with 1 all are kept).
     timeout_s : float
-        Longest silence of the feed.
+        Longest silence of the feed; the command line checks it.
     allow_remote : bool
     replication : str or None
         Endpoint for standbys, and for whoever tells this one to take over.
