@@ -154,7 +154,7 @@ def _open_feed(
     if settings.feeds is not None and state.desk is not None:
         feeds = open_feeds(
             stack, settings.feeds, state.desk, sequencer, timeout_s=settings.timeout_s,
-            say=tagged(say, "feed"), keys=settings.feed_keys)
+            say=tagged(say, "feed"), keys=settings.feed_keys, outside=state.outside)
         sequencer.figures.mark_seen = feeds.symbols_heard
     return feed, feeds
 

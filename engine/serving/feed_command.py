@@ -53,14 +53,13 @@ def dump_desk(desk: Desk) -> str:
 
 def open_feeds(
     stack: ExitStack, settings: FeedSettings, desk: Desk, sequencer: Sequencer, *,
-    timeout_s: float, say: Say, keys: ClientKeys | None = None, outside: Outside | None = None,
+    timeout_s: float, say: Say, keys: ClientKeys | None, outside: Outside,
 ) -> Feeds:
     """Subscribe to all publishers, with the same keys; the stack closes what is opened."""
 
     def reporter(name: str) -> Say:
         return lambda line: say(f"feed: {name}: {line}")
 
-    outside = outside or Outside()
     subscribers: dict[str, AnySubscriber] = {}
     for address in settings.addresses:
         name, report = address.name, reporter(address.name)
