@@ -237,7 +237,7 @@ def test_what_a_connected_standby_needs_is_kept(pair):
     pair.leader.replication = free_tcp_endpoint()
     proxy = Proxy(pair.leader.replication)
     try:
-        pair.leader.lead("--retain", "1", "--snapshot", "3000")
+        pair.leader.lead("--retain", "2", "--snapshot", "3000")
         pair.follower.follow(proxy.endpoint)
         with pair.leader.client() as client:
             client.send_many([ASSET, {"cmd": "account", "account": 1}])
@@ -248,7 +248,7 @@ def test_what_a_connected_standby_needs_is_kept(pair):
                 client.send_many([DEPOSIT] * 1000)
             names = [path.name for path in segments(pair.leader.journal)]
             assert names[0].startswith(f"{1:020d}") and len(names) > 1
-            assert len(list(pair.leader.journal.glob("snapshots/*.snapshot"))) == 1
+            assert len(list(pair.leader.journal.glob("snapshots/*.snapshot"))) == 2
             proxy.is_cut = False
             last = client.send(DEPOSIT).seq
         pair.follower.wait_for_seq(last)
