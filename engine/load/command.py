@@ -15,6 +15,7 @@ import numpy as np
 from engine.bench.report import Report, Table, print_report
 from engine.endpoints import check_endpoint
 from engine.errors import InputError, RunError
+from engine.journal.store import Durability
 from engine.load import report as reports
 from engine.load.arrivals import Arrivals, Ints
 from engine.load.fleet import LegResult
@@ -112,6 +113,9 @@ def _check(options: Options) -> None:
         raise InputError("--clients are of servers; an exchange in this process has one caller")
     if options.in_process and options.packed:
         raise InputError("--packed is of messages; in this process commands always are")
+    modes = [mode.value for mode in Durability]
+    if options.fsync not in modes:
+        raise InputError(f"--fsync {options.fsync}: expected {', '.join(modes)}")
     if options.soak and options.knee:
         raise InputError("--soak and --knee are two different runs")
     if len(options.accounts) > 1 and not options.knee:

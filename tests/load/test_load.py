@@ -188,6 +188,7 @@ def test_the_knees_of_two_servers(tmp_path, engine):
     (("--in-process", "--clients", "2"), "--clients"),
     (("--in-process", "--knee"), "--in-process"),
     (("--soak", "--knee"), "--soak and --knee"),
+    (("--fsync", "now"), "--fsync now: expected always, batch, off"),
     (("--arrivals", "tape"), "--tape FILE"),
     (("--population", "missing.json", "--journal", "off"), "missing.json: cannot open"),
     (("--journal", "off", "--symbol", "DOGE", "--accounts", "1"), "DOGE: no such instrument"),
