@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import median
@@ -74,7 +75,7 @@ class Knee:
     @property
     def rate(self) -> float:
         """The highest rate that held, below all that did not; 0 where none did."""
-        failed = min((probe.rate for probe in self.probes if not probe.holds), default=RATE_MOST)
+        failed = min((probe.rate for probe in self.probes if not probe.holds), default=math.inf)
         held = (probe.rate for probe in self.probes if probe.holds and probe.rate < failed)
         return max(held, default=0.0)
 

@@ -12,7 +12,7 @@ from engine.errors import InputError
 from engine.load.arrivals import Arrivals
 from engine.load.flow import KINDS, Flow, Words, parse_mix
 from engine.load.histogram import Histogram, Timeline, merged
-from engine.load.knee import Sample, find_knee
+from engine.load.knee import RATE_MOST, Sample, find_knee
 from engine.load.plan import LoadPlan, parse_duration
 from engine.load.run import choose_books
 from engine.load.soak import Watch, find_growth
@@ -212,7 +212,8 @@ def test_the_median_of_repeats_decides_and_a_leg_given_up_fails():
     knee = find_knee(measure, 10.0, 100, repeats=3, precision=0.5)
     assert counts == {100.0: 3, 200.0: 3} and 100 <= knee.rate < 200
     assert find_knee(lambda rate: sample(1, is_whole=False), 10.0, 100).rate == 0
-    assert not find_knee(lambda rate: sample(1), 10.0, 100).is_bounded
+    endless = find_knee(lambda rate: sample(1), 10.0, 100)
+    assert not endless.is_bounded and endless.rate == RATE_MOST
 
 
 def test_a_rate_that_holds_above_one_that_failed_is_no_knee():
