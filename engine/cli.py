@@ -595,12 +595,12 @@ def bench(
     if size not in benches.SIZES:
         raise InputError(f"--size {size}: expected full or smoke")
     if accounts is not None and what in ("book", "market", "journal"):
-        raise InputError("--accounts goes with mark, risk, liquidation or all")
+        raise InputError("--accounts goes with mark, risk, liquidation, serve or all")
     if breach and what not in ("liquidation", "all"):
         raise InputError("--breach goes with liquidation or all")
     if what not in ("risk", "all") and (largest or page):
         raise InputError("--largest and --page go with risk or all")
-    if what not in ("book", "market", "all") and (commands is not None or stream):
+    if what not in ("book", "all") and (commands is not None or stream):
         raise InputError("--commands and --stream go with book or all")
     for name in stream or ():
         if name not in benches.stream_names():

@@ -263,7 +263,8 @@ def test_the_command():
     "arguments", [
         ("marks",), ("mark", "--size", "big"), ("book", "--accounts", "5"),
         ("mark", "--commands", "5000"), ("mark", "--stream", "flat"),
-        ("risk", "--commands", "5000"), ("mark", "--largest"), ("book", "--page", "x.html"),
+        ("risk", "--commands", "5000"), ("market", "--commands", "5000"), ("mark", "--largest"),
+        ("book", "--page", "x.html"),
         ("book", "--stream", "shallow"), ("book", "--commands", "10"),
     ])
 def test_what_the_command_refuses(arguments, capsys):
