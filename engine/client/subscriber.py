@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self
 
 import zmq
 
@@ -20,31 +20,43 @@ _HIGH_WATER_MARK = 10_000
 #: Messages taken before the other socket gets its turn.
 AT_ONCE = 100
 
-_Socket = TypeVar("_Socket", bound="zmq.Socket[Any]")
-
 
 class SubscriberBase:
     """What both subscribers share: topics, books, sockets and when something is due.
 
-    Attributes
-    ----------
-    following : Following
-        Counts of gaps, restarts, duplicates and malformed messages are in there.
+    Parameters and attributes as of `Subscriber`.
     """
 
+    #: Its sockets block, or are awaited.
+    _context_class: ClassVar[type[zmq.Context[Any]]]
+
     def __init__(
-        self, endpoints: str | Sequence[str], snapshots: str, topics: Iterable[str], *,
-        retry_s: float, silence_s: float, keys: ClientKeys | None,
+        self, endpoints: str | Sequence[str], snapshots: str, topics: Iterable[str] = (), *,
+        retry_s: float = 1.0, silence_s: float = 10.0, keys: ClientKeys | None = None,
     ) -> None:
         self._keys = keys
         self._endpoints = [endpoints] if isinstance(endpoints, str) else list(endpoints)
         self._snapshots = snapshots
-        self._subscriber: Any = None
         self._silence_s = silence_s
         self.following = Following(snapshots, topics, retry_s)
         self._items: deque[Item] = deque()
         self._heard_at = time.monotonic()
         self._left_epoch: int | None = None  # of the end after which all events were left
+        self._context = self._context_class()
+        self._subscriber: Any = self._context.socket(zmq.SUB)
+        self._dealer: Any = self._context.socket(zmq.DEALER)
+        try:
+            self._prepare_subscriber()
+            self._prepare_dealer()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._subscriber.close(linger=0)
+        self._dealer.close(linger=0)
+        self._context.term()
 
     @property
     def epoch(self) -> int | None:
@@ -79,7 +91,8 @@ class SubscriberBase:
         """
         return self.following.book(topic)
 
-    def _prepare_subscriber(self, socket: _Socket) -> _Socket:
+    def _prepare_subscriber(self) -> None:
+        socket = self._subscriber
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.RCVHWM, _HIGH_WATER_MARK)
         socket.setsockopt(zmq.SNDHWM, 0)  # beyond it subscriptions would be lost unseen
@@ -91,15 +104,19 @@ class SubscriberBase:
         for endpoint in self._endpoints:
             connect_socket(socket, endpoint, self._keys)
         self._heard_at = time.monotonic()
-        return socket
 
-    def _prepare_dealer(self, socket: _Socket) -> _Socket:
+    def _reconnect(self) -> None:
+        """Give a connection up that may be dead without having been closed."""
+        self._subscriber.close(linger=0)
+        self._subscriber = self._context.socket(zmq.SUB)
+        self._prepare_subscriber()
+
+    def _prepare_dealer(self) -> None:
         for option, value in (
                 (zmq.LINGER, 0), (zmq.RECONNECT_IVL, 20), (zmq.RECONNECT_IVL_MAX, 500),
                 (zmq.MAXMSGSIZE, wire.SNAPSHOT_SIZE_MAX)):
-            socket.setsockopt(option, value)
-        connect_socket(socket, self._snapshots, self._keys)
-        return socket
+            self._dealer.setsockopt(option, value)
+        connect_socket(self._dealer, self._snapshots, self._keys)
 
     def _take_published(self, frames: list[bytes]) -> None:
         socket = self._subscriber
@@ -161,21 +178,7 @@ class Subscriber(SubscriberBase):
     ...         print(item.sequence, subscriber.book("l2.BTCUSDT.").bids[:1])
     """
 
-    def __init__(
-        self, endpoints: str | Sequence[str], snapshots: str, topics: Iterable[str] = (), *,
-        retry_s: float = 1.0, silence_s: float = 10.0, keys: ClientKeys | None = None,
-    ) -> None:
-        super().__init__(
-            endpoints, snapshots, topics, retry_s=retry_s, silence_s=silence_s, keys=keys)
-        self._context = zmq.Context()
-        self._subscriber = self._context.socket(zmq.SUB)
-        self._dealer = self._context.socket(zmq.DEALER)
-        try:
-            self._prepare_subscriber(self._subscriber)
-            self._prepare_dealer(self._dealer)
-        except BaseException:
-            self.close()
-            raise
+    _context_class = zmq.Context
 
     def __enter__(self) -> Self:
         return self
@@ -187,12 +190,6 @@ class Subscriber(SubscriberBase):
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._subscriber.close(linger=0)
-        self._dealer.close(linger=0)
-        self._context.term()
 
     def __iter__(self) -> Iterator[Item]:
         while True:
@@ -238,8 +235,3 @@ class Subscriber(SubscriberBase):
             self._take_published(self._subscriber.recv_multipart())
         if self._dealer in ready:
             self._items += self.following.take_answer(self._dealer.recv_multipart())
-
-    def _reconnect(self) -> None:
-        """Give a connection up that may be dead without having been closed."""
-        self._subscriber.close(linger=0)
-        self._subscriber = self._prepare_subscriber(self._context.socket(zmq.SUB))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Self
 
@@ -12,7 +12,6 @@ import zmq.asyncio
 
 from engine.client.following import Item
 from engine.client.subscriber import AT_ONCE, SubscriberBase
-from engine.keys import ClientKeys
 
 
 class AsyncSubscriber(SubscriberBase):
@@ -31,21 +30,7 @@ class AsyncSubscriber(SubscriberBase):
     ...             print(item.sequence, subscriber.book("l2.BTCUSDT.").bids[:1])
     """
 
-    def __init__(
-        self, endpoints: str | Sequence[str], snapshots: str, topics: Iterable[str] = (), *,
-        retry_s: float = 1.0, silence_s: float = 10.0, keys: ClientKeys | None = None,
-    ) -> None:
-        super().__init__(
-            endpoints, snapshots, topics, retry_s=retry_s, silence_s=silence_s, keys=keys)
-        self._context = zmq.asyncio.Context()
-        self._subscriber = self._context.socket(zmq.SUB)
-        self._dealer = self._context.socket(zmq.DEALER)
-        try:
-            self._prepare_subscriber(self._subscriber)
-            self._prepare_dealer(self._dealer)
-        except BaseException:
-            self.close()
-            raise
+    _context_class = zmq.asyncio.Context
 
     async def __aenter__(self) -> Self:
         return self
@@ -57,12 +42,6 @@ class AsyncSubscriber(SubscriberBase):
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._subscriber.close(linger=0)
-        self._dealer.close(linger=0)
-        self._context.term()
 
     async def __aiter__(self) -> AsyncIterator[Item]:
         while True:
@@ -81,8 +60,7 @@ class AsyncSubscriber(SubscriberBase):
         while not self._items:
             await self._ask()
             if self._is_silent:
-                self._subscriber.close(linger=0)
-                self._subscriber = self._prepare_subscriber(self._context.socket(zmq.SUB))
+                self._reconnect()
             await self._take_ready(self._wait_s(float("inf")))
         return self._items.popleft()
 
