@@ -321,7 +321,7 @@ class Following:
                 continue
             if topic.is_synced and last > topic.sequence:
                 self._lose(topic, last)
-            elif not topic.is_synced and last > max(topic.needed, *_last_kept(topic)):
+            elif not topic.is_synced and last > max(topic.needed, _last_kept(topic)):
                 topic.needed = last
 
     def _lose(self, topic: _Topic, needed: int) -> None:
@@ -399,5 +399,5 @@ class Following:
             raise SnapshotRefused(f"{self._endpoint}: {code}: {detail}")
 
 
-def _last_kept(topic: _Topic) -> list[int]:
-    return [topic.kept[-1][0]] if topic.kept else [0]
+def _last_kept(topic: _Topic) -> int:
+    return topic.kept[-1][0] if topic.kept else 0

@@ -155,20 +155,13 @@ class Requests:
         """
         if not 0 < len(commands) <= wire.COMMANDS_MAX:
             raise InputError(f"expected 1 to {wire.COMMANDS_MAX} commands, got {len(commands)}")
-        first = self.next_request if first_request is None else first_request
-        if first is None:
-            raise ValueError("hello first: the number of the last request is not known")
+        first = self._first_number(first_request)
         payload = wire.encode_commands(self.name, first, commands)
-        asked = self._ask(
+        return self._ask_numbered(
             Asked(wire.COMMANDS, first, [wire.COMMANDS, payload], len(commands)))
-        self.next_request = max(self.next_request or 0, first + len(commands))
-        return asked
 
-    def packed(
-        self, commands: Packed, specials: Packed | None = None,
-        first_request: int | None = None,
-    ) -> Asked:
-        """Ask for packed commands to be taken, under the next numbers or under given ones.
+    def packed(self, commands: Packed, specials: Packed | None = None) -> Asked:
+        """Ask for packed commands to be taken, under the next numbers.
 
         Raises
         ------
@@ -184,12 +177,19 @@ class Requests:
             raise InputError(f"expected 1 to {wire.PACKED_MAX} commands, got {count}")
         if len(terms) > wire.PACKED_MAX * SPECIAL_DTYPE.itemsize:
             raise InputError(f"more than {wire.PACKED_MAX} rows of special terms")
-        first = self.next_request if first_request is None else first_request
+        first = self._first_number()
+        payload = wire.encode_packed(self.name, first, rows, terms)
+        return self._ask_numbered(Asked(wire.PACKED, first, [wire.PACKED, payload], count))
+
+    def _first_number(self, given: int | None = None) -> int:
+        first = self.next_request if given is None else given
         if first is None:
             raise ValueError("hello first: the number of the last request is not known")
-        payload = wire.encode_packed(self.name, first, rows, terms)
-        asked = self._ask(Asked(wire.PACKED, first, [wire.PACKED, payload], count))
-        self.next_request = max(self.next_request or 0, first + count)
+        return first
+
+    def _ask_numbered(self, asked: Asked) -> Asked:
+        self._ask(asked)
+        self.next_request = max(self.next_request or 0, asked.number + asked.count)
         return asked
 
     def query(self, query: Mapping[str, Any]) -> Asked:

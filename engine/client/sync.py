@@ -128,12 +128,7 @@ class Client:
         """
         if self.next_request is None:
             self.next_request = self.hello() + 1
-        asked = self._requests.commands(commands)
-        try:
-            outcomes: list[Outcome] = self._wait(asked)
-        except BaseException:
-            self.next_request = asked.number
-            raise
+        outcomes: list[Outcome] = self._wait_applied(self._requests.commands(commands))
         return outcomes
 
     def send_packed(
@@ -160,12 +155,7 @@ class Client:
         """
         if self.next_request is None:
             self.next_request = self.hello() + 1
-        asked = self._requests.packed(commands, specials)
-        try:
-            outcomes: PackedOutcomes = self._wait(asked)
-        except BaseException:
-            self.next_request = asked.number
-            raise
+        outcomes: PackedOutcomes = self._wait_applied(self._requests.packed(commands, specials))
         return outcomes
 
     def query(self, query: Mapping[str, Any]) -> dict[str, Any]:
@@ -179,6 +169,14 @@ class Client:
         """
         answer: dict[str, Any] = self._wait(self._requests.query(query))
         return answer
+
+    def _wait_applied(self, asked: Asked) -> Any:
+        """Wait for outcomes; where none come, the next commands get the same numbers."""
+        try:
+            return self._wait(asked)
+        except BaseException:
+            self.next_request = asked.number
+            raise
 
     def _wait(self, asked: Asked) -> Any:
         """Send until the answer comes; one on the way to an earlier attempt may be it."""
