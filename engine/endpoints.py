@@ -12,11 +12,11 @@ import re
 import socket
 import stat
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import zmq
 
+from engine.closing import Closing
 from engine.errors import InputError
 from engine.keys import ClientKeys, ServerKeys
 
@@ -103,7 +103,7 @@ def bind_socket(zmq_socket: zmq.Socket[bytes], endpoint: str) -> str:
     return zmq_socket.getsockopt_string(zmq.LAST_ENDPOINT)
 
 
-class BoundSocket:
+class BoundSocket(Closing):
     """A bound socket and the context that it alone uses, closed at the end of a `with`.
 
     Parameters
@@ -150,15 +150,8 @@ class BoundSocket:
             self._close(linger=0)
             raise
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close it; what was sent is kept for as long as its linger says."""
         self._close()
 
     def _close(self, linger: int | None = None) -> None:

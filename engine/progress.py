@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from types import TracebackType
 
 from rich.console import Console
 from rich.progress import (
@@ -16,11 +15,13 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from engine.closing import Closing
+
 #: A run shorter than this shows nothing.
 _QUIET_S = 2.0
 
 
-class ProgressBar:
+class ProgressBar(Closing):
     """Counts towards a total on stderr; silent where stderr is no terminal.
 
     Parameters
@@ -41,15 +42,8 @@ class ProgressBar:
         self._progress: Progress | None = None
         self._task = TaskID(0)
 
-    def __enter__(self) -> ProgressBar:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Take the bar away."""
         if self._progress is not None:
             self._progress.stop()
 

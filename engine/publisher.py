@@ -89,6 +89,7 @@ class MarkPublisher(BoundSocket):
         self._epoch = time.time_ns() if epoch is None else epoch
         self._sequences = dict.fromkeys((wire.MARKS, wire.HEARTBEAT, wire.END, wire.RECORDS), 0)
         self._subscriber_count = 0
+        self._resend: ResendSocket | None = None
         self.counts = PublishCounts()
         wait_ms = int(stall_s * 1000)
         super().__init__(zmq.XPUB, endpoint, {
@@ -97,7 +98,12 @@ class MarkPublisher(BoundSocket):
             zmq.XPUB_VERBOSER: 1,
             zmq.SNDHWM: HIGH_WATER_MARK, zmq.SNDTIMEO: wait_ms, zmq.LINGER: wait_ms,
         }, keys=keys, domain="marks")
-        self._resend = None if resend is None else ResendSocket(resend, self._epoch, keys)
+        try:
+            if resend is not None:
+                self._resend = ResendSocket(resend, self._epoch, keys)
+        except BaseException:
+            self._close(linger=0)
+            raise
 
     def __exit__(
         self,
@@ -107,8 +113,11 @@ class MarkPublisher(BoundSocket):
     ) -> None:
         # A clean end waits until everything is handed over; a failed one does not.
         self._close(linger=None if kind is None else 0)
+
+    def _close(self, linger: int | None = None) -> None:
+        super()._close(linger)
         if self._resend is not None:
-            self._resend.__exit__(kind, error, trace)
+            self._resend.close()
 
     @property
     def subscriber_count(self) -> int:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from types import TracebackType
 
 import zmq
 
 from engine import wire
+from engine.closing import Closing
 from engine.endpoints import connect_socket
 from engine.errors import RunError
 from engine.feeds.steps import Step
@@ -29,7 +29,7 @@ class FeedError(RunError):
     """The feed cannot be followed any further."""
 
 
-class MarkSubscriber:
+class MarkSubscriber(Closing):
     """Owns the SUB socket and the health of one feed.
 
     Parameters
@@ -89,17 +89,6 @@ class MarkSubscriber:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> MarkSubscriber:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the socket; what has not been read is dropped."""

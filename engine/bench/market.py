@@ -226,7 +226,7 @@ class Published(Listener):
         self.messages = sum(topics.last(wire.topic_name(one, _SYMBOL)) for one in self.channels)
 
     def close(self) -> None:
-        self.publisher.__exit__(None, None, None)
+        self.publisher.close()
 
 
 class Subscribed(Published):

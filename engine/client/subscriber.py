@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import zmq
 
 from engine import wire
 from engine.client.following import Book, Ended, Following, Item
+from engine.closing import Closing
 from engine.endpoints import connect_socket
 from engine.keys import ClientKeys
 
@@ -145,7 +145,7 @@ class SubscriberBase:
         return self.silent_s >= self._silence_s
 
 
-class Subscriber(SubscriberBase):
+class Subscriber(SubscriberBase, Closing):
     """Follows topics of a server, whatever is lost on the way; one thread at a time.
 
     Parameters
@@ -179,17 +179,6 @@ class Subscriber(SubscriberBase):
     """
 
     _context_class = zmq.Context
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __iter__(self) -> Iterator[Item]:
         while True:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import Any
 
 import zmq
@@ -11,13 +10,14 @@ import zmq
 from engine.batches import Packed
 from engine.client.requests import Asked, NoAnswer, Requests
 from engine.clock import Clock
+from engine.closing import Closing
 from engine.endpoints import connect_socket
 from engine.keys import ClientKeys
 from engine.serving.packed import PackedOutcomes
 from engine.serving.sessions import Outcome
 
 
-class Client:
+class Client(Closing):
     """Sends commands and queries to one server; one thread at a time.
 
     Parameters
@@ -65,17 +65,6 @@ class Client:
         self._keys = keys
         self._context = zmq.Context() if context is None else context
         self._socket: zmq.Socket[bytes] | None = None
-
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the connection."""

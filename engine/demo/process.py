@@ -9,15 +9,15 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
+from engine.closing import Closing
 from engine.endpoints import IPC_PATH_MAX, free_tcp_endpoint
 from engine.errors import RunError
 
 _STOP_S = 5.0
 
 
-class ReplayProcess:
+class ReplayProcess(Closing):
     """Runs `engine replay` on an endpoint of its own.
 
     Parameters
@@ -47,15 +47,8 @@ class ReplayProcess:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise
 
-    def __enter__(self) -> ReplayProcess:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End the process if it runs, and remove its folder."""
         if self._process.poll() is None:
             self._process.terminate()
             try:

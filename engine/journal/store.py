@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
-from types import TracebackType
 from typing import Any
 
 import msgpack
 
 from engine.clock import Clock
+from engine.closing import Closing
 from engine.journal.errors import JournalError, JournalWriteError
 from engine.journal.layout import (
     BATCH_HEADER_SIZE,
@@ -52,7 +52,7 @@ class Durability(Enum):
     OFF = "off"
 
 
-class Journal:
+class Journal(Closing):
     """A journal that this process writes.
 
     Read it first, with `batches`, to its end; then `begin`, then append.
@@ -110,17 +110,6 @@ class Journal:
             self._lock = self._storage.lock(folder)
         except OSError as error:
             raise JournalError(f"{folder}: cannot open: {_reason(error)}") from None
-
-    def __enter__(self) -> Journal:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @property
     def journal_id(self) -> int | None:

@@ -15,6 +15,7 @@ import numpy as np
 from engine.batches import Packed
 from engine.bench.machine import core_count
 from engine.client import Client
+from engine.closing import Closing
 from engine.errors import InputError, RunError
 from engine.exchange import Exchange
 from engine.load.arrivals import Ints
@@ -88,7 +89,7 @@ class LoadResult:
             self.failures += self.watch.failures(leg.memory)
 
 
-class Control:
+class Control(Closing):
     """Asks a server about itself.
 
     Parameters
@@ -144,8 +145,7 @@ def loaded_server(
     plan: LoadPlan, endpoint: str, symbols: tuple[str, ...] = ()
 ) -> Iterator[tuple[Fleet, Control]]:
     """Connect the clients of a plan, their accounts open, and one that asks."""
-    control = Control(endpoint)
-    try:
+    with Control(endpoint) as control:
         books = tuple(control.books(symbols))
         # A busy wait is for those who have a core for it, beside the server.
         may_spin = plan.clients < core_count()
@@ -155,8 +155,6 @@ def loaded_server(
             for number in range(plan.clients)]
         with Fleet(orders) as fleet:
             yield fleet, control
-    finally:
-        control.close()
 
 
 def run_leg(

@@ -16,6 +16,7 @@ import zmq
 
 from engine import wire
 from engine.client import Client
+from engine.closing import Closing
 from engine.endpoints import connect_socket
 from engine.errors import EngineError, RunError
 from engine.load.arrivals import Arrivals, Ints
@@ -164,23 +165,20 @@ def run_worker(pipe: Connection, order: Order) -> None:
     # A Ctrl-C is for the one in charge, who wants to hear what there is.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        worker = _Worker(pipe, order)
-        try:
+        with _Worker(pipe, order) as worker:
             worker.open_traders()
             pipe.send(("ready", None))
             while (leg := pipe.recv()) is not None:
                 # A word to stop that came too late for the leg before is no leg.
                 if isinstance(leg, Leg):
                     pipe.send(("end", worker.run(leg)))
-        finally:
-            worker.close()
     except EngineError as error:
         pipe.send(("failed", str(error)))
     except (EOFError, OSError):
         return  # the one in charge has gone
 
 
-class _Worker:
+class _Worker(Closing):
     """A client's connection, and what it keeps from leg to leg."""
 
     def __init__(self, pipe: Connection, order: Order) -> None:
@@ -196,6 +194,7 @@ class _Worker:
             self.socket.setsockopt(option, value)
 
     def close(self) -> None:
+        """Close the connections."""
         self._client.close()
         self.socket.close()
         self._context.term()

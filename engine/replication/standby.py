@@ -8,6 +8,7 @@ from typing import Protocol
 import zmq
 
 from engine import wire
+from engine.closing import Closing
 from engine.endpoints import connect_socket
 from engine.errors import InputError
 from engine.journal.layout import SCHEMA_VERSION, SCHEMAS_READ
@@ -263,7 +264,7 @@ class Standby:
             self._session, self._number, self._copy.journal.last_seq)])
 
 
-class Reminder:
+class Reminder(Closing):
     """Tells the server that was followed before that another one has taken over.
 
     Parameters
@@ -293,10 +294,8 @@ class Reminder:
             self._socket.setsockopt(option, value)
         connect_socket(self._socket, endpoint, keys)
 
-    def __enter__(self) -> Reminder:
-        return self
-
-    def __exit__(self, *error: object) -> None:
+    def close(self) -> None:
+        """Close the connection."""
         self._socket.close(linger=0)
         self._context.term()
 

@@ -12,11 +12,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from socketserver import ThreadingMixIn
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from engine import __version__
+from engine.closing import Closing
 from engine.errors import InputError, RunError
 from engine.serving.figures import BOUNDS_NS, STAGES, Figures
 
@@ -170,7 +170,7 @@ class _Pages(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
 
-class MetricsServer:
+class MetricsServer(Closing):
     """Answers `/metrics`, `/health` and `/ready` in a thread of its own.
 
     Parameters
@@ -213,15 +213,8 @@ class MetricsServer:
             target=self._server.serve_forever, args=[0.2], name="metrics", daemon=True)
         self._thread.start()
 
-    def __enter__(self) -> MetricsServer:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End the thread that answers, and close its socket."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()

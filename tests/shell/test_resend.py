@@ -16,7 +16,9 @@ from support.publishers import Publisher, until
 from support.servers import Server
 
 from engine import wire
+from engine.errors import InputError
 from engine.feeds.steps import Step
+from engine.publisher import MarkPublisher
 from engine.resend import HealingSubscriber, ResendSocket, StepOrder
 from engine.subscriber import MarkSubscriber
 
@@ -251,3 +253,11 @@ def test_replay_sends_again(shell, place, tmp_path: Path):
     assert row["steps"] == int(done.figures["steps"]) and row["lost_steps"] == 0
     server.stop()
     server.close()
+
+
+def test_a_publisher_that_cannot_send_again_leaves_nothing_open(place):
+    with ResendSocket(f"{place}taken", 1):
+        with pytest.raises(InputError, match="already in use") as refused:
+            MarkPublisher(f"{place}marks", resend=f"{place}taken")
+        with MarkPublisher(f"{place}marks"):
+            assert "taken" in str(refused.value)
