@@ -3,7 +3,8 @@
 A published message is three frames, `[topic][u64 big-endian topic sequence][MessagePack]`; one
 between a client and the server is two, `[kind][MessagePack]`.
 `docs/formats.md` documents every payload with test vectors, so that a peer can
-be written in any language from that page; this module is its Python reading.
+be written in any language from that page; this module is its Python reading. Whatever takes a
+payload or frames apart raises `WireError` where they do not follow that page.
 """
 
 from __future__ import annotations

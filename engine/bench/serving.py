@@ -130,7 +130,24 @@ class Turn:
 
 @dataclass
 class Recovery:
-    """A snapshot while commands go on, a kill, and the start after it."""
+    """A snapshot while commands go on, a kill, and the start after it.
+
+    Attributes
+    ----------
+    accounts, tail : int
+        Accounts held, and commands sent behind the snapshot.
+    snapshot_s, pause_ms : float
+        From its beginning to its end, and how long the server did nothing else.
+    round_trips : array of int64, ns
+        Of messages that were sent meanwhile.
+    ready_s, ready_cpu_s : float
+        From the start after the kill until it took commands, and the CPU time that it used.
+    replayed : int
+        Commands that it read from the journal.
+    state_hash : str
+        That it came to.
+    failures : list of str
+    """
 
     accounts: int = 0
     tail: int = 0

@@ -37,7 +37,18 @@ _PR_SET_TIMERSLACK = 29
 
 @dataclass(frozen=True)
 class OrderJob:
-    """What one client sends."""
+    """What one client sends.
+
+    Attributes
+    ----------
+    endpoint : str
+    number : int
+        Of the client, from 0.
+    messages, batch : int
+        How many, and the commands in each.
+    marks : list of int
+        Of each symbol, in ticks.
+    """
 
     endpoint: str
     number: int
@@ -48,7 +59,18 @@ class OrderJob:
 
 @dataclass
 class OrderResult:
-    """What became of it; times are monotonic."""
+    """What became of it.
+
+    Attributes
+    ----------
+    count, refused : int
+        Commands.
+    began_ns, ended_ns : int
+        By the monotonic clock.
+    round_trips : array of int64, ns
+        Of each message.
+    problem : str or None
+    """
 
     count: int
     refused: int
@@ -60,7 +82,17 @@ class OrderResult:
 
 @dataclass(frozen=True)
 class MarkJob:
-    """What is published, and where its events are heard."""
+    """What is published, and where its events are heard.
+
+    Attributes
+    ----------
+    feed, events : str
+        Endpoints of the marks, and of the server's events.
+    count, rate : int
+        Marks, and how many of them a second.
+    marks : list of int
+        Of each symbol, in ticks.
+    """
 
     feed: str
     count: int

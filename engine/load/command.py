@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.bench.report import Report, Table, print_report
+from engine.bench.report import Report, Table, aligned, print_report
 from engine.endpoints import check_endpoint
 from engine.errors import InputError, RunError
 from engine.journal.store import Durability
@@ -253,6 +253,4 @@ def _command_line() -> str:
 
 def print_rows(rows: Rows) -> None:
     """Print a summary, one `name  value` a line."""
-    from engine.bench.report import aligned
-
     print("\n".join(aligned(rows)), flush=True)

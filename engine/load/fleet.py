@@ -42,7 +42,7 @@ class LegResult:
         Commands.
     codes : Counter of str
         Outcomes, or the reasons of what was refused.
-    seq_count, seq_sum, seq_min, seq_max : int
+    seq_count, seq_sum : int
         Numbers that applied commands got.
     is_ordered : bool
         Whether the numbers of each client always rose.
@@ -51,6 +51,8 @@ class LegResult:
     is_interrupted : bool
     memory : list of (float, int)
         Seconds from the start, resident bytes of the server.
+    elapsed_s : float
+        How long it took, waiting for the last answers included.
     """
 
     rate: float
@@ -63,8 +65,6 @@ class LegResult:
     codes: Counter[str] = field(default_factory=Counter)
     seq_count: int = 0
     seq_sum: int = 0
-    seq_min: int = 0
-    seq_max: int = 0
     is_ordered: bool = True
     gave_up: bool = False
     is_interrupted: bool = False
@@ -94,9 +94,6 @@ class LegResult:
         self.codes += end.codes
         self.seq_count += end.seq_count
         self.seq_sum += end.seq_sum
-        if end.seq_count:
-            self.seq_min = min(self.seq_min or end.seq_min, end.seq_min)
-            self.seq_max = max(self.seq_max, end.seq_max)
         self.is_ordered = self.is_ordered and end.is_ordered
         self.gave_up = self.gave_up or end.gave_up
 

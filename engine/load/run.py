@@ -252,7 +252,6 @@ def load_in_process(
     leg.elapsed_s = (time.monotonic_ns() - start) / 1e9
     leg.timeline.close(float("1e9"))
     leg.seq_count = leg.sent
-    leg.seq_min, leg.seq_max = first_seq, exchange.seq
     leg.seq_sum = (first_seq + exchange.seq) * leg.sent // 2
     result = LoadResult(
         plan, "an exchange in this process, packed calls", world.accounts, leg, first_seq,

@@ -10,7 +10,7 @@ from pathlib import Path
 from engine.load.fleet import LegResult
 from engine.load.knee import Knee, Probe, Sample, find_knee
 from engine.load.plan import LoadPlan
-from engine.load.run import Progress, loaded_server, run_leg
+from engine.load.run import loaded_server, run_leg
 from engine.load.server import OwnServer, ServerPlan
 from engine.load.world import World
 
@@ -59,7 +59,6 @@ def as_sample(leg: LegResult) -> Sample:
 def measure_cell(
     plan: LoadPlan, world: World, journal: str | None, fsync: str, target_ms: float, *,
     repeats: int, precision: float, symbols: tuple[str, ...] = (),
-    on_progress: Progress = lambda leg, now: None,
     on_probe: Callable[[Probe], None] = lambda probe: None,
 ) -> Cell:
     """Find the knee of one server, which is started for it."""
@@ -76,7 +75,7 @@ def measure_cell(
                 count += 1
                 result = run_leg(
                     fleet, control, replace(plan, rate=rate), "", world.accounts, number=count,
-                    give_up_s=give_up_s, server_pid=server.pid, on_progress=on_progress)
+                    give_up_s=give_up_s, server_pid=server.pid)
                 state = (result.drift, result.state_hash)
                 failures.extend(result.failures)
                 if result.leg.is_interrupted:
@@ -100,9 +99,7 @@ def measure_cell(
 def measure_table(
     plan: LoadPlan, worlds: Sequence[World], journals: Sequence[str | None], fsync: str,
     target_ms: float, *, repeats: int, precision: float, symbols: tuple[str, ...] = (),
-    on_progress: Progress = lambda leg, now: None,
     on_probe: Callable[[World, str | None, Probe], None] = lambda world, journal, probe: None,
-    on_cell: Callable[[Cell], None] = lambda cell: None,
 ) -> list[Cell]:
     """Find the knees of several servers, one after the other.
 
@@ -124,9 +121,8 @@ def measure_table(
 
                 cell = measure_cell(
                     plan, world, place, fsync, target_ms, repeats=repeats, precision=precision,
-                    symbols=symbols, on_progress=on_progress, on_probe=told)
+                    symbols=symbols, on_probe=told)
             cells.append(cell)
-            on_cell(cell)
             if cell.is_interrupted:
                 return cells
     return cells

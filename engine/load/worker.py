@@ -123,7 +123,7 @@ class LegEnd:
         Commands; those without an answer were waited for until the end.
     codes : Counter of str
         Outcomes: `accepted`, or the reason of what was refused.
-    seq_count, seq_sum, seq_min, seq_max : int
+    seq_count, seq_sum, seq_max : int
         Numbers that applied commands got.
     is_ordered : bool
         Whether they always rose.
@@ -135,7 +135,6 @@ class LegEnd:
     codes: Counter[str] = field(default_factory=Counter)
     seq_count: int = 0
     seq_sum: int = 0
-    seq_min: int = 0
     seq_max: int = 0
     is_ordered: bool = True
     gave_up: bool = False
@@ -143,7 +142,6 @@ class LegEnd:
     def note_seqs(self, first: int, count: int) -> None:
         """Count commands that were applied together."""
         self.is_ordered = self.is_ordered and first > self.seq_max
-        self.seq_min = self.seq_min or first
         self.seq_max = first + count - 1
         self.seq_count += count
         self.seq_sum += (first + self.seq_max) * count // 2
