@@ -51,7 +51,7 @@ class Minute:
     closed : dict of (int, str, bool) to int
         Lots by symbol, who took them, and whether longs were closed.
     work_s : float
-        Time that reading and applying took.
+        CPU time that reading and applying took.
     """
 
     marks: dict[int, int] = field(default_factory=dict)
@@ -72,17 +72,17 @@ class Recorder:
 
     def __init__(self) -> None:
         self.minutes: defaultdict[int, Minute] = defaultdict(Minute)
-        self._before = time.perf_counter()
+        self._before = time.process_time()
 
     def listen(self, exchange: Exchange) -> Callable[[Events], None]:
         """Begin anew with an exchange; return what takes its events."""
         self.minutes.clear()
-        self._before = time.perf_counter()
+        self._before = time.process_time()
         return self.take
 
     def take(self, events: Events) -> None:
         """Take the events of some commands."""
-        now = time.perf_counter()
+        now = time.process_time()
         if len(events):
             numbers = events[:, _TS] // _MINUTE_NS
             for number in np.unique(numbers).tolist():

@@ -14,6 +14,7 @@ from engine.feeds import open_feed, open_moments
 from engine.feeds.funding import FundingClock
 from engine.feeds.records import Funding, Ticker
 from engine.populations import Plan, draw_population, load_population
+from engine.replay_page import Recorder
 
 SYMBOLS = ("AVAX", "DOT", "ETC", "TRX", "WLD", "XLM")
 
@@ -82,6 +83,17 @@ def test_a_crash_of_coins_twice_with_a_page(tmp_path, capsys):
     text = page.read_text()
     assert figures["state_hash"] in text and "Liquidation timeline" in text
     assert 'src="http' not in text
+
+
+def test_waiting_for_the_next_mark_is_no_work():
+    exchange = coin_market({"DOTUSD_PERP": "4.1"})
+    recorder = Recorder()
+    take = recorder.listen(exchange)
+    exchange.apply_marks([("DOTUSD_PERP", "4.2", None, None)])
+    time.sleep(0.2)
+    take(exchange.drain_array())
+    (minute,) = recorder.minutes.values()
+    assert minute.counts["marks"] == 1 and minute.work_s < 0.2
 
 
 def test_in_calls_of_many_or_of_one_the_state_is_the_same(monkeypatch, tmp_path, capsys):
