@@ -17,6 +17,7 @@ from engine import wire
 from engine.closing import Closing
 from engine.endpoints import connect_socket
 from engine.errors import RunError
+from engine.feed_health import FeedHealth, SequenceCheck
 from engine.feeds.steps import Step
 from engine.keys import ClientKeys
 
@@ -49,7 +50,7 @@ class MarkSubscriber(Closing):
 
     Attributes
     ----------
-    health : engine.wire.FeedHealth
+    health : engine.feed_health.FeedHealth
     heard_count : int
         Messages of `ready_steps` of any kind, heartbeats included.
     """
@@ -71,8 +72,8 @@ class MarkSubscriber(Closing):
         self._report_count = 0
         self.heard_count = 0
         self._epoch: int | None = None
-        self._marks = wire.SequenceCheck()
-        self.health = wire.FeedHealth()
+        self._marks = SequenceCheck()
+        self.health = FeedHealth()
         self._context = zmq.Context() if context is None else context
         self._socket = self._context.socket(zmq.SUB)
         self._socket.setsockopt(zmq.RCVHWM, HIGH_WATER_MARK)
@@ -250,7 +251,7 @@ class MarkSubscriber(Closing):
         if self._epoch is not None and epoch != self._epoch:
             self.health.epoch_change_count += 1
             self._report(f"the publisher was restarted (epoch {self._epoch} → {epoch})")
-            self._marks = wire.SequenceCheck()
+            self._marks = SequenceCheck()
         self._epoch = epoch
 
     def _gap(self, first: int, last: int) -> None:

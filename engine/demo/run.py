@@ -23,6 +23,7 @@ from engine.demo.population import Population, PopulationFacts, PopulationPlan
 from engine.demo.process import ReplayProcess
 from engine.driver import MarkDriver
 from engine.errors import RunError
+from engine.feed_health import FeedHealth
 from engine.feeds import (
     Derived,
     Feed,
@@ -38,7 +39,6 @@ from engine.progress import ProgressBar
 from engine.subscriber import MarkSubscriber
 from engine.tally import Tally
 from engine.units import Grid
-from engine.wire import FeedHealth
 
 #: Makers quote this often over a feed, however long it is.
 _QUOTES_PER_FEED = 1000

@@ -14,6 +14,7 @@ import zmq
 from engine import wire
 from engine.endpoints import bind_socket, check_endpoint, free_tcp_endpoint
 from engine.errors import InputError
+from engine.feed_health import FeedHealth
 from engine.feeds import open_feed
 from engine.publisher import (
     BATCH_STEPS_MAX,
@@ -60,7 +61,7 @@ class RawFeed:
 
 
 @pytest.fixture
-def hear(endpoint: str) -> Iterator[Callable[..., tuple[list[int], wire.FeedHealth, list[str]]]]:
+def hear(endpoint: str) -> Iterator[Callable[..., tuple[list[int], FeedHealth, list[str]]]]:
     """Send messages from a raw socket; return step numbers, health and report lines."""
     feed = RawFeed(endpoint)
 
@@ -171,10 +172,10 @@ def test_no_publisher_at_all(endpoint):
 
 def publish(
     endpoint: str, feed: list, speed: float | None = None, on_step: Callable[[int], None] = int
-) -> tuple[list, wire.FeedHealth, MarkPublisher]:
+) -> tuple[list, FeedHealth, MarkPublisher]:
     """Publish a feed to one subscriber in this process."""
     got: list = []
-    health: list[wire.FeedHealth] = []
+    health: list[FeedHealth] = []
 
     def follow() -> None:
         with MarkSubscriber(endpoint, timeout_s=10, report=print) as subscriber:

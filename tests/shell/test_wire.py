@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import wire
+from engine.feed_health import SequenceCheck
 from engine.journal import Batch, Kind
 from engine.journal.layout import (
     SegmentHeader,
@@ -132,7 +133,7 @@ def test_malformed_frames(frames):
 
 
 def test_sequence_verdicts():
-    check = wire.SequenceCheck()
+    check = SequenceCheck()
     seen = [(number, check.see(number)) for number in (1, 2, 5, 5, 4, 4, 1, 6, 3, 7)]
     assert seen == [
         (1, "next"), (2, "next"), (5, "gap"), (5, "duplicate"), (4, "late"), (4, "duplicate"),
@@ -145,7 +146,7 @@ def test_sequence_verdicts():
 
 @given(st.lists(st.integers(1, 30), max_size=60))
 def test_sequence_check_against_a_set(numbers):
-    check, seen, top = wire.SequenceCheck(), set(), 0
+    check, seen, top = SequenceCheck(), set(), 0
     for number in numbers:
         if number == top + 1:
             expected = "next"

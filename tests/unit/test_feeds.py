@@ -6,9 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from engine import Exchange, wire
+from engine import Exchange
 from engine.clock import Clock
 from engine.errors import RunError
+from engine.feed_health import FeedHealth
 from engine.serving.agreement import AgreementRules
 from engine.serving.desk import CLIENT, Desk, DeskRules
 from engine.serving.feeds import Feeds, Recollection
@@ -37,7 +38,7 @@ class Said:
     def __init__(self) -> None:
         self.waiting: list[tuple[int, tuple]] = []
         self.heard_count = self.number = 0
-        self.epoch, self.has_ended, self.health = 1, False, wire.FeedHealth()
+        self.epoch, self.has_ended, self.health = 1, False, FeedHealth()
 
     def say(self, *times: int) -> None:
         for ts in times:
