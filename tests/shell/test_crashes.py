@@ -61,9 +61,10 @@ def test_killed_again_and_again(server):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(100, 110))
+@pytest.mark.parametrize("seed", range(100, 150))
 def test_killed_many_times(server, seed):
-    crash(server, kills=100, seed=seed)
+    """A thousand kills in all. Each replays the whole journal, so runs are short."""
+    crash(server, kills=20, seed=seed)
 
 
 def test_a_server_that_is_held_answers_when_it_goes_on(server):
