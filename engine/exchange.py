@@ -193,7 +193,8 @@ class Exchange(Handlers):
 
     def drain_records(self) -> list[tuple[int, ...]]:
         """Return the same as undecoded records: (kind, seq, ts, cause, *payload)."""
-        records, self._undrained = self._undrained + self.core.drain(), []
+        records: list[tuple[int, ...]] = self._undrained + self.core.drain()
+        self._undrained = []
         self._details.clear()
         if self.client_ids:
             for record in records:

@@ -159,7 +159,8 @@ def _time_text(ts_ns: int) -> str:
 
 
 def _whole(minor: int) -> float:
-    return minor / 10**SETTLE_DECIMALS
+    whole: float = minor / 10**SETTLE_DECIMALS
+    return whole
 
 
 def _price_figure(result: DemoResult) -> Any:

@@ -186,7 +186,7 @@ def split_frames(frames: Sequence[bytes]) -> tuple[bytes, int, bytes]:
 
 def encode_marks(epoch: int, first_step: int, steps: Sequence[Step]) -> bytes:
     """Encode the payload of a `marks.` message."""
-    return msgpack.packb([VERSION, epoch, first_step, steps])
+    return _pack([VERSION, epoch, first_step, steps])
 
 
 def decode_marks(payload: bytes) -> MarksMessage:
@@ -228,7 +228,7 @@ def _check_row(row: Any) -> Row:
 def encode_records(epoch: int, first_record: int, records: Sequence[Record]) -> bytes:
     """Encode the payload of a `records.` message."""
     rows = [(KIND_NAMES[type(record)], *record) for record in records]
-    return msgpack.packb([VERSION, epoch, first_record, rows])
+    return _pack([VERSION, epoch, first_record, rows])
 
 
 def decode_records(payload: bytes) -> tuple[int, int, list[Record]]:
@@ -258,7 +258,8 @@ def _record(kind: type, fields: list[Any]) -> Record:
     if kind is BookChange:
         _require(all(map(_is_side, fields[4:6])), "a side is not a list of [price, quantity]")
         fields[4:6] = ([(price, quantity) for price, quantity in side] for side in fields[4:6])
-    return kind(*fields[:width])
+    record: Record = kind(*fields[:width])
+    return record
 
 
 def _is_side(side: Any) -> bool:
@@ -271,7 +272,7 @@ _KINDS = {name: kind for kind, name in KIND_NAMES.items()}
 
 def encode_heartbeat(epoch: int, last_sequences: dict[bytes, int]) -> bytes:
     """Encode the payload of an `hb.` message."""
-    return msgpack.packb([VERSION, epoch, _pairs(last_sequences)])
+    return _pack([VERSION, epoch, _pairs(last_sequences)])
 
 
 def decode_heartbeat(payload: bytes) -> HeartbeatMessage:
@@ -285,7 +286,7 @@ def encode_end(
     epoch: int, last_sequences: dict[bytes, int], step_count: int, mark_count: int
 ) -> bytes:
     """Encode the payload of an `end.` message."""
-    return msgpack.packb([VERSION, epoch, _pairs(last_sequences), step_count, mark_count])
+    return _pack([VERSION, epoch, _pairs(last_sequences), step_count, mark_count])
 
 
 def decode_end(payload: bytes) -> EndMessage:
@@ -298,7 +299,7 @@ def decode_end(payload: bytes) -> EndMessage:
 
 def encode_events(epoch: int, seq: int, ts_ns: int, events: Sequence[dict[str, Any]]) -> bytes:
     """Encode the payload of an `events.` message: all events of one command."""
-    return msgpack.packb([VERSION, epoch, seq, ts_ns, events])
+    return _pack([VERSION, epoch, seq, ts_ns, events])
 
 
 def decode_events(payload: bytes) -> tuple[int, int, int, list[dict[str, Any]]]:
@@ -316,7 +317,7 @@ def topic_name(channel: str, of: str | int) -> bytes:
 
 def encode_market(epoch: int, messages: Sequence[dict[str, Any]]) -> bytes:
     """Encode the payload of a topic of market data: messages of one channel of a symbol."""
-    return msgpack.packb([VERSION, epoch, messages])
+    return _pack([VERSION, epoch, messages])
 
 
 def decode_market(payload: bytes) -> tuple[int, list[dict[str, Any]]]:
@@ -330,7 +331,7 @@ def decode_market(payload: bytes) -> tuple[int, list[dict[str, Any]]]:
 
 def encode_snapshot_request(token: int, topic: str) -> bytes:
     """Encode the payload of a client's `snapshot.`; the answer repeats the token."""
-    return msgpack.packb([VERSION, token, topic])
+    return _pack([VERSION, token, topic])
 
 
 def decode_snapshot_request(payload: bytes) -> tuple[int, str]:
@@ -345,7 +346,7 @@ def encode_snapshot(
     epoch: int, token: int, topic: str, sequence: int, state: dict[str, Any]
 ) -> bytes:
     """Encode the payload of the server's `snapshot.`."""
-    return msgpack.packb([VERSION, epoch, token, topic, sequence, state])
+    return _pack([VERSION, epoch, token, topic, sequence, state])
 
 
 def decode_snapshot(payload: bytes) -> SnapshotMessage:
@@ -358,7 +359,7 @@ def decode_snapshot(payload: bytes) -> SnapshotMessage:
 
 def encode_commands(client: str, first_request: int, commands: Sequence[Any]) -> bytes:
     """Encode the payload of a `commands.` message."""
-    return msgpack.packb([VERSION, client, first_request, commands])
+    return _pack([VERSION, client, first_request, commands])
 
 
 def decode_commands(payload: bytes) -> CommandsMessage:
@@ -377,7 +378,7 @@ def encode_outcomes(
     epoch: int, client: str, first_request: int, outcomes: Sequence[Sequence[Any]]
 ) -> bytes:
     """Encode the payload of an `outcomes.` message; one `[code, seq, ts, reason, detail]` each."""
-    return msgpack.packb([VERSION, epoch, client, first_request, outcomes])
+    return _pack([VERSION, epoch, client, first_request, outcomes])
 
 
 def decode_outcomes(payload: bytes) -> tuple[int, str, int, list[list[Any]]]:
@@ -393,7 +394,7 @@ def decode_outcomes(payload: bytes) -> tuple[int, str, int, list[list[Any]]]:
 
 def encode_packed(client: str, first_request: int, rows: bytes, specials: bytes) -> bytes:
     """Encode the payload of a `packed.` message."""
-    return msgpack.packb([VERSION, client, first_request, rows, specials])
+    return _pack([VERSION, client, first_request, rows, specials])
 
 
 def decode_packed(payload: bytes) -> PackedMessage:
@@ -421,7 +422,7 @@ def encode_packed_outcomes(
 
     Each part is `[count, code, first_seq, ts, rejections, detail]`.
     """
-    return msgpack.packb([VERSION, epoch, client, first_request, parts])
+    return _pack([VERSION, epoch, client, first_request, parts])
 
 
 def decode_packed_outcomes(payload: bytes) -> tuple[int, str, int, list[list[Any]]]:
@@ -437,7 +438,7 @@ def decode_packed_outcomes(payload: bytes) -> tuple[int, str, int, list[list[Any
 
 def encode_query(token: int, query: dict[str, Any]) -> bytes:
     """Encode the payload of a `query.` message; the answer repeats the token."""
-    return msgpack.packb([VERSION, token, query])
+    return _pack([VERSION, token, query])
 
 
 def decode_query(payload: bytes) -> tuple[int, Any]:
@@ -450,7 +451,7 @@ def decode_query(payload: bytes) -> tuple[int, Any]:
 
 def encode_answer(epoch: int, token: int, answer: dict[str, Any]) -> bytes:
     """Encode the payload of an `answer.` message."""
-    return msgpack.packb([VERSION, epoch, token, answer])
+    return _pack([VERSION, epoch, token, answer])
 
 
 def decode_answer(payload: bytes) -> tuple[int, int, dict[str, Any]]:
@@ -463,7 +464,7 @@ def decode_answer(payload: bytes) -> tuple[int, int, dict[str, Any]]:
 
 def encode_hello(client: str) -> bytes:
     """Encode the payload of a `hello.` message of a client."""
-    return msgpack.packb([VERSION, client])
+    return _pack([VERSION, client])
 
 
 def decode_hello(payload: bytes) -> str:
@@ -475,7 +476,7 @@ def decode_hello(payload: bytes) -> str:
 
 def encode_welcome(epoch: int, client: str, last_request: int, seq: int, ts_ns: int) -> bytes:
     """Encode the payload of the server's `hello.`."""
-    return msgpack.packb([VERSION, epoch, client, last_request, seq, ts_ns])
+    return _pack([VERSION, epoch, client, last_request, seq, ts_ns])
 
 
 def decode_welcome(payload: bytes) -> tuple[int, str, int, int, int]:
@@ -503,7 +504,7 @@ def encode_refused(
     code : str
         What was wrong, for programs.
     """
-    return msgpack.packb(
+    return _pack(
         [VERSION, epoch, detail, None if kind is None else kind.decode(), number, code])
 
 
@@ -528,7 +529,7 @@ def refused_request(payload: bytes) -> tuple[bytes | None, int | None]:
 
 def encode_resend(epoch: int, first_step: int, last_step: int) -> bytes:
     """Encode the payload of a `resend.` message."""
-    return msgpack.packb([VERSION, epoch, first_step, last_step])
+    return _pack([VERSION, epoch, first_step, last_step])
 
 
 def decode_resend(payload: bytes) -> tuple[int, int, int]:
@@ -543,7 +544,7 @@ def encode_resent(
     epoch: int, first_step: int, steps: Sequence[Step], oldest_step: int, newest_step: int
 ) -> bytes:
     """Encode the payload of a `resent.` message; the publisher has steps oldest to newest."""
-    return msgpack.packb([VERSION, epoch, first_step, steps, oldest_step, newest_step])
+    return _pack([VERSION, epoch, first_step, steps, oldest_step, newest_step])
 
 
 def decode_resent(payload: bytes) -> tuple[int, int, list[Step], int, int]:
@@ -566,9 +567,14 @@ def _check_pairs(pairs: Any) -> dict[str, int]:
     return dict(pairs)
 
 
+def _pack(fields: list[Any]) -> bytes:
+    payload: bytes = msgpack.packb(fields)
+    return payload
+
+
 def _unpack(payload: bytes, width: int, width_max: int = 0) -> list[Any]:
     try:
-        fields = msgpack.unpackb(payload)
+        fields: list[Any] = msgpack.unpackb(payload)
     except Exception as error:  # the unpacker has no common base class for bad input
         raise WireError(f"not MessagePack: {type(error).__name__}") from None
     _require(isinstance(fields, list) and bool(fields), "the payload is not an array")

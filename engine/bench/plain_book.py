@@ -56,7 +56,8 @@ class PlainBook:
         prices = self._prices[side]
         if not prices:
             return None
-        return -prices[0] if side == Side.BUY else prices[0]
+        best: int = -prices[0] if side == Side.BUY else prices[0]
+        return best
 
     def levels(self, side: int) -> list[tuple[int, int]]:
         """(price, lots) of a side, best first."""

@@ -66,4 +66,5 @@ class Market:
 
     def marks(self) -> Ints:
         """The last mark of every symbol."""
-        return np.maximum(1, np.rint(np.exp(self._levels)).astype(np.int64))
+        marks: Ints = np.maximum(1, np.rint(np.exp(self._levels)).astype(np.int64))
+        return marks

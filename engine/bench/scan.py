@@ -120,7 +120,9 @@ class TightScan:
 
     # How many holders, by size, are not above each tier's floor at a mark.
     def _cut(self, number: int, mark: int) -> npt.NDArray[np.intp]:
-        return np.searchsorted(self._size[number], self._floors[number] // mark, "right")
+        found: npt.NDArray[np.intp] = np.searchsorted(
+            self._size[number], self._floors[number] // mark, "right")
+        return found
 
     # Lines of the positions that a floor passed; the health at the new mark with them.
     def _change_tiers(self, number: int, mark: int, cut: npt.NDArray[np.intp]) -> None:
@@ -191,11 +193,12 @@ class PlainScan:
         self._required[index] = required
         self._margin[number] = margin
         self.marks[number] = mark
-        breached = index[equity <= required]
+        breached: npt.NDArray[np.intp] = index[equity <= required]
         self._equity[breached] = np.inf
         return breached
 
     def _requirement(self, number: int, mark: float) -> Floats:
         notional = np.abs(self._quantity[number]) * mark
         tier = np.searchsorted(self._floors[number], notional)
-        return notional * self._rates[tier] - self._deductions[number][tier]
+        required: Floats = notional * self._rates[tier] - self._deductions[number][tier]
+        return required

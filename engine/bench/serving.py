@@ -352,7 +352,7 @@ def _measure_throughput(
     before = server.cpu_s()
     results = _in_processes(context, peers.send_orders, [(job, barrier) for job in jobs])
     cpu_s = server.cpu_s() - before
-    count = sum(result.count for result in results)
+    count: int = sum(result.count for result in results)
     span_ns = max(r.ended_ns for r in results) - min(r.began_ns for r in results)
     turn.commands_s = count * 1e9 / span_ns
     turn.cpu_us = 1e6 * cpu_s / count

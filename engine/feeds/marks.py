@@ -39,7 +39,8 @@ def _units(text: str) -> int:
     if isinstance(parts, int):
         raise InputError(f"the price is too long: {text[:60]}")
     digits, decimals = parts
-    return digits * _ONE // 10**decimals
+    units: int = digits * _ONE // 10**decimals
+    return units
 
 
 class _Levels:

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from engine.errors import InputError
 
 Row = tuple[str, str, str | None]
 Step = tuple[int, list[Row]]
-_T = TypeVar("_T", bound=tuple)  # a step, or what has more behind its rows
+_T = TypeVar("_T", bound=tuple[Any, ...])  # a step, or what has more behind its rows
 
 _PRICE = re.compile(r"[0-9]{1,20}(?:\.[0-9]{1,20})?")
 _SYMBOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,63}")

@@ -81,7 +81,8 @@ class View:
 
     def events(self, kind: EventKind) -> Ints:
         """Return the rows of one kind."""
-        return self.rows[self.rows[:, 0] == kind]
+        found: Ints = self.rows[self.rows[:, 0] == kind]
+        return found
 
 
 class Agent(Protocol):

@@ -215,11 +215,14 @@ def _walk(
     age = (ts_ns - trades[start:end, 2]) / half_life_ns
     total = np.cumsum(lots[start:end] * np.exp2(-age))
     # `share` is how far the pool could stand: the trade on which the sum passes it.
-    return start + np.minimum(np.searchsorted(total, share * total[-1], "left"), end - start - 1)
+    passed = np.searchsorted(total, share * total[-1], "left")
+    found: Ints = start + np.minimum(passed, end - start - 1)
+    return found
 
 
 def trade_values(run: Run) -> Floats:
     """Return the value of each forced trade in the records, minor units."""
     rows = run.records[run.records[:, 0] == EventKind.TRADE]
     value = rows[:, TRADE_LOTS] * rows[:, TRADE_PRICE] * MARKS_PER_TICK
-    return value.astype(np.float64)
+    values: Floats = value.astype(np.float64)
+    return values

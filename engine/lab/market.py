@@ -99,7 +99,8 @@ def index_paths(scenario: Scenario, first_marks: Ints) -> Floats:
 def _ramp(shock: Shock, seconds: Ints) -> Floats:
     if shock.duration_s <= 0:
         return np.where(seconds >= shock.at_s, shock.size, 0.0)
-    return shock.size * np.clip((seconds - shock.at_s) / shock.duration_s, 0.0, 1.0)
+    ramp: Floats = shock.size * np.clip((seconds - shock.at_s) / shock.duration_s, 0.0, 1.0)
+    return ramp
 
 
 def symbol_at(scenario: Scenario, name: str) -> int:

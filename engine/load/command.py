@@ -155,7 +155,8 @@ def _tape_times(path: str) -> Ints:
         if len(times) == _TAPE_MAX:
             break
     found = np.array(times, np.int64)
-    return found - found[0]
+    after_first: Ints = found - found[0]
+    return after_first
 
 
 def _run(options: Options, plan: LoadPlan, stack: ExitStack) -> LoadResult:

@@ -115,7 +115,7 @@ def find_knee(
     Examples
     --------
     >>> queue = lambda rate: Sample(1, 1000 / max(1e-3, 1000 - rate), 9, rate, 0, True)
-    >>> 880 < find_knee(queue, 10.0, 100, repeats=1).rate <= 990
+    >>> 900 / 1.1 < find_knee(queue, 10.0, 100, repeats=1).rate <= 900
     True
     """
     knee = Knee(target_ms)

@@ -325,7 +325,7 @@ def _apportion(lots: Ints, total: int, what: str) -> Ints:
         raise InputError(f"{what}: {total} lots are too few for {len(lots)} accounts")
     spare = total - len(lots)
     exact = lots / lots.sum() * spare
-    scaled = np.floor(exact).astype(np.int64)
+    scaled: Ints = np.floor(exact).astype(np.int64)
     missing = int(spare - scaled.sum())
     if missing > 0:
         # The largest remainders first; a total beyond a float's digits goes round again.
@@ -334,4 +334,5 @@ def _apportion(lots: Ints, total: int, what: str) -> Ints:
         scaled[order[: missing % len(lots)]] += 1
     elif missing < 0:
         scaled[np.argmax(scaled)] += missing
-    return scaled + 1
+    scaled += 1
+    return scaled

@@ -45,7 +45,8 @@ class Book:
         levels = self.levels[side]
         if not levels:
             return NONE
-        return levels.peekitem(-1 if side is Side.BUY else 0)[0]
+        price: int = levels.peekitem(-1 if side is Side.BUY else 0)[0]
+        return price
 
     def front(self, side: Side) -> Order | None:
         """The order that would trade next."""

@@ -27,7 +27,7 @@ from engine.messages import (
     Unfilled,
 )
 from engine.reference.closing import Closing, Plan
-from engine.reference.margin import ceil_div, floor_div, urgency
+from engine.reference.margin import Urgency, ceil_div, floor_div, urgency
 from engine.reference.policy import adl_score, allocate, is_due, is_healthy
 from engine.reference.sides import signed
 from engine.reference.state import (
@@ -61,10 +61,10 @@ class Liquidation(Closing):
         for pool in self.all_pools():
             pool.is_postponed = False
 
-    def urgency_of(self, pool: Pool) -> tuple:
+    def urgency_of(self, pool: Pool) -> Urgency:
         return urgency(*self.measure(pool), pool.account, pool.asset, pool.symbol, pool.leg)
 
-    def place_in_queue(self, pool: Pool) -> tuple:
+    def place_in_queue(self, pool: Pool) -> tuple[int, *Urgency]:
         """Those whose latest bounded step is longest ago come first; then the worst."""
         return (pool.turn, *self.urgency_of(pool))
 

@@ -12,6 +12,8 @@ from fractions import Fraction
 
 from engine.messages import MONEY_MAX, NONE, RATE_SCALE, Side, TierRule
 
+Urgency = tuple[int, Fraction, int, int, int, int]
+
 
 def floor_div(numerator: int, denominator: int) -> int:
     """Quotient rounded toward minus infinity."""
@@ -251,7 +253,7 @@ def inverse_bound_price(
 
 def urgency(
     equity: int, maintenance: int, account: int, asset: int, symbol: int, leg: int
-) -> tuple:
+) -> Urgency:
     """Sort key of the liquidation queue: worst first.
 
     Equity at or below zero comes before all else, by equity / maintenance margin

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from engine.messages import (
     MONEY_MAX,
     NONE,
@@ -85,7 +87,7 @@ class Valuation(Settings):
             if asset in account.wallets and account.wallets[asset].balance:
                 self.look_at_debtor(account.wallets[asset])
 
-    def collateral_view(self, asset: int) -> dict | None:
+    def collateral_view(self, asset: int) -> dict[str, Any] | None:
         """What a collateral asset counts for; None of an asset that is none."""
         collateral = self.assets[asset].collateral
         if collateral is None:

@@ -7,6 +7,7 @@ Reads compute from the current marks, so they are never stale. All ints; see
 from __future__ import annotations
 
 from itertools import islice
+from typing import Any
 
 from engine.messages import (
     MONEY_MAX,
@@ -40,7 +41,7 @@ class Views(Auction):
     def account_ids(self) -> list[int]:
         return sorted(self.accounts)
 
-    def account_view(self, account: int) -> dict:
+    def account_view(self, account: int) -> dict[str, Any]:
         """Status, wallets and cross pools of an account."""
         owner = self._account(account)
         status = AccountStatus.ACTIVE
@@ -84,7 +85,7 @@ class Views(Auction):
             return AccountStatus.BANKRUPT
         return AccountStatus.MARGIN_CALL if pool.call_level else AccountStatus.ACTIVE
 
-    def position_views(self, account: int, symbol: int = NONE) -> list[dict]:
+    def position_views(self, account: int, symbol: int = NONE) -> list[dict[str, int]]:
         """Open positions of an account, by symbol, long before short."""
         owner = self._account(account)
         if symbol != NONE and not 0 <= symbol < len(self.instruments):
@@ -95,7 +96,7 @@ class Views(Auction):
             if owner.positions[each].quantity and symbol in (NONE, each[0])
         ]
 
-    def position_view(self, position: Position) -> dict:
+    def position_view(self, position: Position) -> dict[str, int]:
         instrument = self.instruments[position.symbol]
         equity, maintenance = self.measure(self.pool_of(position))
         ranked = [each for _, each in self.adl_ranking(
@@ -296,7 +297,7 @@ class Views(Auction):
 
     # --- orders, books, rankings ------------------------------------------------------
 
-    def order_views(self, account: int) -> list[dict]:
+    def order_views(self, account: int) -> list[dict[str, int]]:
         """Live orders of an account, by symbol, leg, then in order of acceptance."""
         owner = self._account(account)
         return [
@@ -337,7 +338,9 @@ class Views(Auction):
             raise LookupError(RejectReason.UNKNOWN_SYMBOL)
         return self.instruments[symbol]
 
-    def book_levels(self, symbol: int, side: int, depth: int) -> list[tuple[int, list]]:
+    def book_levels(
+        self, symbol: int, side: int, depth: int
+    ) -> list[tuple[int, list[tuple[int, int, int, int]]]]:
         """Best `depth` levels of a side: (price, [(account, order_id, displayed, leaves), ...])."""
         levels = self.instrument_at(symbol).book.level_orders(Side(side))
         return [
@@ -355,7 +358,7 @@ class Views(Auction):
             "imbalance": imbalance, "reference_price": self.auction_reference(instrument),
         }
 
-    def instrument_view(self, symbol: int) -> dict:
+    def instrument_view(self, symbol: int) -> dict[str, int]:
         instrument = self.instrument_at(symbol)
         return {
             "mark_price": instrument.mark, "index_price": instrument.index_price,

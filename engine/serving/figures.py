@@ -66,7 +66,8 @@ def quantile_ns(counts: Sequence[int], share: float) -> float | None:
             if bucket == len(BOUNDS_NS):
                 break
             low = BOUNDS_NS[bucket - 1] if bucket else 0
-            return low + (BOUNDS_NS[bucket] - low) * max(wanted - below, 0.0) / count
+            found: float = low + (BOUNDS_NS[bucket] - low) * max(wanted - below, 0.0) / count
+            return found
         below += count
     return float(BOUNDS_NS[-1])
 

@@ -265,7 +265,8 @@ class PackedOutcomes:
     @property
     def accepted(self) -> npt.NDArray[np.bool_]:
         """Which were applied and not refused."""
-        return (self.codes == APPLIED) & (self.reasons == NONE)
+        accepted: npt.NDArray[np.bool_] = (self.codes == APPLIED) & (self.reasons == NONE)
+        return accepted
 
     def __len__(self) -> int:
         return len(self.codes)

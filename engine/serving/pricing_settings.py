@@ -155,7 +155,8 @@ class _Reader:
         return tuple(sorted(found, key=lambda source: source.name))
 
     def _volatility(self) -> VolatilityRules | None:
-        return self._patient("volatility", VolatilityRules)
+        found: VolatilityRules | None = self._patient("volatility", VolatilityRules)
+        return found
 
     def _open_interest(self) -> OpenInterestRules | None:
         found: OpenInterestRules | None = self._patient("open_interest", OpenInterestRules)

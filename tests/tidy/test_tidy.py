@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib
-import inspect
 import re
 import subprocess
 import sys
@@ -359,20 +357,7 @@ def test_no_paths_of_one_machine() -> None:
     complain("Write paths relative to the checkout:", lines_with(MACHINE_PATH))
 
 
-# ---- stubs ------------------------------------------------------------------------------------
-
-
-def stub_names(tree: ast.Module) -> set[str]:
-    """Return the public names which a stub declares."""
-    names = set()
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef | ast.FunctionDef):
-            names.add(node.name)
-        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            names.add(node.target.id)
-        elif isinstance(node, ast.ImportFrom | ast.Import):
-            names.update(alias.asname for alias in node.names if alias.asname == alias.name)
-    return {name for name in names if not name.startswith("_")}
+# ---- the chain of the core's classes ----------------------------------------------------------
 
 
 def test_final_methods_are_overridden_by_nobody() -> None:
@@ -389,43 +374,6 @@ def test_final_methods_are_overridden_by_nobody() -> None:
         f"{name}: " + ", ".join(path.name for path, _ in places)
         for name, places in methods.items()
         if len(places) > 1 and any(is_final for _, is_final in places)])
-
-
-def test_core_offers_what_its_stub_declares() -> None:
-    stub = ROOT / "engine" / "core" / "__init__.pyi"
-    if not stub.exists():
-        pytest.skip("engine.core has no stub yet")
-    core = importlib.import_module("engine.core")
-    declared, offered = stub_names(ast.parse(read(stub))), set(core.__all__)
-    findings = [f"only in the stub: {name}" for name in sorted(declared - offered)]
-    findings += [f"only in __all__: {name}" for name in sorted(offered - declared)]
-    complain("Keep engine/core/__init__.py and its .pyi alike:", findings)
-
-
-def stub_signatures(tree: ast.Module, name: str) -> dict[str, tuple[list[str], int]]:
-    """Return (parameters, how many have a default) of each method of a class in a stub."""
-    found = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
-    return {
-        each.name: ([argument.arg for argument in each.args.args], len(each.args.defaults))
-        for each in found.body if isinstance(each, ast.FunctionDef) and each.name != "__init__"}
-
-
-def test_both_cores_take_what_the_stub_says() -> None:
-    core = importlib.import_module("engine.core").ExchangeCore
-    reference = importlib.import_module("engine.reference").ReferenceCore
-    tree = ast.parse(read(ROOT / "engine" / "core" / "__init__.pyi"))
-    only_compiled = {"drain_bytes", "drain_market_data_bytes", "snapshot", "restore", "fork"}
-    findings = []
-    for name, declared in stub_signatures(tree, "ExchangeCore").items():
-        for kind in (core, reference):
-            if kind is reference and name in only_compiled:
-                continue
-            parameters = inspect.signature(getattr(kind, name)).parameters
-            have = (list(parameters), sum(
-                each.default is not each.empty for each in parameters.values()))
-            if have != declared:
-                findings.append(f"{kind.__name__}.{name}: {have}, in the stub {declared}")
-    complain("Bring engine/core/__init__.pyi and the cores together:", findings)
 
 
 # ---- the rules themselves ---------------------------------------------------------------------

@@ -1,0 +1,33 @@
+"""The examples in docstrings run and print what they show, those of the compiled core too."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SHOWN = "    >>> "
+
+
+def modules() -> list[str]:
+    """Return the names of the modules whose docstrings show something."""
+    sources = [*(ROOT / "engine").rglob("*.py"), *(ROOT / "ext" / "engine").rglob("*.pyx")]
+    return sorted(
+        ".".join(path.relative_to(ROOT / "ext" if path.suffix == ".pyx" else ROOT)
+                 .with_suffix("").parts).removesuffix(".__init__")
+        for path in sources if SHOWN in path.read_text("utf-8"))
+
+
+def test_both_layers_show_something() -> None:
+    assert {"engine.exchange", "engine.core.orderbook"} <= set(modules())
+
+
+@pytest.mark.parametrize("name", modules())
+def test_examples_of_docstrings(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    failed, attempted = doctest.testmod(importlib.import_module(name))
+    assert failed == 0
+    assert attempted > 0, "no test finder sees these examples"
