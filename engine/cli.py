@@ -618,7 +618,7 @@ def cascade(
         typer.Argument(
             metavar="[STUDY]",
             help="crash (the default), pure, close_policy, mark, fund, adl, tiers, "
-            "margin_spiral, makers, phase; or a .json file with a scenario.",
+            "margin_spiral, makers, depeg, tier_change, phase; or a .json file with a scenario.",
         ),
     ] = None,
     out: Annotated[

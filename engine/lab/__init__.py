@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from engine.lab.recorder import Run
 from engine.lab.scenario import (
+    CollateralSpec,
     MakerSpec,
     MarkSpec,
     PopulationSpec,
@@ -18,6 +19,7 @@ from engine.lab.scenario import (
 )
 
 __all__ = [
+    "CollateralSpec",
     "MakerSpec",
     "MarkSpec",
     "PopulationSpec",

@@ -23,6 +23,8 @@ Ints = npt.NDArray[np.int64]
 MARKS_PER_TICK = 10
 #: Minor units in one unit of the settle asset.
 MINOR = 10**6
+#: Index of the asset that some post as margin; the settle asset is 0.
+COLLATERAL = 1
 #: Numbers of the streams of chance.
 PATH, POPULATION, NOISE = range(3)
 
@@ -88,7 +90,7 @@ def index_paths(scenario: Scenario, first_marks: Ints) -> Floats:
     for shock in scenario.shocks:
         if shock.kind != "price":
             continue
-        move = _ramp(shock, seconds)
+        move = ramp(shock, seconds)
         if shock.symbol is None:
             common = common + move
         else:
@@ -96,7 +98,8 @@ def index_paths(scenario: Scenario, first_marks: Ints) -> Floats:
     return np.asarray(first_marks * np.exp(common[:, None] * betas + own))
 
 
-def _ramp(shock: Shock, seconds: Ints) -> Floats:
+def ramp(shock: Shock, seconds: Ints) -> Floats:
+    """Return how far a shock has moved what it moves, at each time."""
     if shock.duration_s <= 0:
         return np.where(seconds >= shock.at_s, shock.size, 0.0)
     ramp: Floats = shock.size * np.clip((seconds - shock.at_s) / shock.duration_s, 0.0, 1.0)

@@ -19,7 +19,7 @@ from engine.batches import (
     empty_specials,
     fill_commands,
 )
-from engine.lab.market import MINOR, POPULATION, Floats, Ints, stream
+from engine.lab.market import COLLATERAL, MINOR, POPULATION, Floats, Ints, stream
 from engine.lab.scenario import Scenario
 from engine.messages import (
     FLAG_CLOSE_POSITION,
@@ -44,6 +44,9 @@ class Population:
     Attributes
     ----------
     wallets : array of int64, minor units
+        What counts as margin, whatever it is in.
+    pledged : array of int64, minor units
+        Of the collateral, by those who have their margin in it; 0: in the settle asset.
     holder, symbol : array of int64
         Account (from 0) and symbol of each position.
     quantity : array of int64, lots, long > 0
@@ -56,6 +59,7 @@ class Population:
     """
 
     wallets: Ints
+    pledged: Ints
     holder: Ints
     symbol: Ints
     quantity: Ints
@@ -114,6 +118,7 @@ def draw(scenario: Scenario, first_marks: Ints) -> Population:
     spread = np.minimum(spec.entry_spread, 0.25 / leverage)[:, None]
     shift = rng.uniform(-1, 1, (n, 2)) * spread
     temper = rng.random((n, 4))
+    pledges = rng.random(n) < scenario.collateral.share
 
     holder = np.concatenate([np.arange(n), np.flatnonzero(has_second)])
     symbol = np.concatenate([first, second[has_second]])
@@ -129,9 +134,10 @@ def draw(scenario: Scenario, first_marks: Ints) -> Population:
     loss = np.bincount(holder, (entry - quantity * marks).astype(np.float64), n)
     wallets = np.maximum(worth / leverage, needed / _RATIO_MAX + np.maximum(loss, 0))
     order = np.lexsort((symbol, holder))
+    pledged = np.where(pledges, wallets / float(scenario.collateral.weight) + 2, 0.0)
     return Population(
-        wallets.astype(np.int64) + 1, holder[order], symbol[order], quantity[order],
-        entry[order], worth / wallets, temper)
+        wallets.astype(np.int64) + 1, pledged.astype(np.int64), holder[order], symbol[order],
+        quantity[order], entry[order], worth / wallets, temper)
 
 
 def opening_commands(population: Population) -> Iterator[Packed]:
@@ -142,7 +148,9 @@ def opening_commands(population: Population) -> Iterator[Packed]:
     """
     accounts = np.arange(1, population.count + 1)
     yield account_commands(accounts)
-    yield deposit_commands(accounts, 0, population.wallets)
+    pledges = population.pledged > 0
+    yield deposit_commands(accounts[~pledges], 0, population.wallets[~pledges])
+    yield deposit_commands(accounts[pledges], COLLATERAL, population.pledged[pledges])
     yield fill_commands(
         population.holder + 1, population.symbol, population.quantity, population.entry)
 

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from engine import Exchange, __version__
-from engine.demo.market import SETTLE
 from engine.lab.makers import TRADE_FORCED, TRADE_LOTS, TRADE_SYMBOL
 from engine.lab.market import MARKS_PER_TICK, Floats, Ints
 from engine.lab.population import Population
 from engine.lab.scenario import Scenario
+from engine.lab.venue import Venue
 from engine.messages import (
     EVENT_LAYOUTS,
     RECORD_WIDTH,
@@ -31,6 +31,7 @@ _KEPT[[
     EventKind.MARGIN_CALL, EventKind.LIQUIDATION_STARTED, EventKind.LIQUIDATION_STEP,
     EventKind.LIQUIDATION_TAKEOVER, EventKind.LIQUIDATION_FINISHED, EventKind.INSURANCE,
     EventKind.ADL, EventKind.SOCIALIZED_LOSS, EventKind.ORDER_TRIGGERED,
+    EventKind.COLLATERAL_CONVERTED,
 ]] = True
 _POSITION_LOTS = field_at(EventKind.POSITION, "quantity")
 _FUND_BALANCE = field_at(EventKind.INSURANCE, "balance")
@@ -64,10 +65,10 @@ class Run:
         ``ts``, ``seq`` (of the marks command), ``fund`` (balance), ``queue``.
     breaches : dict of str to array
         One row for each pool that became due: ``row`` (in `records`), ``seq``, ``ts``,
-        ``step``, ``account``, ``equity``, ``maintenance``, ``notional`` (at the marks),
-        ``symbol`` (of its largest position), ``moved`` (the symbol that forced trades hurt it
-        by most), ``push`` (direction of that, -1 down), ``share`` (how much of the way
-        from the shadow marks to the marks it could stand; below 0: due without any),
+        ``step`` (whose marks it met), ``account``, ``equity``, ``maintenance``, ``notional``
+        (at the marks), ``symbol`` (of its largest position), ``moved`` (the symbol that forced
+        trades hurt it by most), ``push`` (direction of that, -1 down), ``share`` (how much of
+        the way from the shadow marks to the marks it could stand; below 0: due without any),
         ``excess`` (not due on the whole rest of the shadow path either).
     maps : list of (ts, list of arrays)
         Liquidation maps over time, one array for each symbol.
@@ -123,7 +124,7 @@ class Recorder:
 
     def __init__(
         self, scenario: Scenario, counterfactual: bool, exchange: Exchange,
-        population: Population, depth_lots: Floats, holdings: Ints, maps: bool,
+        population: Population, depth_lots: Floats, holdings: Ints, venue: Venue, maps: bool,
     ) -> None:
         self._started = time.process_time()
         self._run = Run(scenario, counterfactual, depth_lots, population)
@@ -137,10 +138,13 @@ class Recorder:
         self._kept: list[Ints] = []
         self._kept_count = 0
         self._breaches: list[dict[str, Any]] = []
-        self._slopes: list[Floats] = []
+        # Of each batch of breaches: slopes, worth of the collateral at par, step of the command.
+        self._slopes: list[tuple[Floats, Floats, int]] = []
         self._fund = exchange.core.insurance_balance(0)
         self._queue = 0
-        self._rates = np.array([float(spec.tiers[0][1]) for spec in scenario.symbols])
+        self._venue = venue
+        self._pledged = np.asarray(
+            population.pledged * float(scenario.collateral.weight), np.float64)
         self._map_every = max(steps // MAP_COUNT, 1) if maps else 0
 
     def add(
@@ -148,18 +152,18 @@ class Recorder:
     ) -> None:
         """Take in one step: records before the marks command, and of it and later."""
         self._hold(before)
+        at = self._lines
+        at["mark"][step] = lines.pop("marks")
+        for name, values in lines.items():
+            at[name][step] = values
         for rows in (before, after):
             if rows is after:
-                self._note_breaches(step, after, lines["marks"], lines["shadow"])
+                self._note_breaches(step, mark_seq, after)
             kept = rows[_kept_mask(rows)]
             if len(kept):
                 self._kept.append(kept)
                 self._kept_count += len(kept)
         self._hold(after)
-        at = self._lines
-        at["mark"][step] = lines.pop("marks")
-        for name, values in lines.items():
-            at[name][step] = values
         self._note_trades(step, np.concatenate([before, after]))
         at["open"][step] = np.abs(self._holdings).sum(axis=0) if step % OPEN_EVERY == 0 else (
             at["open"][step - 1])
@@ -177,29 +181,33 @@ class Recorder:
         # The last row of a position stands.
         self._holdings[mine[:, 4] - 1, mine[:, 5]] = mine[:, _POSITION_LOTS]
 
-    def _note_breaches(self, step: int, rows: Ints, marks: Floats, shadow: Floats) -> None:
+    def _note_breaches(self, step: int, mark_seq: int, rows: Ints) -> None:
         at = np.flatnonzero(rows[:, 0] == EventKind.LIQUIDATION_STARTED)
         at = at[(rows[at, 4] > 0) & (rows[at, 4] <= len(self._holdings))]
-        if not len(at):
-            return
-        started = rows[at]
+        kept = self._kept_count + np.searchsorted(np.flatnonzero(_kept_mask(rows)), at)
+        # What the venue does comes before the marks, and meets those of the step before.
+        early = rows[at, 1] < mark_seq
+        for mine, of in ((early, max(step - 1, 0)), (~early, step)):
+            if mine.any():
+                self._note_started(rows[at[mine]], kept[mine], of, step)
+
+    def _note_started(self, started: Ints, kept: Ints, step: int, now: int) -> None:
+        marks, shadow = self._lines["mark"][step], self._lines["shadow"][step]
         account = started[:, 4]
         lots = self._holdings[account - 1].astype(np.float64)
         worth = np.abs(lots) * marks
         # By how much equity less maintenance changes with each mark; the tier's rate is near
         # enough, for between shadow and mark few positions change tiers.
-        slope = lots - self._rates * np.abs(lots)
+        slope = lots - self._venue.rates * np.abs(lots)
         hurt = slope * (shadow - marks)
         due_by = (started[:, 8] - started[:, 7]).astype(np.float64)  # maintenance - equity
         total = hurt.sum(axis=1)
         share = np.where(total > 0, 1 - due_by / np.where(total > 0, total, 1.0), -1.0)
         moved = hurt.argmax(axis=1)
-        kept_before = np.flatnonzero(_kept_mask(rows))
-        self._slopes.append(slope)
+        self._slopes.append((slope, self._pledged[account - 1], now))
         self._breaches.append({
-            "row": self._kept_count + np.searchsorted(kept_before, at),
-            "seq": started[:, 1], "ts": started[:, 2],
-            "step": np.full(len(at), step), "account": account, "equity": started[:, 7],
+            "row": kept, "seq": started[:, 1], "ts": started[:, 2],
+            "step": np.full(len(kept), step), "account": account, "equity": started[:, 7],
             "maintenance": started[:, 8], "notional": worth.sum(axis=1),
             "symbol": worth.argmax(axis=1), "moved": moved,
             "push": np.sign(marks[moved] - shadow[moved]), "share": share,
@@ -249,7 +257,8 @@ class Recorder:
                         if self._breaches else np.empty(0) for name in names}
         run.breaches["excess"] = self._excess(run.breaches)
         totals = exchange.totals()
-        run.drift = totals["assets"][SETTLE]["drift"]
+        drifts = [asset["drift"] for asset in totals["assets"].values()]
+        run.drift = next((drift for drift in drifts if drift != "0"), "0")
         run.position_sums = {
             symbol: sum(exchange.core.position_totals(at))
             for at, symbol in enumerate(exchange.symbols)}
@@ -262,17 +271,22 @@ class Recorder:
         """Which pools would not have become due on the shadow path, now or later.
 
         Their health at the breach is carried along the shadow marks, positions as they were:
-        health(u) = equity - maintenance + slope . (shadow(u) - mark at the breach).
+        health(u) = equity - maintenance + slope . (shadow(u) - mark at the breach) + collateral
+        at par x (its price(u) - its price at the breach).
         """
         shadow, marks = self._lines["shadow"], self._lines["mark"]
+        price = self._venue.collateral_path
         out = np.zeros(len(breaches["step"]), np.bool_)
         done = 0
-        for slope in self._slopes:
+        for slope, pledged, now in self._slopes:
             # Only who could stand at the shadow marks of the breach itself may be in excess.
             pushed = done + np.flatnonzero(breaches["share"][done:done + len(slope)] > 0)
             if len(pushed):
                 step = int(breaches["step"][done])
-                path = (shadow[step:] - marks[step]) @ slope[pushed - done].T
+                mine = pushed - done
+                path = (shadow[step:] - marks[step]) @ slope[mine].T
+                paid = price[np.maximum(np.arange(step, len(price)), now)] - price[now]
+                path += paid[:, None] * pledged[mine]
                 health = (breaches["equity"] - breaches["maintenance"])[pushed]
                 out[pushed] = path.min(axis=0) + health > 0
             done += len(slope)

@@ -16,6 +16,7 @@ import numpy as np
 from engine import Exchange
 from engine.batches import Packed
 from engine.demo.market import SETTLE, SETTLE_DECIMALS
+from engine.errors import InputError
 from engine.lab import population as people
 from engine.lab.agents import Agent, Holders, Noise, Trend, View
 from engine.lab.makers import (
@@ -39,7 +40,8 @@ from engine.lab.market import (
 from engine.lab.marks import MarkMaker
 from engine.lab.recorder import Recorder, Run
 from engine.lab.scenario import Scenario
-from engine.messages import NONE, RATE_SCALE, RECORD_WIDTH, EventKind, HaltMode, Side
+from engine.lab.venue import Venue, collateral_commands
+from engine.messages import NONE, RECORD_WIDTH, EventKind, Side
 
 #: Time of the first step, less one step: no run depends on the clock.
 START_NS = 1_700_000_000 * 10**9
@@ -74,7 +76,6 @@ class _Loop:
             holders, *agents]
         self.index = index_paths(scenario, first)
         self.lag = in_force(scenario, "oracle_lag")
-        self.outage = ~np.isnan(in_force(scenario, "outage"))
         self.due: list[tuple[int, int, bool, Packed]] = []
         self.sent = 0
         start = first.astype(np.float64)
@@ -88,7 +89,7 @@ class _Loop:
         self._open()
         self.recorder = Recorder(
             self.scenario, self.counterfactual, self.exchange, self.population,
-            self.depth_lots, self.holdings, maps)
+            self.depth_lots, self.holdings, self.venue, maps)
         step_ns = self.scenario.step_s * _SECOND
         for step in range(self.scenario.steps):
             self._step(step, START_NS + (step + 1) * step_ns)
@@ -102,7 +103,8 @@ class _Loop:
         for command in self._declarations():
             event = exchange.apply(command)[0]
             if event["event"] == "rejected":
-                raise ValueError(f"{command['cmd']}: {event['reason']}: {event['detail']}")
+                raise InputError(f"{command['cmd']}: {event['reason']}: {event['detail']}")
+        self.venue = Venue(self.scenario, self.markets, exchange, self.counterfactual)
         for commands in people.opening_commands(self.population):
             self._load(commands)
         orders, specials = people.stop_orders(
@@ -121,13 +123,14 @@ class _Loop:
         exchange.discard_events()
 
     def _load(self, commands: Packed) -> None:
-        if self.exchange.submit_many(commands):
+        if len(commands) and self.exchange.submit_many(commands):
             raise ValueError("the scenario does not load: an opening command was refused")
         self.exchange.discard_events()
 
     def _declarations(self) -> Iterator[dict[str, Any]]:
         scenario = self.scenario
         yield {"cmd": "asset", "asset": SETTLE, "decimals": SETTLE_DECIMALS, "ts": START_NS}
+        yield from collateral_commands(scenario, START_NS)
         for market in self.markets.markets:
             yield market.command() | {"profile": scenario.profile}
             yield {"cmd": "mark", "symbol": market.symbol,
@@ -150,7 +153,7 @@ class _Loop:
         forced = np.exp(-(self.makers.forced_displacement + self.hole))
         shadow = self.shadow_of.step(seen, bid * forced, ask * forced, self.last_unforced)
         self.recorder.measure_depth(step, bid, ask)
-        self._shocks(step, ts_ns)
+        self.venue.step(step, ts_ns)
         rows = [(symbol, mark, NONE, NONE) for symbol, mark in enumerate(marks.tolist())]
         self.core.marks(rows, ts_ns, self._cause(marks, before))
         mark_seq = int(self.core.seq)
@@ -237,25 +240,3 @@ class _Loop:
         share = np.divide(forced, lots, out=np.zeros_like(forced), where=lots > 0)
         self.hole += np.where(np.isnan(moved), 0.0, moved * share)
         return new_bid, new_ask
-
-    def _shocks(self, step: int, ts_ns: int) -> None:
-        normal = HaltMode.NO_LIQUIDATION if self.counterfactual else None
-        for symbol in range(self.markets.count):
-            is_out = self.outage[step, symbol]
-            was_out = step > 0 and self.outage[step - 1, symbol]
-            if is_out and not was_out:
-                self.core.halt(symbol, int(HaltMode.ALL), ts_ns)
-            elif was_out and not is_out:
-                if normal is None:
-                    self.core.resume(symbol, ts_ns)
-                else:
-                    self.core.halt(symbol, int(normal), ts_ns)
-        now_s = (step + 1) * self.scenario.step_s
-        for shock in self.scenario.shocks:
-            if shock.kind != "margin_multiplier" or not (
-                    now_s - self.scenario.step_s < shock.at_s <= now_s):
-                continue
-            rate = int(shock.size * RATE_SCALE)
-            for symbol, spec in enumerate(self.scenario.symbols):
-                if shock.symbol in (None, spec.name):
-                    self.core.set_margin_multiplier(symbol, rate, rate, NONE, ts_ns)

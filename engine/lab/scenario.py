@@ -31,7 +31,10 @@ TIERS: tuple[TierSpec, ...] = (
     (50_000_000, "0.1", 5), (None, "0.5", 1),
 )
 MarkComponent = Literal["index", "basis_ema", "book_median", "last"]
-ShockKind = Literal["price", "maker_withdrawal", "oracle_lag", "outage", "margin_multiplier"]
+ShockKind = Literal[
+    "price", "maker_withdrawal", "oracle_lag", "outage", "margin_multiplier", "tiers",
+    "collateral_depeg",
+]
 
 
 @dataclass(frozen=True)
@@ -180,12 +183,16 @@ class Shock:
         ``maker_withdrawal``: makers show `size` of their depth for `duration_s`.
         ``oracle_lag``: marks are made of an index `size` seconds old for `duration_s`.
         ``outage``: no orders, amends or liquidations for `duration_s`.
-        ``margin_multiplier``: maintenance margins are `size` times as large from then on.
+        ``margin_multiplier``: margins are `size` times as large from then on.
+        ``tiers``: `tiers` is the schedule from then on, positions open or not.
+        ``collateral_depeg``: the price of the collateral moves by `size`, a share of its par,
+        within `duration_s`, and stays; a recovery is a second shock.
     at_s : float
     duration_s : float
     size : float
     symbol : str or None
         None: all of them, price shocks times the symbol's beta.
+    tiers : tuple of (upper notional or None, maintenance margin rate, leverage)
     """
 
     kind: ShockKind
@@ -193,6 +200,26 @@ class Shock:
     duration_s: float = 0.0
     size: float = 0.0
     symbol: str | None = None
+    tiers: tuple[TierSpec, ...] = ()
+
+
+@dataclass(frozen=True)
+class CollateralSpec:
+    """An asset at par with the settle asset that some post as margin.
+
+    Attributes
+    ----------
+    share : float
+        Of the accounts, whose whole margin is in it; 0: there is none.
+    weight : str
+        What of its price counts as margin.
+    conversion_fee : str
+        Part of the price that is lost where debts are paid with it; weight + fee <= 1.
+    """
+
+    share: float = 0.0
+    weight: str = "0.95"
+    conversion_fee: str = "0.005"
 
 
 @dataclass(frozen=True)
@@ -241,7 +268,7 @@ class Scenario:
         Replaces the noise of the common index by a recorded path, relative to its first price.
     profile : str or dict
         How pools are liquidated: as in the `instrument` command.
-    population, makers, traders, mark
+    population, collateral, makers, traders, mark
         See there.
     shocks : tuple of Shock
     insurance : float
@@ -264,6 +291,7 @@ class Scenario:
     tape: tuple[tuple[float, float], ...] = ()
     profile: str | dict[str, Any] = "default"
     population: PopulationSpec = field(default_factory=PopulationSpec)
+    collateral: CollateralSpec = field(default_factory=CollateralSpec)
     makers: MakerSpec = field(default_factory=MakerSpec)
     traders: TraderSpec = field(default_factory=TraderSpec)
     mark: MarkSpec = field(default_factory=MarkSpec)
@@ -278,6 +306,14 @@ class Scenario:
             raise InputError("two symbols of the same name")
         if not self.mark.components:
             raise InputError("mark.components is empty")
+        names = {symbol.name for symbol in self.symbols}
+        for at, shock in enumerate(self.shocks):
+            if shock.symbol is not None and shock.symbol not in names:
+                raise InputError(f"shocks.{at}: no symbol {shock.symbol}")
+            if shock.kind == "margin_multiplier" and shock.size < 1:
+                raise InputError(f"shocks.{at}: a margin multiplier is 1 at least")
+            if (shock.kind == "tiers") != bool(shock.tiers):
+                raise InputError(f"shocks.{at}: a schedule goes with the kind tiers, and only it")
 
     @property
     def steps(self) -> int:

@@ -45,6 +45,8 @@ PURE = replace(
     .replaced("population.reduce_share", 0.0).replaced("population.top_up_share", 0.0)
     .replaced("mark.components", ("basis_ema",)).replaced("mark.ema_s", 5.0))
 
+_STRICT = tuple((cap, f"{min(2 * float(rate), 1.0):g}", max(leverage // 2, 1))
+                for cap, rate, leverage in TIERS)
 _FLAT = tuple((None, rate, leverage) for _, rate, leverage in TIERS[2:3])
 
 STUDIES = {
@@ -117,6 +119,28 @@ STUDIES = {
                 f"{share:.0%}": (*Scenario().shocks,
                                  Shock("maker_withdrawal", 415.0, 120.0, share))
                 for share in (1.0, 0.5, 0.2, 0.05)}},
+            figures=_WHO_PAYS),
+        Study(
+            "depeg", "When the collateral falls with the market",
+            "Some post their whole margin in an asset that counts at 95 % of its price. From the "
+            "gap on it loses 35 % of its par within two minutes, and three minutes later most of "
+            "that has come back. How much of the population has it is varied; who has it is the "
+            "same in every comparison.",
+            Scenario().replaced("shocks", (
+                *Scenario().shocks, Shock("collateral_depeg", 420.0, 120.0, -0.35),
+                Shock("collateral_depeg", 720.0, 60.0, 0.3))),
+            parameters={"collateral.share": [0.0, 0.25, 0.5, 0.75]},
+            figures=(*_WHO_PAYS, ("collateral_converted", "collateral sold for debts"))),
+        Study(
+            "tier_change", "A stricter schedule, before the fall or in it",
+            "The venue replaces the schedule of all symbols by one with twice the maintenance "
+            "rates and half the leverage: never, a minute before the slide, between slide and gap, "
+            "or a minute after the gap. Positions are open, and what does not meet it is "
+            "liquidated by the change itself.",
+            parameters={"shocks": {
+                "never": Scenario().shocks,
+                **{f"at {at:g} s": (*Scenario().shocks, Shock("tiers", at, tiers=_STRICT))
+                   for at in (60.0, 330.0, 480.0)}}},
             figures=_WHO_PAYS),
         Study(
             "phase", "Leverage × depth",

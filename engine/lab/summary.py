@@ -98,7 +98,7 @@ def forced_to_depth(run: Run) -> float:
 
 def marks_at(run: Run, seq: Ints, symbol: Ints) -> Floats:
     """Return the mark that a symbol had in a command, mark ticks."""
-    step = np.clip(np.searchsorted(run.clock["seq"], seq), 0, run.scenario.steps - 1)
+    step = np.maximum(np.searchsorted(run.clock["seq"], seq, "right") - 1, 0)
     return np.asarray(run.lines["mark"][step, symbol])
 
 
@@ -147,6 +147,8 @@ def _payers(run: Run, causes: Causes) -> dict[str, float]:
         "adl_gini": metrics.gini(np.maximum(haircuts, 0)),
         "adl_effective_accounts": 1 / metrics.herfindahl(np.maximum(haircuts, 0))
         if np.maximum(haircuts, 0).sum() > 0 else float("nan"),
+        "collateral_converted": float(
+            run.table(EventKind.COLLATERAL_CONVERTED)["value"].sum() / MINOR),
         "socialized": float(social["amount"].sum() / MINOR),
     }
 
