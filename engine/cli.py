@@ -20,6 +20,7 @@ import typer
 
 from engine import Exchange, __version__, logs
 from engine import access_options as access
+from engine import instruments_command as listing
 from engine import operations_command as operations
 from engine import replay_options as options
 from engine.data import command as data_command
@@ -736,6 +737,7 @@ def _print_rows(rows: Sequence[tuple[str, str]]) -> None:
 
 _say = logs.say
 
+app.command()(listing.instruments)
 app.command()(operations.top)
 app.command()(operations.health)
 app.add_typer(data_command.app, name="data")

@@ -8,6 +8,7 @@ from typing import Any
 
 from engine.schedules.rows import (
     Loaded,
+    Note,
     Place,
     check_deductions,
     make_row,
@@ -21,6 +22,28 @@ from engine.schedules.rows import (
 def is_risk_limit(entry: object) -> bool:
     """Tell whether an object is one tier of a risk-limit list."""
     return isinstance(entry, Mapping) and "riskLimitValue" in entry
+
+
+def unwrap(
+    data: Any, label: str, notes: list[Note], what: str = "tier"
+) -> list[Mapping[str, Any]]:
+    """Return the rows of a reply, or of its bare list; notes where there are more pages.
+
+    Raises
+    ------
+    InputError
+        Also for a reply that is an error.
+    """
+    if isinstance(data, Mapping):
+        if data.get("retCode", 0) != 0:
+            raise Place(label).refuse(
+                f"the reply is an error: {data['retCode']} {str(data.get('retMsg'))[:80]!r}")
+        data = data.get("result", data)
+        if isinstance(data, Mapping) and data.get("nextPageCursor"):
+            notes.append(
+                Place(label).note("nextPageCursor is set: more symbols are on the next page"))
+        data = data.get("list") if isinstance(data, Mapping) else None
+    return read_rows(data, Place(label), what)
 
 
 def read_risk_limits(data: Any, label: str, symbol: str | None) -> Loaded:
@@ -46,17 +69,8 @@ def read_risk_limits(data: Any, label: str, symbol: str | None) -> Loaded:
     InputError
     """
     loaded = Loaded("bybit")
-    if isinstance(data, Mapping):
-        if data.get("retCode", 0) != 0:
-            raise Place(label).refuse(
-                f"the reply is an error: {data['retCode']} {str(data.get('retMsg'))[:80]!r}")
-        data = data.get("result", data)
-        if isinstance(data, Mapping) and data.get("nextPageCursor"):
-            loaded.notes.append(
-                Place(label).note("nextPageCursor is set: more symbols are on the next page"))
-        data = data.get("list") if isinstance(data, Mapping) else None
     tables: dict[str, list[Mapping[str, Any]]] = {}
-    for row in read_rows(data, Place(label)):
+    for row in unwrap(data, label, loaded.notes):
         name = row.get("symbol") or symbol
         if name is None:
             raise Place(label).refuse("the rows name no symbol; say which it is")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import chain
 
@@ -87,6 +87,17 @@ def print_schedules(
     if loaded.tier_rule != "marginal":
         print(f"note: declare the instruments with tier_rule {loaded.tier_rule}", file=sys.stderr)
     lines = _table(schedules, loaded.tier_rule) if as_table else _commands(schedules)
+    write_lines(lines, out)
+
+
+def write_lines(lines: Iterable[str], out: str | None) -> None:
+    """Print lines, or write them to a file.
+
+    Raises
+    ------
+    RunError
+        The file cannot be written.
+    """
     with ExitStack() as stack:
         stream = sys.stdout
         if out is not None:
@@ -96,6 +107,13 @@ def print_schedules(
                 raise RunError(f"{out}: cannot write: {(error.strerror or '').lower()}") from None
         for line in lines:
             print(line, file=stream)
+
+
+def align(cells: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield rows of cells as lines, each column as wide as its widest cell."""
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for line in cells:
+        yield "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
 
 
 def _commands(schedules: Mapping[str, Sequence[Row]]) -> Iterator[str]:
@@ -110,8 +128,6 @@ def _table(schedules: Mapping[str, Sequence[Row]], tier_rule: str) -> Iterator[s
         for number, (row, amount) in enumerate(zip(rows, taken_off, strict=True), start=1):
             shown = [row[name] or "none" for name in _COLUMNS[1:-1]]
             cells.append([str(number), *shown, amount])
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         yield symbol
-        for line in cells:
-            yield "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
+        yield from align(cells)
         yield ""

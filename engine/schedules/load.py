@@ -95,13 +95,13 @@ def read_schedules(
     label = "<data>"
     if isinstance(source, str | os.PathLike):
         label = os.fspath(source)
-        text = _read_text(label)
+        text = read_text(label)
         if text.lstrip()[:1] not in ("{", "["):
             lines = text.splitlines()
             if not table.is_table(lines[0]):
                 raise InputError(f"{label}: none of {_SHAPES}")
             return _kept(table.read_table(lines, label, fraction), label)
-        source = _parse_json(text, label)
+        source = parse_json(text, label)
     return _kept(_read_parsed(source, label, symbol, contracts), label)
 
 
@@ -111,7 +111,13 @@ def _kept(loaded: Loaded, label: str) -> Loaded:
     return loaded
 
 
-def _read_text(name: str) -> str:
+def read_text(name: str) -> str:
+    """Return the text of a file of at most `FILE_BYTES_MAX` bytes that is not empty.
+
+    Raises
+    ------
+    InputError
+    """
     try:
         with open(name, "rb") as file:
             raw = file.read(FILE_BYTES_MAX + 1)
@@ -127,7 +133,13 @@ def _read_text(name: str) -> str:
     return text
 
 
-def _parse_json(text: str, label: str) -> Any:
+def parse_json(text: str, label: str) -> Any:
+    """Return parsed JSON whose numbers are exact (`Decimal`) and whose keys come once.
+
+    Raises
+    ------
+    InputError
+    """
     def no_constant(name: str) -> None:
         raise ValueError(f"{name} is not a number")
 

@@ -56,13 +56,20 @@ def is_position_tier(entry: object) -> bool:
     return isinstance(entry, Mapping) and "maxSz" in entry
 
 
-def _unwrap(data: Any, label: str) -> list[Mapping[str, Any]]:
+def unwrap(data: Any, label: str, what: str = "tier") -> list[Mapping[str, Any]]:
+    """Return the rows of a reply, or of its bare list.
+
+    Raises
+    ------
+    InputError
+        Also for a reply that is an error.
+    """
     if isinstance(data, Mapping):
         if str(data.get("code", "0")) != "0":
             raise Place(label).refuse(
                 f"the reply is an error: {data['code']} {str(data.get('msg'))[:80]!r}")
         data = data.get("data")
-    return read_rows(data, Place(label))
+    return read_rows(data, Place(label), what)
 
 
 def read_position_tiers(
@@ -90,7 +97,7 @@ def read_position_tiers(
     """
     loaded = Loaded("okx", "whole")
     tables: dict[str, list[Mapping[str, Any]]] = {}
-    for row in _unwrap(data, label):
+    for row in unwrap(data, label):
         name = row.get("instId") or row.get("instFamily") or row.get("uly")
         tables.setdefault(read_symbol(name, Place(label)), []).append(row)
     for name, raw in tables.items():
@@ -167,7 +174,7 @@ def read_contracts(
     InputError
     """
     found: dict[str, Contract] = {}
-    for row in _unwrap(data, label):
+    for row in unwrap(data, label, "instrument"):
         place = Place(label, read_symbol(row.get("instId"), Place(label)))
         if row["instId"] not in prices:
             continue

@@ -169,13 +169,13 @@ def read_symbol(value: object, place: Place) -> str:
     raise place.refuse(f"symbol is not a name: {str(value)[:40]!r}")
 
 
-def read_rows(value: object, place: Place) -> list[Mapping[str, Any]]:
-    """Return a list of objects, which is what every table of tiers is."""
+def read_rows(value: object, place: Place, what: str = "tier") -> list[Mapping[str, Any]]:
+    """Return a list of objects, which is what every table of tiers (`what`) is."""
     if not isinstance(value, list):
-        raise place.refuse("expected a list of tiers")
+        raise place.refuse(f"expected a list of {what}s")
     for number, row in enumerate(value, start=1):
         if not isinstance(row, Mapping):
-            raise place.refuse(f"tier {number}: expected an object")
+            raise place.refuse(f"{what} {number}: expected an object")
     return value
 
 
