@@ -84,7 +84,7 @@ def find_causes(run: Run) -> Causes:
     """
     breaches = run.breaches
     count = len(breaches["seq"])
-    owner = _Owner(np.asarray(breaches["account"], np.int64), np.asarray(breaches["row"], np.int64))
+    owner = Owner(np.asarray(breaches["account"], np.int64), np.asarray(breaches["row"], np.int64))
     trades = np.flatnonzero(run.records[:, 0] == EventKind.TRADE)
     trade_of = _trade_owners(run, trades, owner)
     parent = _parents(run, run.records[trades], trade_of)
@@ -141,7 +141,7 @@ def event_tree(run: Run) -> list[Liquidation]:
     return forest.liquidations
 
 
-class _Owner:
+class Owner:
     """Finds the liquidation that an account was in at a place in the records."""
 
     def __init__(self, accounts: Ints, rows: Ints) -> None:
@@ -169,13 +169,13 @@ def _sum(owner: Ints, values: Ints, count: int) -> Floats:
     return np.asarray(total, np.float64)
 
 
-def _trade_owners(run: Run, trades: Ints, owner: _Owner) -> Ints:
+def _trade_owners(run: Run, trades: Ints, owner: Owner) -> Ints:
     rows = run.records[trades]
     out = owner.of(rows[:, TRADE_TAKER], trades)
     of_fund = rows[:, TRADE_TAKER] == _FUND
     if of_fund.any():
         taken = run.table(EventKind.LIQUIDATION_TAKEOVER)
-        last = _Owner(taken["symbol"], taken["row"]).of(rows[of_fund, TRADE_SYMBOL],
+        last = Owner(taken["symbol"], taken["row"]).of(rows[of_fund, TRADE_SYMBOL],
                                                         trades[of_fund])
         takers = owner.of(taken["account"], taken["row"])
         out[of_fund] = np.where(last >= 0, np.append(takers, -1)[last], -1)

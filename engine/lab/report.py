@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import RunError
-from engine.lab import figures, metrics
+from engine.lab import figures, figures_feedback, metrics
 from engine.lab.causes import Causes, find_causes
 from engine.lab.frames import write_parquet, write_run
 from engine.lab.recorder import Run
@@ -45,6 +45,7 @@ def run_study(study: Study, out: Path, seeds: int, jobs: int, progress: Any = No
         import pandas  # noqa: F401
         import plotly  # noqa: F401
         import pyarrow  # noqa: F401
+        import scipy  # noqa: F401
     except ImportError as error:
         raise RunError(f"{error.name} is missing: install the extra `lab`") from None
     try:
@@ -149,6 +150,19 @@ def _charts(
         "liquidated otherwise: by causes (direct push of forced trades) and by the twin (which "
         "also counts what others did in answer). Right, how many liquidations exceed a size.",
         figures.parity(base), figures.size_tail(base)))
+    parts.append(_card(
+        "What an observer of counts would estimate",
+        "Each point is a seed: the branching ratio of a Hawkes process fitted to the counts of "
+        "liquidations, against the share that causes say was pushed. A constant baseline takes the "
+        "shock for self-excitation; what becomes due in the twin tells part of it apart.",
+        figures_feedback.branching(base)))
+    if len(run.scenario.symbols) > 1:
+        parts.append(_card(
+            "From one symbol to another",
+            "Left, by causes: a dollar closed in the row's symbol pushed so many dollars that were "
+            "closed in the column's, with the amount below. Right, before anything happened: how "
+            "much holders of mainly one symbol have in common with those of another.",
+            figures_feedback.contagion_matrix(run, causes), figures_feedback.overlap_matrix(run)))
     by = next(iter(study.parameters)) if len(study.parameters) == 1 else None
     parts.append(_card(
         "Who took the other side, and how long the fund lasts",

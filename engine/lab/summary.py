@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.lab import metrics
+from engine.lab import contagion, hawkes, metrics
 from engine.lab.causes import Causes, find_causes
 from engine.lab.market import MARKS_PER_TICK, MINOR, Floats, Ints
 from engine.lab.recorder import Run
@@ -34,7 +34,8 @@ def summarize(run: Run, twin: Run | None = None, causes: Causes | None = None) -
     """
     causes = find_causes(run) if causes is None else causes
     return {**_liquidations(run, causes), **_prices(run, twin), **_payers(run, causes),
-            **_reproduction(run, twin, causes)}
+            **_reproduction(run, twin, causes), **contagion.figures_of(run, causes),
+            **_branching(run, twin)}
 
 
 def _liquidations(run: Run, causes: Causes) -> dict[str, float]:
@@ -156,12 +157,10 @@ def _payers(run: Run, causes: Causes) -> dict[str, float]:
 def _reproduction(run: Run, twin: Run | None, causes: Causes) -> dict[str, float]:
     first = first_breaches(run)
     notional = np.asarray(run.breaches["notional"], np.float64)[first]
-    seconds = (np.asarray(run.breaches["ts"]) - run.clock["ts"][0]) // 10**9
-    counts = np.bincount(seconds.astype(np.int64), minlength=run.scenario.duration_s)
     out = {
         "reproduction": metrics.reproduction_tagged(causes.closed, causes.parent),
         "reproduction_excess": metrics.reproduction_excess(notional, causes.excess[first]),
-        "branching_of_counts": metrics.branching_of_counts(counts),
+        "reproduction_count": float((causes.parent >= 0).mean()) if len(first) else float("nan"),
         "breached": float(notional.sum() / MINOR),
     }
     if twin is not None:
@@ -172,4 +171,21 @@ def _reproduction(run: Run, twin: Run | None, causes: Causes) -> dict[str, float
         out["amplification"] = metrics.amplification(total, float(without))
         excess = out["reproduction_excess"]
         out["amplification_by_causes"] = 1 / (1 - excess) if excess < 1 else float("nan")
+    return out
+
+
+def counts(run: Run, rows: Ints | None = None) -> Ints:
+    """Return how many pools became due in each step, all or those of some rows."""
+    steps = np.asarray(run.breaches["step"], np.int64)
+    return np.bincount(steps if rows is None else steps[rows], minlength=run.scenario.steps)
+
+
+def _branching(run: Run, twin: Run | None) -> dict[str, float]:
+    seen, step_s = counts(run), run.scenario.step_s
+    out = {"branching_of_counts": metrics.branching_of_counts(seen),
+           "branching_mle": hawkes.fit_counts(seen, step_s).branching}
+    if twin is not None:
+        outside = counts(twin, first_breaches(twin)).astype(np.float64)
+        drive = np.column_stack([np.ones(len(outside)), outside])
+        out["branching_mle_driven"] = hawkes.fit_counts(seen, step_s, drive).branching
     return out
