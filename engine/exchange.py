@@ -120,6 +120,7 @@ class Exchange(Handlers):
         """
         if check_shape(command) != "cmd":
             raise CommandError("a query is not a command")
+        self.core.require_idle()
         self._handlers[command["cmd"]](command, command.get("ts", NONE))
 
     def apply_marks(
@@ -162,6 +163,8 @@ class Exchange(Handlers):
         ------
         TypeError, ValueError
             An array of another dtype or shape; nothing was applied.
+        RuntimeError
+            Another thread is in the middle of a batch on this exchange; nothing was applied.
 
         Notes
         -----
@@ -205,8 +208,9 @@ class Exchange(Handlers):
         """Return the same as an array, `engine.messages.RECORD_WIDTH` integers a row."""
         if self.client_ids or self._undrained or self.core_name != "compiled":
             return record_rows(self.drain_records())
+        data = self.core.drain_bytes()
         self._details.clear()
-        return np.frombuffer(self.core.drain_bytes(), np.int64).reshape(-1, RECORD_WIDTH)
+        return np.frombuffer(data, np.int64).reshape(-1, RECORD_WIDTH)
 
     def _render(self, records: list[tuple[int, ...]]) -> list[dict[str, Any]]:
         events = []

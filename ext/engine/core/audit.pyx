@@ -68,13 +68,14 @@ cdef class Audit(Digest):
     cdef int check_pledges(self) except -1:
         cdef int32_t row, wallet, pool
         cdef int64_t price
+        cdef set pledged = {self.pledges[row].isolated for row in range(self.pledge_count)}
         for row in range(self.pledge_count):
             wallet, pool = self.pledges[row].isolated, self.pledges[row].wallet
             price = self.collaterals[self.pledges[row].symbol].price
             self.require_row(
                 self.pools[wallet].balance >= 0 and self.pools[wallet].first_open < 0
                 and self.pools[wallet].account == self.pools[pool].account
-                and self.pledge_of[wallet] == row, "wallet of pledge", row)
+                and self.find_pledge(pool, wallet) == row, "wallet of pledge", row)
             self.require_row(
                 price == NONE or (
                     self.pledges[row].trigger[0] < price < self.pledges[row].trigger[1]),
@@ -85,7 +86,7 @@ cdef class Audit(Digest):
         for wallet in range(self.pool_count):
             self.require_row(
                 self.assets[self.pools[wallet].asset].collateral < 0
-                or self.pools[wallet].balance == 0 or wallet in self.pledge_of,
+                or self.pools[wallet].balance == 0 or wallet in pledged,
                 "pledge of wallet", wallet)
         return 0
 

@@ -68,7 +68,8 @@ cdef class Desk:
     cdef ticket_t *tickets
     cdef int32_t order_count, order_capacity, free_order
     cdef table_t order_table     # (account row, order id) -> order row
-    # Whether `run` has let go of the GIL, and with what `hold` took it back.
+    # Whether `run` has let go of the GIL, and with what `hold` took it back. Written by
+    # whoever has the GIL alone: others look at it, to know whether a batch is under way.
     cdef bint is_unlocked
     cdef PyGILState_STATE taken_back
     cdef book_t *books
@@ -92,8 +93,8 @@ cdef class Desk:
     # else runs. Outside of `run`, and from the second time on, only a comparison.
     cdef inline void hold(self) noexcept nogil:
         if self.is_unlocked:
-            self.is_unlocked = False
             self.taken_back = PyGILState_Ensure()
+            self.is_unlocked = False
 
     # Whether an order with this limit would trade at all.
     cdef inline bint meets(self, int32_t taker, int64_t limit) noexcept nogil:

@@ -74,6 +74,7 @@ cdef class Bulk(Valuation):
         cdef int64_t account_room = self.account_count + accounts
         cdef int64_t pool_room = self.pool_count + accounts
         cdef int64_t position_room = self.position_count + positions
+        self.require_idle()
         if not (0 <= accounts < 1 << 30 and 0 <= positions < 1 << 30) or (
                 max64(pool_room, position_room) >= 1 << 30):
             raise ValueError(f"cannot make room for {accounts} accounts, {positions} positions")

@@ -8,9 +8,9 @@ cdef enum:
     LOOKED_UP = 16               # a power of two, more than the commands looked ahead
 
 cdef class ExchangeCore(Snapshots):
+    cdef bint in_batch           # a batch is under way, and nothing else may touch the state
     # Account and order rows of the commands ahead, by the last bits of their number; NIL:
     # there is none, or nobody has looked yet.
-    cdef bint in_batch        # a batch is, and nothing else may touch the state
     cdef int32_t ahead_owner[LOOKED_UP]
     cdef int32_t ahead_order[LOOKED_UP]
 

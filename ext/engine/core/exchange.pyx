@@ -103,6 +103,10 @@ cdef class ExchangeCore(Snapshots):
         ------
         ValueError
             A buffer has another shape; nothing was applied.
+        RuntimeError
+            Another thread is in the middle of a batch on this exchange; nothing was applied.
+        InvariantViolation
+            A command failed half way, now or earlier.
 
         Complexity
             That of the commands; no Python object is made for any of them.
@@ -125,18 +129,17 @@ cdef class ExchangeCore(Snapshots):
             return 0
         self.require_idle()
         self.records.reserve(2 * count)  # two a command, roughly
-        self.in_batch = True
+        self.in_batch = self.is_unlocked = True
         try:
             with nogil:
-                self.is_unlocked = True
                 try:
                     refused = self.run_rows(&commands[0, 0], count, terms, room)
                 finally:
                     if not self.is_unlocked:
+                        self.is_unlocked = True
                         PyGILState_Release(self.taken_back)
-                    self.is_unlocked = False
         finally:
-            self.in_batch = False
+            self.in_batch = self.is_unlocked = False
         return refused
 
     @cython.final
@@ -335,6 +338,7 @@ cdef class ExchangeCore(Snapshots):
             return self.end(CMD_FILL, reason, row[2], NONE, row[3], NONE)
         if op == CMD_ACCOUNT:
             if is_timely and has_mode:
+                self.hold()
                 with gil:
                     reason = self.do_open_account(
                         row[2], <int>mode, row[4], None, NONE, NONE,

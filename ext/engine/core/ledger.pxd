@@ -107,6 +107,7 @@ cdef struct account_t:
     int32_t first_wallet         # pool rows, by asset
     int32_t first_position       # position rows, by symbol and leg
     int32_t call_set             # its row of margin-call levels; 0: the default
+    uint8_t has_multiplier       # of its requirements, above 1
     uint8_t owns_calls           # they are its own, and come before those of profiles
     uint8_t margin_mode          # default of its positions
     uint8_t position_mode        # PositionMode

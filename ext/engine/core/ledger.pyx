@@ -123,6 +123,7 @@ cdef class Ledger(Desk):
         self.accounts[row].dead_man = NONE
         self.accounts[row].first_wallet = self.accounts[row].first_position = NIL
         self.accounts[row].call_set = self.accounts[row].owns_calls = 0
+        self.accounts[row].has_multiplier = 0
         self.accounts[row].margin_mode = margin_mode
         self.accounts[row].position_mode = position_mode
         self.account_count += 1
@@ -197,10 +198,11 @@ cdef class Ledger(Desk):
         position.protection = NIL
         position.margin_mode = self.accounts[account].margin_mode
         position.trigger[1] = MONEY_MAX
-        if self.multipliers:
+        if self.accounts[account].has_multiplier:
+            self.hold()
             with gil:
                 position.own_schedule = self.own_schedule_row(
-                    self.multipliers.get(account, RATE_SCALE), symbol)
+                    self.multipliers[account], symbol)
         after = self.accounts[account].first_position
         while after >= 0 and precedes(&self.positions[after], position):
             before = after
@@ -595,6 +597,7 @@ cdef class Ledger(Desk):
             return 0
         self.funds[fund].balance = add_checked(before, delta)
         if self.funds[fund].window:
+            self.hold()
             self.note_fund(fund, before, delta, reason)
         out = self.emit(EVENT_INSURANCE)
         out[0] = self.funds[fund].asset

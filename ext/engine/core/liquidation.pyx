@@ -220,7 +220,8 @@ cdef class Liquidation(Offers):
         row.leg = self.pools[pool].leg
         row.pool = pool
         row.turn = 0
-        if self.bounded_steps:
+        if self.bounded_steps and self.pools[pool].in_queue:
+            self.hold()
             with gil:
                 row.turn = self.turn_of.get(pool, 0)
         return 0
@@ -478,6 +479,7 @@ cdef class Liquidation(Offers):
         self.unfile_pool(row.pool)
         entry.turn = self.bounded_steps
         if self.bounded_steps:
+            self.hold()
             with gil:
                 self.turn_of[row.pool] = self.bounded_steps
         return self.queue_push(entry)

@@ -44,11 +44,12 @@ cdef class Makers(Pledges):
         return &self.holdings[row]
 
     # What the owner of a position has now. O(open positions).
-    cdef int take_stock(self, int32_t position, holdings_t *held) except -1 with gil:
+    cdef int take_stock(self, int32_t position, holdings_t *held) except -1 nogil:
         cdef int32_t symbol = self.positions[position].symbol
         cdef int32_t wallet = self.positions[position].wallet
         cdef instrument_t *instrument = &self.instruments[symbol]
         cdef int32_t row = self.pools[wallet].first_open
+        cdef int32_t legs[2]
         cdef isolated_t *leg
         cdef int i
         held.account = self.positions[position].account
@@ -64,7 +65,8 @@ cdef class Makers(Pledges):
             row = self.positions[row].next_open
         for i in range(3):
             held.legs[i].quantity = 0
-        for row in (position, self.twin_of(position)):
+        legs[0], legs[1] = position, self.twin_of(position)
+        for row in legs:
             if row < 0:
                 continue
             leg = &held.legs[self.positions[row].leg]

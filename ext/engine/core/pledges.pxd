@@ -16,10 +16,10 @@ cdef class Pledges(Ledger):
     cdef int32_t collateral_count
     cdef position_t *pledges
     cdef int32_t pledge_count, pledge_capacity
-    cdef dict pledge_of          # wallet (pool row) -> its pledge
 
     cdef int32_t new_collateral(self, int32_t asset, int32_t value_asset) except -1 nogil
     cdef int32_t pledge(self, int32_t wallet) except? -2 nogil
+    cdef int32_t find_pledge(self, int32_t pool, int32_t wallet) noexcept nogil
     cdef int link_pledge(self, int32_t row) except -1 nogil
     cdef int64_t pledge_value(self, int32_t row) noexcept nogil
     cdef bint has_pledged(self, int32_t pool) noexcept nogil

@@ -16,9 +16,6 @@ cdef int64_t COLLATERAL_MAX = MONEY_MAX // 2
 cdef class Pledges(Ledger):
     """The ledger, with wallets that count beyond their own pool."""
 
-    def __cinit__(self):
-        self.pledge_of = {}
-
     def __dealloc__(self):
         free(self.collaterals)
         free(self.pledges)
@@ -44,15 +41,14 @@ cdef class Pledges(Ledger):
     # The pledge of a wallet, made when first asked for; NIL of an asset that is no collateral.
     cdef int32_t pledge(self, int32_t wallet) except? -2 nogil:
         cdef int32_t collateral = self.assets[self.pools[wallet].asset].collateral
-        cdef int32_t row = NIL, debtor
+        cdef int32_t row, debtor
         if collateral < 0:
             return NIL
-        with gil:
-            row = self.pledge_of.get(wallet, NIL)
-        if row >= 0:
-            return row
         debtor = self.wallet_of(
             self.pools[wallet].account, self.collaterals[collateral].value_asset)
+        row = self.find_pledge(debtor, wallet)
+        if row >= 0:
+            return row
         row = self.pledge_count
         if row == self.pledge_capacity:
             self.pledges = <position_t *>larger(
@@ -63,9 +59,15 @@ cdef class Pledges(Ledger):
         self.pledges[row].symbol = collateral
         self.pledges[row].wallet, self.pledges[row].isolated = debtor, wallet
         self.pledges[row].trigger[1] = MONEY_MAX
-        with gil:
-            self.pledge_of[wallet] = row
         self.link_pledge(row)
+        return row
+
+    # The pledge of a wallet among those of a pool, NIL where it has none. O(wallets of one
+    # account): every change of such a wallet asks, and without the GIL.
+    cdef int32_t find_pledge(self, int32_t pool, int32_t wallet) noexcept nogil:
+        cdef int32_t row = self.pools[pool].first_pledge
+        while row >= 0 and self.pledges[row].isolated != wallet:
+            row = self.pledges[row].next_open
         return row
 
     # Into the list of its pool, in the order in which assets were declared.

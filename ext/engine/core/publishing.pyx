@@ -92,6 +92,7 @@ cdef class Publishing(Audit):
         Switching it on begins with a `RESET`: what changed while it was off is not told,
         so every client has to take a snapshot.
         """
+        self.require_idle()
         self.require_symbol(symbol)
         if on and not self.books[symbol].is_published:
             self.next_message(<int32_t>symbol, MARKET_RESET)
@@ -110,6 +111,7 @@ cdef class Publishing(Audit):
     def market_levels(self, int64_t symbol, int side, int64_t depth):
         """Best `depth` levels of a side: (price, [(reference, displayed lots), ...]) in turn."""
         cdef int32_t level, order
+        self.require_idle()
         self.require_symbol(symbol, side)
         level = self.books[symbol].sides[side].best
         levels = []
@@ -131,6 +133,7 @@ cdef class Publishing(Audit):
         cdef message_t *row
         cdef Py_ssize_t i
         cdef list out = []
+        self.require_idle()
         for i in range(self.message_count):
             row = &self.messages[i]
             out.append((
@@ -142,6 +145,7 @@ cdef class Publishing(Audit):
 
     def drain_market_data_bytes(self):
         """Return the messages as packed rows (`engine.marketdata.packed`), and forget them."""
+        self.require_idle()
         data = (<char *>self.messages)[
             :self.message_count * <Py_ssize_t>sizeof(message_t)]
         self.message_count = 0

@@ -117,6 +117,7 @@ cdef class Settings(Commands):
             self.multipliers.pop(owner, None)
         else:
             self.multipliers[owner] = multiplier
+        self.accounts[owner].has_multiplier = multiplier != RATE_SCALE
         row = self.accounts[owner].first_position
         while row >= 0:
             self.positions[row].own_schedule = self.own_schedule_row(

@@ -77,9 +77,11 @@ cdef class Snapshots(Bulk):
         -----
         Complexity: O(state), one copy of memory.
         """
-        cdef Image image = self.image()
-        cdef Snapshots copy = type(self)()
+        cdef Image image
+        cdef Snapshots copy
         self.require_idle()
+        image = self.image()
+        copy = type(self)()
         image.rewind()
         copy.load(image)
         return copy
@@ -195,7 +197,6 @@ cdef class Snapshots(Bulk):
         image.rows(<void **>&self.collaterals, &self.collateral_count, NULL, sizeof(collateral_t))
         image.rows(<void **>&self.pledges, &self.pledge_count, &self.pledge_capacity,
                    sizeof(position_t))
-        self.pledge_of = image.value(self.pledge_of)
         while self.pledge_symbols < self.collateral_count:
             self.add_pledge_triggers()
         for i in range(2 * self.pledge_symbols):

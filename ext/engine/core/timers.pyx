@@ -51,6 +51,7 @@ cdef class Timers(Entry):
         if timer.kind == TIMER_CONTRACT:
             return not self.instruments[timer.row].is_over
         if timer.kind == TIMER_COOLDOWN:
+            self.hold()
             with gil:
                 return (self.cooling.get(timer.row, NONE) == timer.due
                         or self.pausing.get(timer.row, NONE) == timer.due)
