@@ -129,6 +129,7 @@ class Matching(MakerChecks):
         taker_fee = 0 if liquidation else trade_fee(value, instrument.taker_fee)
         self.trade_id += 1
         price_before, instrument.last_price = instrument.last_price, price
+        instrument.last_trade_seq = self.seq
         self.emit(
             EventKind.TRADE, self.trade_id, instrument.index, price, lots, maker.order_id,
             maker.account, taker.order_id, taker.account, taker.side, maker_fee, taker_fee,

@@ -139,6 +139,7 @@ class Instrument:
     index_price: int = NONE
     feed_seq: int = NONE
     last_price: int = NONE
+    last_trade_seq: int = NONE  # of the command of that trade; no part of the digest
     halt: HaltMode = HaltMode.NONE
     book: Book = field(default_factory=Book)
     reserved_lots: int = 0  # open lots on the book but for reduce-only orders

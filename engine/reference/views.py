@@ -358,6 +358,10 @@ class Views(Auction):
             "imbalance": imbalance, "reference_price": self.auction_reference(instrument),
         }
 
+    def last_trade_seq(self, symbol: int) -> int:
+        """Number of the command in which a symbol last traded; NONE before the first trade."""
+        return self.instrument_at(symbol).last_trade_seq
+
     def instrument_view(self, symbol: int) -> dict[str, int]:
         instrument = self.instrument_at(symbol)
         return {

@@ -82,6 +82,8 @@ class Lockstep:
                                    "liquidation_map")]
             asked += [{"query": "book", "symbol": symbol, "depth": 3},
                       {"query": "book", "symbol": symbol, "l3": True}]
+        self._same("last_trade_seq", lambda exchange: [
+            exchange.core.last_trade_seq(symbol) for symbol in range(len(exchange.symbols))])
         self._same("accounts_array", lambda exchange: exchange.accounts_array().tolist())
         self._same("positions_array", lambda exchange: exchange.positions_array().tolist())
         for query in asked:

@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import Any
 
 from engine import Exchange
+from engine.messages import NONE
 
 Event = dict[str, Any]
 
@@ -31,6 +32,7 @@ class Mirror:
         self.orders: dict[tuple[int, str, int], Event] = {}
         self.marks: dict[str, str] = {}
         self.last: dict[str, str] = {}
+        self.last_seq: dict[str, int] = {}
         self.halts: dict[str, str | None] = {}
         #: By asset and name of the fund, None: the pooled one.
         self.funds: dict[tuple[str, str | None], str] = {}
@@ -117,6 +119,7 @@ class Mirror:
 
     def on_trade(self, event: Event) -> None:
         self.last[event["symbol"]] = event["price"]
+        self.last_seq[event["symbol"]] = event["seq"]
         for role in ("maker", "taker"):
             key = (event[f"{role}_account"], event["symbol"], event[f"{role}_order_id"])
             if key not in self.orders:
@@ -187,6 +190,8 @@ class Mirror:
             terms = exchange.query({"query": "instrument", "symbol": symbol})
             assert terms["mark_price"] == self.marks.get(symbol)
             assert terms["last_price"] == self.last.get(symbol)
+            assert exchange.core.last_trade_seq(
+                exchange.instrument(symbol).index) == self.last_seq.get(symbol, NONE)
             assert terms["halt"] == self.halts.get(symbol)
             book = exchange.query({"query": "book", "symbol": symbol})
             assert (book["bids"], book["asks"]) == (

@@ -107,6 +107,7 @@ cdef class Digest(Views):
         cdef Words words = Words()
         cdef int32_t i
         cdef asset_t *books
+        self.require_idle()
         digest = hashlib.blake2b(digest_size=16)
         words.put(self.ts)
         words.put(self.trade_id)
@@ -169,6 +170,8 @@ cdef int digest_instrument(Digest core, int32_t symbol, Words words) except -1:
     digest_multipliers(instrument, words)
     words.put(instrument.mark)
     words.put(instrument.index_price)
+    # Not `last_trade_seq`: like `seq` it numbers a command, and a state may be reached by other
+    # commands, or with refused ones in between. Nothing in the engine goes by it.
     words.put(core.books[symbol].last_price)
     words.put(instrument.feed_seq)
     words.put(instrument.halt)

@@ -54,6 +54,7 @@ cdef struct book_t:
     int32_t level_count, level_capacity, level_live
     int32_t free_level
     int64_t last_price           # ticks of the last trade, NONE before the first
+    int64_t last_trade_seq       # `seq` of that trade's event, NONE; no part of the digest
     int64_t market_seq           # market-data messages so far; no part of the state
     uint8_t is_published         # market data is on
     uint8_t checks_makers        # makers must still have their margin when they are matched

@@ -13,7 +13,7 @@ cdef void book_init(book_t *book) noexcept nogil:
     cdef int side
     memset(book, 0, sizeof(book_t))
     book.free_level = -1
-    book.last_price = NONE
+    book.last_price = book.last_trade_seq = NONE
     for side in range(2):
         half = &book.sides[side]
         half.best_key = NO_KEY

@@ -295,6 +295,7 @@ cdef class Matching(Makers):
             taker_fee = trade_fee(worth, instrument.taker_fee)
         self.traded_value = add_checked(self.traded_value, worth)
         self.trade_id += 1
+        self.books[symbol].last_trade_seq = self.seq
         out = self.emit(EVENT_TRADE)
         out[0] = self.trade_id
         out[1] = symbol

@@ -443,6 +443,11 @@ cdef class Views(Auctions):
             depth -= 1
         return levels
 
+    def last_trade_seq(self, int64_t symbol):
+        """Number of the command in which a symbol last traded; NONE before the first trade."""
+        self.require_symbol(symbol)
+        return self.books[symbol].last_trade_seq
+
     def instrument_view(self, int64_t symbol):
         """Prices, halt, open interest and house positions of a symbol."""
         cdef instrument_t *instrument
