@@ -1,6 +1,6 @@
 """The compiled extensions; everything else about the project is in pyproject.toml.
 
-Every ext/engine/core/X.pyx becomes the module engine.core.X. Switches, from the
+Every ext/engine/PART/X.pyx becomes the module engine.PART.X. Switches, from the
 environment (a changed switch rebuilds everything by itself):
 
 ENGINE_DEBUG=1       every Cython check on but None (bounds, wraparound, overflow, unset
@@ -29,8 +29,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
-PACKAGE = "engine.core"
-SOURCES = sorted(ROOT.glob("ext/engine/core/*.pyx"))
+SOURCES = sorted(ROOT.glob("ext/engine/*/*.pyx"))
 
 
 def is_on(name):
@@ -101,10 +100,10 @@ def layout_name():
 def extension(path):
     """Return the extension module of a source."""
     settings = compiler_settings()
-    if path.stem == "snapshots":
+    name = ".".join(path.relative_to(ROOT / "ext").with_suffix("").parts)
+    if name == "engine.core.snapshots":
         settings["define_macros"].append(("ENGINE_LAYOUT", f'"{layout_name()}"'))
-    return Extension(
-        f"{PACKAGE}.{path.stem}", [path.relative_to(ROOT).as_posix()], **settings)
+    return Extension(name, [path.relative_to(ROOT).as_posix()], **settings)
 
 
 def build_mode():
@@ -154,10 +153,11 @@ class BuildExtensions(build_ext):
 
     def remove_orphans(self):
         # A module whose .pyx is gone must not stay importable.
-        stems = {path.stem for path in SOURCES}
-        for built in ROOT.joinpath(*PACKAGE.split(".")).glob("*.so"):
-            if built.name.split(".")[0] not in stems:
-                built.unlink()
+        modules = {path.relative_to(ROOT / "ext").with_suffix("") for path in SOURCES}
+        for folder in {ROOT / module.parent for module in modules}:
+            for built in folder.glob("*.so"):
+                if built.relative_to(ROOT).parent / built.name.split(".")[0] not in modules:
+                    built.unlink()
 
 
 if __name__ == "__main__":

@@ -201,7 +201,7 @@ class Exchange(Handlers):
         self._details.clear()
         if self.client_ids:
             for record in records:
-                self._forget_dead(record)
+                self.forget_dead(record)
         return records
 
     def drain_array(self) -> npt.NDArray[np.int64]:
@@ -217,10 +217,18 @@ class Exchange(Handlers):
         for record in records:
             events.append(render_event(record, self))
             if self.client_ids:
-                self._forget_dead(record)
+                self.forget_dead(record)
         return events
 
-    def _forget_dead(self, record: tuple[int, ...]) -> None:
+    def drain_rows(self) -> npt.NDArray[np.int64]:
+        """Return the same for `engine.packing`, which has the names of dead orders forgotten."""
+        if self._undrained or self.core_name != "compiled":
+            records, self._undrained = self._undrained + self.core.drain(), []
+            return record_rows(records)
+        return np.frombuffer(self.core.drain_bytes(), np.int64).reshape(-1, RECORD_WIDTH)
+
+    def forget_dead(self, record: tuple[int, ...]) -> None:
+        """Forget the client's own id of an order that this event has ended, if it did."""
         kind = record[0]
         if kind in (EventKind.ORDER_CANCELED, EventKind.ORDER_EXPIRED) or (
             kind == EventKind.ORDER_UPDATE and record[7] == OrderStatus.FILLED

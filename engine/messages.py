@@ -706,6 +706,9 @@ EVENT_LAYOUTS: dict[EventKind, tuple[tuple[str, str], ...]] = {
     EventKind.LIQUIDATIONS_RESUMED: (("symbol", "symbol"),),
 }
 
+#: Fields of events that name an account.
+EVENT_ACCOUNTS = ("account", "counterparty", "maker_account", "taker_account", "to")
+
 #: Integers in a stored record: kind, seq, ts, cause and the widest payload.
 RECORD_WIDTH = 4 + max(len(layout) for layout in EVENT_LAYOUTS.values())
 

@@ -21,7 +21,7 @@ from engine.messages import (
 from engine.units import RATE, decimal_text, ratio_of
 
 # Events of a pool that certainly has a position open.
-_ALWAYS_OPEN = (EventKind.MARGIN_CALL, EventKind.LIQUIDATION_STARTED)
+ALWAYS_OPEN = (EventKind.MARGIN_CALL, EventKind.LIQUIDATION_STARTED)
 
 # Units that speak of the record's `value_asset`, and what they are otherwise.
 _OF_VALUE_ASSET = {"value": "amount", "value_asset": "asset"}
@@ -63,7 +63,7 @@ def render_event(record: tuple[int, ...], directory: Directory) -> dict[str, Any
     directory : Directory
         Names and grids.
     """
-    plan = _plan(record[0])
+    plan = plan_of(record[0])
     kind = plan.kind
     event: dict[str, Any] = {"seq": record[1], "ts": record[2], "event": plan.name}
     instrument = None
@@ -81,9 +81,9 @@ def render_event(record: tuple[int, ...], directory: Directory) -> dict[str, Any
                 event[name] = None if value == NONE else value
             elif unit == "fund":
                 event[name] = fund_name(value, directory)
-            elif relation == _OF_ITSELF:
+            elif relation == OF_ITSELF:
                 event[name] = render_value(value, unit, instrument, asset)
-            elif relation == _OF_SYMBOL_TO_CLOSE:
+            elif relation == OF_SYMBOL_TO_CLOSE:
                 to_close = _at(directory.instruments_by_index, record[plan.to_close_at])
                 event[name] = render_value(value, unit, to_close, asset)
             else:
@@ -95,11 +95,11 @@ def render_event(record: tuple[int, ...], directory: Directory) -> dict[str, Any
     return event
 
 
-_OF_ITSELF, _OF_SYMBOL_TO_CLOSE, _OF_VALUE = range(3)
+OF_ITSELF, OF_SYMBOL_TO_CLOSE, OF_VALUE = range(3)
 
 
 @dataclass(frozen=True)
-class _Plan:
+class Plan:
     """How the records of a kind are laid out; 0 is the place of what it does not have."""
 
     kind: EventKind
@@ -116,18 +116,18 @@ class _Plan:
 
 
 @cache
-def _plan(number: int) -> _Plan:
+def plan_of(number: int) -> Plan:
     kind = EventKind(number)
     fields, places = [], {}
     for at, (name, unit) in enumerate(EVENT_LAYOUTS[kind], start=4):
-        relation = _OF_VALUE if unit in _OF_VALUE_ASSET else _OF_ITSELF
+        relation = OF_VALUE if unit in _OF_VALUE_ASSET else OF_ITSELF
         if name.endswith("_to_close"):
-            relation = _OF_SYMBOL_TO_CLOSE
+            relation = OF_SYMBOL_TO_CLOSE
         fields.append((at, name, _OF_VALUE_ASSET.get(unit, unit), relation))
         places[name] = at
     is_derived = kind in (EventKind.POSITION, EventKind.MARGIN_CALL_LEVELS_SET) or not (
         places.keys().isdisjoint(("maintenance_margin", "order_id")))
-    return _Plan(
+    return Plan(
         kind, kind.name.lower(), tuple(fields), places.get("symbol", 0), places.get("asset", 0),
         places.get("symbol_to_close", 0), places.get("value_asset", 0), is_derived)
 
@@ -157,7 +157,7 @@ def render_value(
     if unit == "asset":
         return asset.name if asset else None
     if unit in _ENUMS:
-        return _code_name(unit, value)
+        return code_name(unit, value)
     if unit == "amount" or (unit == "money" and asset is not None):
         return asset.minor.text(value) if asset else None
     if instrument is None:
@@ -169,7 +169,7 @@ def render_value(
 
 
 @cache
-def _code_name(unit: str, value: int) -> str:
+def code_name(unit: str, value: int) -> str:
     return _ENUMS[unit](value).name.lower()
 
 
@@ -207,7 +207,7 @@ def _add_derived(
     if "maintenance_margin" in payload:
         event["margin_ratio"] = margin_ratio(
             payload["equity"], payload["maintenance_margin"],
-            is_open=payload["maintenance_margin"] > 0 or kind in _ALWAYS_OPEN)
+            is_open=payload["maintenance_margin"] > 0 or kind in ALWAYS_OPEN)
     if kind is EventKind.POSITION and instrument is not None:
         event["entry_price"] = entry_price(
             instrument, payload["quantity"], payload["entry_value"])

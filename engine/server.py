@@ -22,6 +22,7 @@ from engine.errors import InputError
 from engine.exchange import Exchange
 from engine.feeds.steps import Step
 from engine.keys import ServerKeys
+from engine.packing.plain import Message, events_by_account
 from engine.publisher import PublishError, wait_until_left
 from engine.render import render_event
 from engine.tally import Tally
@@ -31,8 +32,6 @@ from engine.topics import TopicPublisher
 _REPORT_STEPS = 64
 #: Accounts with a topic of their own at most.
 ACCOUNTS_MAX = 100_000
-#: Fields of events that name an account.
-_ACCOUNT_FIELDS = ("account", "counterparty", "maker_account", "taker_account", "to")
 _ACCOUNT_TOPIC = re.compile(rb"account\.([1-9][0-9]{0,17})\.")
 #: Subscriptions heard of before anything else gets its turn.
 _NOTES_AT_ONCE = 1000
@@ -128,6 +127,11 @@ class EventPublisher(TopicPublisher):
     context : zmq.Context, optional
         As of `BoundSocket`.
     clock : Clock, optional
+
+    Attributes
+    ----------
+    accounts : dict of int to bytes
+        Those that are followed, and their topics.
     """
 
     def __init__(
@@ -137,7 +141,7 @@ class EventPublisher(TopicPublisher):
         self._clock = clock or Clock()
         self._event_count = 0
         self._listener_count = 0
-        self._accounts: dict[int, bytes] = {}  # followed, with their topics
+        self.accounts: dict[int, bytes] = {}
         super().__init__(
             zmq.XPUB, endpoint, self._clock.time_ns() if epoch is None else epoch,
             {zmq.XPUB_VERBOSER: 1}, keys=keys, domain="events", context=context)
@@ -147,32 +151,31 @@ class EventPublisher(TopicPublisher):
         """Publish the events of one command, if it had any."""
         if not events:
             return
-        self._event_count += len(events)
-        self.send(wire.EVENTS, wire.encode_events(self.epoch, seq, ts_ns, events))
-        if self._accounts:
-            for account, own in self._by_account(events).items():
-                self.send(self._accounts[account], wire.encode_events(
-                    self.epoch, seq, ts_ns, own))
+        own = {
+            account: wire.encode_events(self.epoch, seq, ts_ns, part)
+            for account, part in events_by_account(events, self.accounts).items()}
+        payload = wire.encode_events(self.epoch, seq, ts_ns, events)
+        self.publish_packed([(len(events), payload, own)])
+
+    def publish_packed(self, messages: Sequence[Message]) -> None:
+        """Publish the events of commands, as `engine.packing` makes them."""
+        for event_count, payload, own in messages:
+            self._event_count += event_count
+            self.send(wire.EVENTS, payload)
+            for account, part in own.items():
+                self.send(self.accounts[account], part)
 
     @property
     def is_heard(self) -> bool:
         """Whether anybody listens now; if not, events need not be rendered: see `skip`."""
         if int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
             self.read_notes()
-        return self._listener_count > 0 or bool(self._accounts)
+        return self._listener_count > 0 or bool(self.accounts)
 
     def skip(self, message_count: int, event_count: int) -> None:
         """Number messages that nobody was there to get, so that who comes back sees a gap."""
         self.topics.advance(wire.EVENTS, message_count)
         self._event_count += event_count
-
-    def _by_account(self, events: Sequence[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
-        found: dict[int, list[dict[str, Any]]] = {}
-        for event in events:
-            named = {event[field] for field in _ACCOUNT_FIELDS if field in event}
-            for account in named & self._accounts.keys():
-                found.setdefault(account, []).append(event)
-        return found
 
     def follow_account(self, account: int) -> bytes | None:
         """Publish the events of an account from now on, to the end.
@@ -182,12 +185,12 @@ class EventPublisher(TopicPublisher):
         bytes or None
             Its topic; None where too many are followed already.
         """
-        if account not in self._accounts:
-            if len(self._accounts) >= ACCOUNTS_MAX:
+        if account not in self.accounts:
+            if len(self.accounts) >= ACCOUNTS_MAX:
                 return None
-            self._accounts[account] = wire.topic_name(wire.ACCOUNT, account)
-            self.topics.add(self._accounts[account])
-        return self._accounts[account]
+            self.accounts[account] = wire.topic_name(wire.ACCOUNT, account)
+            self.topics.add(self.accounts[account])
+        return self.accounts[account]
 
     def read_notes(self) -> None:
         """Hear who listens to what."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from engine.batches import COMMAND_DTYPE, SPECIAL_DTYPE, from_bytes
 from engine.errors import InvariantViolation
 from engine.exchange import Exchange
 from engine.journal.layout import make_packed_record
-from engine.messages import COMMAND_COLUMNS, NONE, SPECIAL_COLUMNS, EventKind, RejectReason
+from engine.messages import COMMAND_COLUMNS, NONE, SPECIAL_COLUMNS, EventKind
 
 Table = npt.NDArray[np.int64]
 Checksums = npt.NDArray[np.uint32]
@@ -339,16 +339,6 @@ def outcome_of(records: Table, first_seq: int, ts: int) -> PackedOutcome:
     rows["offset"] = refused[:, _SEQ] - first_seq
     rows["reason"] = refused[:, _REASON]
     return PackedOutcome(first_seq, ts, rows.tobytes())
-
-
-def outcome_of_events(
-    events: Sequence[Mapping[str, Any]], first_seq: int, ts: int
-) -> PackedOutcome:
-    """Return the same of rendered events."""
-    refused = [
-        (event["seq"] - first_seq, RejectReason[event["reason"].upper()])
-        for event in events if event["event"] == "rejected"]
-    return PackedOutcome(first_seq, ts, np.array(refused, REJECTION_DTYPE).tobytes())
 
 
 def count_commands(records: Table) -> int:

@@ -5,13 +5,11 @@ The only road to the state of a journaled exchange.
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Any
 
 from engine.clock import Clock
@@ -19,6 +17,7 @@ from engine.errors import InvariantViolation
 from engine.exchange import Exchange
 from engine.journal import Journal, Kind
 from engine.journal.layout import make_record, pack_command
+from engine.packing import EventPacker
 from engine.server import EventPublisher
 from engine.serving.background import Background
 from engine.serving.figures import Figures
@@ -26,10 +25,10 @@ from engine.serving.keeper import Keeper
 from engine.serving.packed import (
     PackedOutcome,
     PackedPending,
+    Table,
     apply_packed,
     count_commands,
     outcome_of,
-    outcome_of_events,
     settle_packed,
 )
 from engine.serving.sessions import ACCEPTED, REJECTED, Outcome, Sessions
@@ -106,27 +105,29 @@ def apply_command(
     InvariantViolation
         The exchange counts in another way than the journal.
     """
-    outcome, events, _ = _apply(exchange, seq, command, with_events=with_events)
-    return outcome, events
+    submit_next(exchange, seq, command)
+    if exchange.core.rejected_seq == seq:
+        return _refused(exchange)
+    outcome = Outcome(ACCEPTED, seq, exchange.ts)
+    if with_events:
+        return outcome, exchange.drain()
+    exchange.discard_events()
+    return outcome, []
 
 
-def _apply(
-    exchange: Exchange, seq: int, command: Mapping[str, Any], *, with_events: bool
-) -> tuple[Outcome, list[dict[str, Any]], int]:
-    """The same, and how many events there were."""
+def submit_next(exchange: Exchange, seq: int, command: Mapping[str, Any]) -> None:
+    """Apply a command that has to get a certain number."""
     exchange.submit(command)
     if exchange.seq != seq:
         raise InvariantViolation(f"command {seq} of the journal got seq {exchange.seq}")
-    is_rejected = exchange.core.rejected_seq == seq
-    if not (with_events or is_rejected):
-        count = exchange.discard_events()
-        return Outcome(ACCEPTED, seq, exchange.ts), [], count
+
+
+def _refused(exchange: Exchange) -> tuple[Outcome, list[dict[str, Any]]]:
+    """Outcome and events of the last command, which was refused."""
     events = exchange.drain()
-    if not is_rejected:
-        return Outcome(ACCEPTED, seq, exchange.ts), events, len(events)
     rejection = next(event for event in events if event["event"] == "rejected")
-    outcome = Outcome(REJECTED, seq, exchange.ts, rejection["reason"], rejection["detail"])
-    return outcome, events, len(events)
+    return Outcome(
+        REJECTED, exchange.seq, exchange.ts, rejection["reason"], rejection["detail"]), events
 
 
 class Sequencer:
@@ -185,6 +186,7 @@ class Sequencer:
         self._hash_s = math.inf if exchange.seq else 0.0
         self._rests_until = 0.0
         self._publish_ns = 0
+        self._packer = EventPacker(exchange)
         self.figures = figures or Figures()
 
     def commit(self, batch: Sequence[Pending | PackedPending]) -> None:
@@ -281,19 +283,33 @@ class Sequencer:
         return max(self._clock.time_ns(), self.exchange.ts) if self.has_clock else None
 
     def _apply(self, pending: Pending, stamp: int | None, *, is_heard: bool) -> None:
-        exchange = self.exchange
+        exchange, listeners = self.exchange, self._events
         command = pending.command if stamp is None else {**pending.command, "ts": stamp}
-        outcome, events, event_count = _apply(
-            exchange, exchange.seq + 1, command, with_events=is_heard)
-        pending.outcome = outcome
+        seq = exchange.seq + 1
+        submit_next(exchange, seq, command)
+        events: list[dict[str, Any]] = []
+        is_refused = exchange.core.rejected_seq == seq
+        if is_refused:
+            pending.outcome, events = _refused(exchange)
+        else:
+            pending.outcome = Outcome(ACCEPTED, seq, exchange.ts)
         if pending.client is not None:
-            self.sessions.settle(pending.client, pending.request, outcome)
-        if is_heard and self._events is not None:
+            self.sessions.settle(pending.client, pending.request, pending.outcome)
+        if listeners is not None and is_heard:
             began_ns = time.perf_counter_ns()
-            self._events.publish(exchange.seq, exchange.ts, events)
+            if is_refused:
+                listeners.publish(seq, exchange.ts, events)
+            else:
+                self._publish(listeners, exchange.drain_rows(), exchange.ts)
             self._publish_ns += time.perf_counter_ns() - began_ns
-        elif self._events is not None and event_count:
-            self._events.skip(1, event_count)
+            return
+        event_count = len(events) if is_refused else exchange.discard_events()
+        if listeners is not None and event_count:
+            listeners.skip(1, event_count)
+
+    def _publish(self, listeners: EventPublisher, rows: Table, ts: int | None = None) -> None:
+        listeners.publish_packed(
+            self._packer.pack(rows, listeners.epoch, ts, listeners.accounts))
 
     def _apply_packed(
         self, pending: PackedPending, stamp: int | None, *, is_heard: bool
@@ -304,15 +320,12 @@ class Sequencer:
         if listeners is None:
             pending.taken.outcome = settle_packed(exchange, first_seq, refused)
         elif is_heard:
-            events = exchange.drain()
-            outcome = PackedOutcome(first_seq, exchange.ts, b"")
-            if refused:
-                outcome = outcome_of_events(events, first_seq, exchange.ts)
-            pending.taken.outcome = outcome
+            rows = exchange.drain_rows()
+            pending.taken.outcome = (
+                outcome_of(rows, first_seq, exchange.ts) if refused
+                else PackedOutcome(first_seq, exchange.ts, b""))
             began_ns = time.perf_counter_ns()
-            for seq, group in itertools.groupby(events, itemgetter("seq")):
-                of_command = list(group)
-                listeners.publish(seq, of_command[-1]["ts"], of_command)
+            self._publish(listeners, rows)
             self._publish_ns += time.perf_counter_ns() - began_ns
         else:
             records = exchange.drain_array()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from support.disk import Disk
 
-from engine import Exchange
+from engine import Exchange, wire
 from engine.batches import COMMAND_DTYPE, account_commands, to_bytes
 from engine.errors import InvariantViolation
 from engine.journal import Journal, JournalWriteError
@@ -35,6 +35,8 @@ class Listener:
         self.published: list[tuple[int, str, str]] = []
         self.is_heard = True
         self.skipped = (0, 0)
+        self.epoch = 1
+        self.accounts: dict[int, bytes] = {}
 
     def skip(self, message_count: int, event_count: int) -> None:
         self.skipped = (self.skipped[0] + message_count, self.skipped[1] + event_count)
@@ -42,6 +44,11 @@ class Listener:
     def publish(self, seq: int, ts_ns: int, events: list[dict]) -> None:
         last = self._disk.log[-1]
         self.published += [(seq, event["event"], last) for event in events]
+
+    def publish_packed(self, messages: list[tuple[int, bytes, dict[int, bytes]]]) -> None:
+        for _, payload, _ in messages:
+            _, seq, ts_ns, events = wire.decode_events(payload)
+            self.publish(seq, ts_ns, events)
 
 
 def make_sequencer(disk: Disk, events=None, **options) -> Sequencer:

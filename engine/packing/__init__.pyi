@@ -1,0 +1,3 @@
+from engine.packing.events import EventPacker
+
+__all__ = ["EventPacker"]
