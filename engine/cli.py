@@ -619,7 +619,8 @@ def cascade(
         typer.Argument(
             metavar="[STUDY]",
             help="crash (the default), pure, close_policy, mark, fund, adl, tiers, "
-            "margin_spiral, makers, depeg, tier_change, phase; or a .json file with a scenario.",
+            "tier_schedules, tier_change, margin_raise, margin_spiral, depeg, makers, oct10, "
+            "phase; or a .json file with a scenario.",
         ),
     ] = None,
     out: Annotated[
@@ -629,17 +630,31 @@ def cascade(
     jobs: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Processes. Default: one a core.")
     ] = None,
+    tape: Annotated[
+        str | None,
+        typer.Option(metavar="FEED", help="The index follows the steepest fall of a feed."),
+    ] = None,
+    tiers: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="Compare the margin schedules of files. Repeatable."),
+    ] = None,
 ) -> None:
     """Run a liquidation-cascade experiment; write a report and tables.
 
     Every seed is run twice with the same random numbers, once with liquidation switched off.
     Started again with the same DIR, runs that are there already are not run again.
     """
+    from engine.lab.margin_studies import with_schedules
+    from engine.lab.path_studies import with_tape
     from engine.lab.report import run_study
     from engine.lab.studies import find_study
     from engine.progress import ProgressBar
 
     chosen = find_study(study)
+    if tape is not None:
+        chosen = with_tape(chosen, tape)
+    if tiers:
+        chosen = with_schedules(chosen, tiers)
     make_exchange("compiled")  # says what to do where it is not built
     with ProgressBar("cascade", unit="seeds") as bar:
         path = run_study(chosen, out, seeds, jobs or os.cpu_count() or 1,

@@ -10,6 +10,7 @@ from engine.lab.recorder import Run
 from engine.lab.scenario import (
     CollateralSpec,
     MakerSpec,
+    MarginSpec,
     MarkSpec,
     PopulationSpec,
     Scenario,
@@ -21,6 +22,7 @@ from engine.lab.scenario import (
 __all__ = [
     "CollateralSpec",
     "MakerSpec",
+    "MarginSpec",
     "MarkSpec",
     "PopulationSpec",
     "Run",

@@ -60,7 +60,7 @@ class Run:
         ``index``, ``mark``, ``shadow`` (the mark without forced trades), ``bid``, ``ask``,
         ``last``, ``volume``, ``forced`` (lots sold by force less bought), ``open`` (lots of
         the population, both sides, as last summed up), ``bid_depth``, ``ask_depth`` (lots within
-        1 % of the mid before the marks, as last measured).
+        1 % of the mid before the marks, as last measured), ``multiplier`` (of the margins).
     clock : dict of str to array, shape (steps,)
         ``ts``, ``seq`` (of the marks command), ``fund`` (balance), ``queue``.
     breaches : dict of str to array
@@ -132,7 +132,7 @@ class Recorder:
         self._holdings = holdings
         steps, count = scenario.steps, holdings.shape[1]
         names = ("index", "mark", "shadow", "bid", "ask", "last", "volume", "forced", "open",
-                 "bid_depth", "ask_depth")
+                 "bid_depth", "ask_depth", "multiplier")
         self._lines = {name: np.full((steps, count), np.nan) for name in names}
         self._clock = {name: np.zeros(steps, np.int64) for name in ("ts", "seq", "fund", "queue")}
         self._kept: list[Ints] = []
@@ -156,6 +156,7 @@ class Recorder:
         at["mark"][step] = lines.pop("marks")
         for name, values in lines.items():
             at[name][step] = values
+        at["multiplier"][step] = self._venue.multiplier
         for rows in (before, after):
             if rows is after:
                 self._note_breaches(step, mark_seq, after)

@@ -13,7 +13,7 @@ from engine.lab import figures, figures_feedback, metrics
 from engine.lab.causes import Causes, find_causes
 from engine.lab.frames import write_parquet, write_run
 from engine.lab.recorder import Run
-from engine.lab.studies import Study
+from engine.lab.study import Study
 from engine.lab.sweep import sweep
 from engine.report import fill_page
 

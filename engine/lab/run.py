@@ -79,6 +79,7 @@ class _Loop:
         self.due: list[tuple[int, int, bool, Packed]] = []
         self.sent = 0
         start = first.astype(np.float64)
+        self.marks = start
         self.last, self.last_unforced = start.copy(), start.copy()
         self.hole = np.zeros(self.markets.count)
         self.after_marks: Ints = np.empty((0, RECORD_WIDTH), np.int64)  # trades they set off
@@ -153,19 +154,20 @@ class _Loop:
         forced = np.exp(-(self.makers.forced_displacement + self.hole))
         shadow = self.shadow_of.step(seen, bid * forced, ask * forced, self.last_unforced)
         self.recorder.measure_depth(step, bid, ask)
-        self.venue.step(step, ts_ns)
+        self.venue.step(step, ts_ns, seen, self.marks)
         rows = [(symbol, mark, NONE, NONE) for symbol, mark in enumerate(marks.tolist())]
         self.core.marks(rows, ts_ns, self._cause(marks, before))
         mark_seq = int(self.core.seq)
+        self.marks = marks.astype(np.float64)
         after = self._drain()
         self.after_marks = after[after[:, 0] == EventKind.TRADE]
         self._count_last(after)
         if (after[:, 0] == EventKind.TRADE).any():
             bid, ask = self._count_hole(after, bid, ask)
         self.recorder.add(
-            step, ts_ns, mark_seq, before, after, index=index, marks=marks.astype(np.float64),
+            step, ts_ns, mark_seq, before, after, index=index, marks=self.marks,
             shadow=shadow, bid=bid, ask=ask, last=self.last)
-        view = View(step, ts_ns, seen, marks.astype(np.float64), self.last.copy(), bid, ask,
+        view = View(step, ts_ns, seen, self.marks, self.last.copy(), bid, ask,
                     np.concatenate([before, after]))
         for agent in self.agents:
             commands = agent.act(view)

@@ -30,6 +30,7 @@ TIERS: tuple[TierSpec, ...] = (
     (3_000_000, "0.02", 25), (8_000_000, "0.035", 12), (20_000_000, "0.05", 10),
     (50_000_000, "0.1", 5), (None, "0.5", 1),
 )
+MarginSource = Literal["fixed", "index", "mark"]
 MarkComponent = Literal["index", "basis_ema", "book_median", "last"]
 ShockKind = Literal[
     "price", "maker_withdrawal", "oracle_lag", "outage", "margin_multiplier", "tiers",
@@ -242,6 +243,32 @@ class MarkSpec:
     band: float | None = None
 
 
+@dataclass(frozen=True)
+class MarginSpec:
+    """Margins that follow volatility; see `engine.lab.venue` for the formula.
+
+    Attributes
+    ----------
+    source : str
+        Whose volatility it is: ``index``, ``mark``, or ``fixed``: margins do not follow any.
+    calm : float
+        Volatility per square root of a second up to which margins are as in the schedule, of
+        a symbol with a beta of 1; of others times beta.
+    half_life_s : float
+        Of the moving average of squared moves.
+    largest : float
+        Multiple of the schedule.
+    interval_s : int
+        Between looks at it.
+    """
+
+    source: MarginSource = "fixed"
+    calm: float = 0.0003
+    half_life_s: float = 60.0
+    largest: float = 3.0
+    interval_s: int = 10
+
+
 SYMBOLS = (
     SymbolSpec("BTC", "60000", 1.0, 3.0), SymbolSpec("ETH", "3000", 1.2, 2.0),
     SymbolSpec("ALT", "25", 1.5, 1.0),
@@ -268,7 +295,7 @@ class Scenario:
         Replaces the noise of the common index by a recorded path, relative to its first price.
     profile : str or dict
         How pools are liquidated: as in the `instrument` command.
-    population, collateral, makers, traders, mark
+    population, collateral, makers, traders, mark, margins
         See there.
     shocks : tuple of Shock
     insurance : float
@@ -295,6 +322,7 @@ class Scenario:
     makers: MakerSpec = field(default_factory=MakerSpec)
     traders: TraderSpec = field(default_factory=TraderSpec)
     mark: MarkSpec = field(default_factory=MarkSpec)
+    margins: MarginSpec = field(default_factory=MarginSpec)
     shocks: tuple[Shock, ...] = (
         Shock("price", 120.0, 150.0, -0.035), Shock("price", 420.0, 0.0, -0.03))
     insurance: float = 250_000.0
@@ -306,6 +334,9 @@ class Scenario:
             raise InputError("two symbols of the same name")
         if not self.mark.components:
             raise InputError("mark.components is empty")
+        if min(self.margins.calm, self.margins.half_life_s, self.margins.interval_s) <= 0 or (
+                self.margins.largest < 1):
+            raise InputError("margins: calm, half_life_s, interval_s above 0, largest from 1")
         names = {symbol.name for symbol in self.symbols}
         for at, shock in enumerate(self.shocks):
             if shock.symbol is not None and shock.symbol not in names:

@@ -2,40 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from engine.errors import InputError
+from engine.lab import margin_studies, path_studies
 from engine.lab.scenario import TIERS, Scenario, Shock
-from engine.lab.sweep import Values
-
-
-@dataclass(frozen=True)
-class Study:
-    """An experiment to run.
-
-    Attributes
-    ----------
-    name, title, text : str
-    scenario : Scenario
-    parameters : mapping of path to values
-        As `engine.lab.sweep.sweep` takes them.
-    figures : tuple of (figure, what it says)
-        Shown by each value of the first parameter.
-    """
-
-    name: str
-    title: str
-    text: str
-    scenario: Scenario = field(default_factory=Scenario)
-    parameters: Mapping[str, Values] = field(default_factory=dict)
-    figures: tuple[tuple[str, str], ...] = ()
-
-
-_WHO_PAYS = (("liquidated_share", "share of open notional closed"),
-             ("reproduction_twin", "R, counterfactual"),
-             ("fund_end", "fund at the end"), ("adl_accounts", "accounts deleveraged"))
+from engine.lab.study import WHO_PAYS, Study
 
 #: Forced trades act through the makers' quotes alone, and nobody else answers: here both
 #: definitions of the reproduction number mean the same.
@@ -45,8 +18,6 @@ PURE = replace(
     .replaced("population.reduce_share", 0.0).replaced("population.top_up_share", 0.0)
     .replaced("mark.components", ("basis_ema",)).replaced("mark.ema_s", 5.0))
 
-_STRICT = tuple((cap, f"{min(2 * float(rate), 1.0):g}", max(leverage // 2, 1))
-                for cap, rate, leverage in TIERS)
 _FLAT = tuple((None, rate, leverage) for _, rate, leverage in TIERS[2:3])
 
 STUDIES = {
@@ -71,7 +42,7 @@ STUDIES = {
                 "tier step": {"close_policy": "tier_step"},
                 "to target": {"close_policy": "to_target", "target_ratio": "0.8"},
             }},
-            figures=(*_WHO_PAYS, ("over_liquidated", "closed beyond what was needed"))),
+            figures=(*WHO_PAYS, ("over_liquidated", "closed beyond what was needed"))),
         Study(
             "mark", "What the mark is made of",
             "A mark that is the index alone knows nothing of the forced selling; the last trade "
@@ -80,12 +51,12 @@ STUDIES = {
                 "index": ("index",), "median of three": ("index", "basis_ema", "last"),
                 "index + basis": ("basis_ema",), "book": ("book_median",), "last": ("last",),
             }},
-            figures=(*_WHO_PAYS, ("low", "lowest mark"))),
+            figures=(*WHO_PAYS, ("low", "lowest mark"))),
         Study(
             "fund", "How large a fund is large enough",
             "The fund takes over what the books do not take, as long as it can carry it.",
             parameters={"insurance": [0.0, 100_000.0, 250_000.0, 500_000.0, 1_000_000.0]},
-            figures=(*_WHO_PAYS, ("fund_survived", "share of seeds in which it stays above 0"))),
+            figures=(*WHO_PAYS, ("fund_survived", "share of seeds in which it stays above 0"))),
         Study(
             "adl", "Who is deleveraged",
             "The same amounts are closed against winners in turn by rank, or spread over all of "
@@ -103,15 +74,15 @@ STUDIES = {
             parameters={"symbols": {
                 "tiers": Scenario().symbols,
                 "one rate": tuple(replace(one, tiers=_FLAT) for one in Scenario().symbols)}},
-            figures=_WHO_PAYS),
+            figures=WHO_PAYS),
         Study(
-            "margin_spiral", "Raising maintenance in a fall",
+            "margin_raise", "Raising maintenance in a fall",
             "The venue multiplies maintenance margins between the slide and the gap.",
             parameters={"shocks": {
                 f"× {size:g}": (*Scenario().shocks,
                                 Shock("margin_multiplier", 330.0, size=size))
                 for size in (1.0, 1.25, 1.5, 2.0)}},
-            figures=_WHO_PAYS),
+            figures=WHO_PAYS),
         Study(
             "makers", "When the makers leave",
             "Makers show only a share of their depth for two minutes from the gap on.",
@@ -119,29 +90,7 @@ STUDIES = {
                 f"{share:.0%}": (*Scenario().shocks,
                                  Shock("maker_withdrawal", 415.0, 120.0, share))
                 for share in (1.0, 0.5, 0.2, 0.05)}},
-            figures=_WHO_PAYS),
-        Study(
-            "depeg", "When the collateral falls with the market",
-            "Some post their whole margin in an asset that counts at 95 % of its price. From the "
-            "gap on it loses 35 % of its par within two minutes, and three minutes later most of "
-            "that has come back. How much of the population has it is varied; who has it is the "
-            "same in every comparison.",
-            Scenario().replaced("shocks", (
-                *Scenario().shocks, Shock("collateral_depeg", 420.0, 120.0, -0.35),
-                Shock("collateral_depeg", 720.0, 60.0, 0.3))),
-            parameters={"collateral.share": [0.0, 0.25, 0.5, 0.75]},
-            figures=(*_WHO_PAYS, ("collateral_converted", "collateral sold for debts"))),
-        Study(
-            "tier_change", "A stricter schedule, before the fall or in it",
-            "The venue replaces the schedule of all symbols by one with twice the maintenance "
-            "rates and half the leverage: never, a minute before the slide, between slide and gap, "
-            "or a minute after the gap. Positions are open, and what does not meet it is "
-            "liquidated by the change itself.",
-            parameters={"shocks": {
-                "never": Scenario().shocks,
-                **{f"at {at:g} s": (*Scenario().shocks, Shock("tiers", at, tiers=_STRICT))
-                   for at in (60.0, 330.0, 480.0)}}},
-            figures=_WHO_PAYS),
+            figures=WHO_PAYS),
         Study(
             "phase", "Leverage × depth",
             "Where a cascade feeds itself: the reproduction number over the population's median "
@@ -151,6 +100,7 @@ STUDIES = {
                         "makers.depth": [0.02, 0.04, 0.08, 0.16]},
             figures=(("reproduction_twin", "R, counterfactual"),
                      ("overshoot_twin", "how much lower the low"))),
+        *margin_studies.STUDIES, *path_studies.STUDIES,
     )
 }
 DEFAULT = "crash"

@@ -76,6 +76,7 @@ def _prices(run: Run, twin: Run | None) -> dict[str, float]:
         "overshoot_share": metrics.overshoot(mark, float(mark[0]), float(mark[-1])),
         "recovery_s": float(metrics.recovery_steps(mark) * run.scenario.step_s),
         "forced_to_depth": forced_to_depth(run),
+        "margin_multiplier": float(run.lines["multiplier"].max()),
     }
     if twin is not None:
         out["overshoot_twin"] = metrics.overshoot_counterfactual(mark, twin.lines["mark"][:, 0])

@@ -2,6 +2,10 @@
 
 They come before the marks of a step, each as a command of its own, so pools that one of them
 makes due are liquidated by it, at the marks of the step before.
+
+Margins that follow volatility are multiplied by
+clip(v / (calm beta), 1, largest), in twentieths, where v^2 <- k v^2 + (1 - k) (move^2 / interval),
+k = 2^(-interval / half-life), and move is that of the log of index or mark over the interval.
 """
 
 from __future__ import annotations
@@ -22,6 +26,8 @@ from engine.messages import NONE, RATE_SCALE, HaltMode
 #: A price of zero is refused.
 _PRICE_MIN = 1e-4
 _PRICE_DECIMALS = 6
+#: Multipliers are set in parts of so much.
+_STEPS_OF_MULTIPLIER = 20
 
 
 class Venue:
@@ -38,6 +44,8 @@ class Venue:
 
     Attributes
     ----------
+    multiplier : array of float
+        Of the margins of each symbol, as in force.
     rates : array of float
         Maintenance rate of each symbol's lowest tier, as in force.
     collateral_path : array of float, shape (steps,)
@@ -50,7 +58,9 @@ class Venue:
         self._scenario, self._core = scenario, exchange.core
         self._outage = ~np.isnan(in_force(scenario, "outage"))
         self._halted = HaltMode.NO_LIQUIDATION if counterfactual else HaltMode.NONE
-        self._multiplier = np.ones(markets.count)
+        self.multiplier = np.ones(markets.count)
+        self._variance = np.zeros(markets.count)
+        self._followed: Floats | None = None
         self._lowest = np.array([float(spec.tiers[0][1]) for spec in scenario.symbols])
         self._price = RATE_SCALE
         self.collateral_path = collateral_path(scenario)
@@ -68,10 +78,17 @@ class Venue:
 
     @property
     def rates(self) -> Floats:
-        return np.asarray(self._lowest * self._multiplier)
+        return np.asarray(self._lowest * self.multiplier)
 
-    def step(self, step: int, ts_ns: int) -> None:
-        """Apply what happens at a step."""
+    def step(self, step: int, ts_ns: int, index: Floats, marks: Floats) -> None:
+        """Apply what happens at a step.
+
+        Parameters
+        ----------
+        step, ts_ns : int
+        index, marks : array of float
+            As they were last seen: the marks of the step before.
+        """
         self._outages(step, ts_ns)
         now_s, length = (step + 1) * self._scenario.step_s, self._scenario.step_s
         for at, shock in enumerate(self._scenario.shocks):
@@ -84,10 +101,27 @@ class Venue:
                 for symbol in self._symbols(shock):
                     self._core.set_tiers(symbol, self._tiers[at], ts_ns)
                     self._lowest[symbol] = float(shock.tiers[0][1])
+        spec = self._scenario.margins
+        if spec.source != "fixed" and now_s % spec.interval_s < length:
+            self._follow(np.log(index if spec.source == "index" else marks), ts_ns)
         price = round(round(float(self.collateral_path[step]), _PRICE_DECIMALS) * RATE_SCALE)
         if self._has_collateral and price != self._price:
             self._core.set_asset_price(COLLATERAL, price, ts_ns)
             self._price = price
+
+    def _follow(self, level: Floats, ts_ns: int) -> None:
+        spec = self._scenario.margins
+        interval_s = max(spec.interval_s, self._scenario.step_s)
+        keep = 0.5 ** (interval_s / spec.half_life_s)
+        if self._followed is not None:
+            square = (level - self._followed) ** 2 / interval_s
+            self._variance = keep * self._variance + (1 - keep) * square
+        self._followed = level
+        betas = np.array([symbol.beta for symbol in self._scenario.symbols])
+        wanted = np.clip(np.sqrt(self._variance) / (spec.calm * betas), 1, spec.largest)
+        wanted = np.rint(wanted * _STEPS_OF_MULTIPLIER) / _STEPS_OF_MULTIPLIER
+        for symbol in np.flatnonzero(wanted != self.multiplier).tolist():
+            self._multiply(symbol, float(wanted[symbol]), ts_ns)
 
     def _symbols(self, shock: Shock) -> list[int]:
         return [at for at, spec in enumerate(self._scenario.symbols)
@@ -96,10 +130,10 @@ class Venue:
     def _multiply(self, symbol: int, multiplier: float, ts_ns: int) -> None:
         rate = round(multiplier * RATE_SCALE)
         self._core.set_margin_multiplier(symbol, rate, rate, NONE, ts_ns)
-        self._multiplier[symbol] = multiplier
+        self.multiplier[symbol] = multiplier
 
     def _outages(self, step: int, ts_ns: int) -> None:
-        for symbol in range(len(self._multiplier)):
+        for symbol in range(len(self.multiplier)):
             is_out = self._outage[step, symbol]
             was_out = step > 0 and self._outage[step - 1, symbol]
             if is_out and not was_out:
