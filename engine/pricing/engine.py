@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from engine.errors import InputError
@@ -206,13 +206,7 @@ def commands_of(ts_ns: int, instants: dict[str, Instant]) -> list[Command]:
     marks = [
         {"symbol": name, "mark_price": instants[name].mark, "index_price": instants[name].index}
         for name in names if instants[name].mark is not None]
-    # A command has one cause; of several the newest.
-    seqs = [each.cause for each in instants.values() if each.cause is not None]
-    cause = {"cause": max(seqs)} if seqs else {}
-    if len(marks) == 1:
-        commands.append({"cmd": "mark", "ts": ts_ns, **marks[0], **cause})
-    elif marks:
-        commands.append({"cmd": "marks", "ts": ts_ns, "marks": marks, **cause})
+    commands += mark_commands(ts_ns, marks, [each.cause for each in instants.values()])
     commands += [
         {"cmd": "resume", "ts": ts_ns, "symbol": name}
         for name in names if instants[name].is_resume]
@@ -220,6 +214,17 @@ def commands_of(ts_ns: int, instants: dict[str, Instant]) -> list[Command]:
         {"cmd": "funding", "ts": ts_ns, "symbol": name, "rate": instants[name].rate}
         for name in names if instants[name].rate is not None]
     return commands
+
+
+def mark_commands(
+    ts_ns: int, marks: Sequence[Command], causes: Iterable[int | None]
+) -> list[Command]:
+    """Put the marks of one instant into one command; of several causes it names the newest."""
+    newest = max((seq for seq in causes if seq is not None), default=None)
+    cause = {} if newest is None else {"cause": newest}
+    if len(marks) > 1:
+        return [{"cmd": "marks", "ts": ts_ns, "marks": list(marks), **cause}]
+    return [{"cmd": "mark", "ts": ts_ns, **mark, **cause} for mark in marks]
 
 
 def replay(configs: Iterable[SymbolConfig], items: Iterable[PriceInput]) -> Iterator[Command]:

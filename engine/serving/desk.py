@@ -16,6 +16,7 @@ from typing import Any
 from engine.errors import InputError
 from engine.exchange import Exchange
 from engine.messages import NONE, HaltMode
+from engine.pricing.engine import mark_commands
 from engine.serving.agreement import Agreement, AgreementRules
 from engine.serving.pricer import Pricer
 from engine.serving.pricing_settings import SymbolPricing
@@ -344,12 +345,9 @@ class Desk:
         for command in made:
             if command["cmd"] == "halt":
                 self._lose(command["symbol"], self._why_held(command["symbol"]))
-        rows = [{key: value for key, value in mark.items() if key not in ("cmd", "ts")}
+        rows = [{key: value for key, value in mark.items() if key not in ("cmd", "ts", "cause")}
                 for mark in marks]
-        if len(rows) == 1:
-            self._commands.append({"cmd": "mark", **rows[0]})
-        elif rows:
-            self._commands.append({"cmd": "marks", "marks": rows})
+        self._commands += mark_commands(at_ns, rows, [mark.get("cause") for mark in marks])
         self._commands += after
         marked = {mark["symbol"] for mark in marks}
         self._commands += [

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from engine.exchange import Exchange
+from engine.messages import NONE
 from engine.pricing import BookSnapshot, PriceEngine, SourcePrice, TradePrice
 from engine.pricing.index import Reason
 from engine.serving.pricing_settings import SymbolPricing
@@ -44,6 +45,7 @@ class Pricer:
         self._exchange = exchange
         self._engine = PriceEngine([config])
         self._margin = pricing.multipliers(tick, size)
+        self._told_seq = NONE  # of the newest trade that the engine knows of
 
     @property
     def next_instant(self) -> int | None:
@@ -74,8 +76,11 @@ class Pricer:
         engine, symbol = self._engine, self.symbol
         book = self._exchange.query({"query": "book", "symbol": symbol, "depth": BOOK_DEPTH})
         engine.take(BookSnapshot(at_ns, symbol, book["bids"], book["asks"]))
-        if book["last_price"] is not None:
-            engine.take(TradePrice(at_ns, symbol, book["last_price"]))
+        seq = self._exchange.core.last_trade_seq(self._exchange.instrument(symbol).index)
+        if seq not in (NONE, self._told_seq):
+            # Once for each command that traded: told again, an old trade would look like news.
+            engine.take(TradePrice(at_ns, symbol, book["last_price"], seq))
+            self._told_seq = seq
         commands = engine.advance(at_ns)
         if self._margin is not None:
             for command in [each for each in commands if each["cmd"] == "mark"]:
@@ -107,11 +112,12 @@ class Pricer:
 
     def dump(self) -> list[Any]:
         """Return the state as lists, for `load`."""
-        return [self._engine.dump(), None if self._margin is None else self._margin.dump()]
+        margin = None if self._margin is None else self._margin.dump()
+        return [self._engine.dump(), margin, self._told_seq]
 
     def load(self, state: list[Any]) -> None:
         """Go on from a state by the same rules."""
-        engine, margin = state
+        engine, margin, self._told_seq = state
         self._engine.load(engine)
         if self._margin is not None:
             self._margin.load(margin)

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from support.publishers import Publisher, until
 from support.servers import Server
+from support.standbys import Standby
 
+from engine import Exchange
 from engine.client import Client
 
 S = 1_000_000_000
@@ -109,6 +111,68 @@ def test_a_kill_makes_no_difference(start, shell, pricing):
     assert whole.replayed().state_hash() == rows["state_hash"]
     done = shell.run("verify", str(killed.journal), "--core", shell.core)
     assert done.code == 0 and done.figures["state_hash"] == rows["state_hash"], done.err
+
+
+def trade(server: Server, price: str) -> int:
+    """Let two accounts trade at a price; return the number of the command that traded."""
+    with server.client() as client:
+        for account, side in ((99, "sell"), (7, "buy")):
+            outcome = client.send({
+                "cmd": "order", "account": account, "symbol": "BTC", "quantity": "0.001",
+                "order_id": int(price) + account, "side": side, "type": "limit", "price": price})
+            assert outcome.code == "accepted"
+    return outcome.seq
+
+
+def test_marks_name_the_trade_that_moved_them_over_a_kill_and_a_takeover(
+        shell, tmp_path, publisher):
+    path = tmp_path / "pricing.toml"
+    path.write_text('[BTC]\nimpact_notional = "1000"\nmark = {components = ["last"]}\n')
+    options = ["--pricing", str(path), "--stale-after", "600", "--snapshot", "5",
+               "--marks", f"spot={publisher.endpoint}"]
+    first = [*options, "--scenario", shell.scenario(BTC="60000")]
+    primary, standby = (Standby(tmp_path / name, shell.core) for name in ("one", "other"))
+    expected = {}
+    try:
+        primary.lead(*first)
+        standby.follow(primary.replication, *first)
+        server = primary
+        publisher.wait()
+        trade(server, "60000")
+        publisher.say(MIDNIGHT + 1, BTC="60000")
+        for second, price in enumerate(("60000", "60010", "60020", "60030"), 1):
+            # The trade is before the kill, and the mark that it moves is after. The first mark
+            # has none before it, and so no cause.
+            if second > 1:
+                expected[price] = trade(server, price)
+            if price == "60020":
+                primary.kill()
+                primary.lead(*first)
+                publisher.wait()
+                assert " replayed from seq 0 " not in primary.line("commands replayed")
+            if price == "60030":
+                standby.wait_for_seq(primary.last_seq)
+                primary.kill()
+                standby.take_over()
+                publisher.wait()
+                server = standby
+            with server.client() as client:
+                publisher.say(at := MIDNIGHT + second * S + 1, BTC="60000")
+                until(lambda c=client, t=at: [
+                    row["ts"] for row in c.query({"query": "feeds"})["prices"]] == [t - 1])
+        rows = server.stop()
+    finally:
+        primary.close()
+        standby.close()
+    marks = [entry.command for entry in standby.entries() if entry.client == "feed/desk"]
+    assert {mark["mark_price"]: mark["cause"] for mark in marks if "cause" in mark} == expected
+    told = Exchange(core=shell.core)
+    events = [event for entry in standby.entries() for event in told.apply(entry.command)]
+    assert {event["mark_price"]: event["cause"] for event in events
+            if event["event"] == "mark" and event["cause"] != event["seq"]} == expected
+    assert {event["price"]: event["seq"] for event in events
+            if event["event"] == "trade"}.items() >= expected.items()
+    assert told.state_hash() == rows["state_hash"]
 
 
 def test_marks_by_the_clock_and_other_rules_afterwards(start, shell, pricing, publisher, tmp_path):

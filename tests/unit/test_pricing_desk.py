@@ -28,14 +28,17 @@ NAMES = ("a", "b", "c")
 
 
 class Market:
-    """An exchange of two symbols, the first of which is priced."""
+    """An exchange of two symbols, of which those named are priced."""
 
-    def __init__(self, table: dict | None = None, least: int = 1, has_clock: bool = False) -> None:
+    def __init__(
+        self, table: dict | None = None, least: int = 1, has_clock: bool = False,
+        symbols: tuple[str, ...] = ("BTC",),
+    ) -> None:
         self.exchange = Exchange(core="reference")
         self.lines: list[str] = []
         rules = AgreementRules(least, "0.02", 10 * S)
         self.rules = DeskRules(NAMES, rules, has_clock, read_pricing(
-            {"BTC": table or BTC}, NAMES, 10 * S, least))
+            dict.fromkeys(symbols, table or BTC), NAMES, 10 * S, least))
         self.desk = Desk(self.rules, self.exchange, self.lines.append)
         self.numbers: dict[str, int] = {}
         for command in (
@@ -65,9 +68,13 @@ class Market:
     def orders(self, bid: str, ask: str) -> None:
         self.apply({"cmd": "account", "account": 1})
         self.apply({"cmd": "deposit", "account": 1, "asset": "USDT", "amount": "1000000"})
-        for number, (side, price) in enumerate((("buy", bid), ("sell", ask)), 1):
-            self.apply({"cmd": "order", "account": 1, "symbol": "BTC", "order_id": number,
-                        "side": side, "type": "limit", "quantity": "1", "price": price})
+        self.quote(bid, ask)
+
+    def quote(self, bid: str, ask: str) -> None:
+        for side, price in (("buy", bid), ("sell", ask)):
+            self.apply({
+                "cmd": "order", "account": 1, "symbol": "BTC", "order_id": self.exchange.seq + 1,
+                "side": side, "type": "limit", "quantity": "1", "price": price})
 
 
 def test_marks_come_at_their_instants_with_the_newest_index():
@@ -125,6 +132,95 @@ def test_the_own_book_counts():
     commands = market.say("a", MIDNIGHT + HOUR + 1, BTC="60000")
     [funding] = [c for c in commands if c["cmd"] == "funding"]
     assert funding["ts"] == MIDNIGHT + HOUR and float(funding["rate"]) > 0.0001
+
+
+LAST = {**BTC, "mark": {"components": ["last"]}}
+
+
+def trade(market: Market, price: str, symbol: str = "BTC") -> int:
+    """Let two accounts trade at a price; return the `seq` of the trade's event."""
+    exchange = market.exchange
+    if not exchange.core.account_ids():
+        for account in (1, 2):
+            market.apply({"cmd": "account", "account": account})
+            market.apply({"cmd": "deposit", "account": account, "asset": "USDT",
+                          "amount": "1000000"})
+    for account, side in ((1, "sell"), (2, "buy")):
+        command = {"cmd": "order", "account": account, "symbol": symbol, "quantity": "0.1",
+                   "order_id": exchange.seq + 1, "side": side, "type": "limit", "price": price}
+        events = exchange.apply(command)
+    [seq] = [event["seq"] for event in events if event["event"] == "trade"]
+    return int(seq)
+
+
+def test_a_mark_that_a_trade_has_moved_names_it():
+    market = Market(LAST)
+    market.apply({"cmd": "mark", "symbol": "BTC", "mark_price": "60000"})
+    before = trade(market, "60000")
+    market.say("a", MIDNIGHT + 1, BTC="60000")
+    # Nothing is known of what was before the first mark.
+    assert "cause" not in market.say("a", MIDNIGHT + S + 1, BTC="60000")[0]
+    seq = trade(market, "60010.5")
+    assert seq > before
+    [command] = market.say("a", MIDNIGHT + 2 * S + 1, BTC="60000")
+    assert command == {"cmd": "mark", "ts": MIDNIGHT + 2 * S, "symbol": "BTC",
+                       "mark_price": "60010.5", "index_price": "60000", "cause": seq}
+    # It is no news any more, and a trade at the same price moves nothing.
+    trade(market, "60010.5")
+    assert "cause" not in market.say("a", MIDNIGHT + 3 * S + 1, BTC="60001")[0]
+
+
+def test_an_order_long_after_the_trade_is_not_blamed_on_it():
+    market = Market({**BTC, "mark": {"components": ["book_median"]}})
+    market.apply({"cmd": "mark", "symbol": "BTC", "mark_price": "60000"})
+    trade(market, "60000")
+    market.quote("59999", "60001")
+    market.say("a", MIDNIGHT + 1, BTC="60000")
+    marks = [market.say("a", MIDNIGHT + second * S + 1, BTC="60000")[0] for second in (1, 2)]
+    market.apply({"cmd": "order", "account": 2, "symbol": "BTC", "order_id": 500, "side": "buy",
+                  "type": "limit", "quantity": "0.1", "price": "60000.5"})
+    marks += market.say("a", MIDNIGHT + 3 * S + 1, BTC="60000")
+    assert marks[1]["mark_price"] != marks[2]["mark_price"]
+    assert [mark for mark in marks if "cause" in mark] == []
+
+
+def test_marks_of_several_symbols_name_the_newest_of_their_causes():
+    market = Market(LAST, symbols=("BTC", "ETH"))
+    for symbol, price in (("BTC", "60000"), ("ETH", "3000")):
+        market.apply({"cmd": "mark", "symbol": symbol, "mark_price": price})
+        trade(market, price, symbol)
+    for second in (0, 1):
+        market.say("a", MIDNIGHT + second * S + 1, BTC="60000", ETH="3000")
+    seqs = [trade(market, "60001", "BTC"), trade(market, "3001", "ETH")]
+    [command] = market.say("a", MIDNIGHT + 2 * S + 1, BTC="60000", ETH="3000")
+    assert (command["cmd"], command["cause"]) == ("marks", max(seqs))
+    assert [row["mark_price"] for row in command["marks"]] == ["60001", "3001"]
+    assert all("cause" not in row for row in command["marks"])
+
+
+def test_a_state_that_is_taken_over_names_the_same_causes():
+    """Also of a trade that was told before it was taken over, and is no news after."""
+    table = {**BTC, "mark": {"components": ["book_median"]}}
+    runs = []
+    for is_cut in (False, True):
+        market = Market(table)
+        market.apply({"cmd": "mark", "symbol": "BTC", "mark_price": "60000"})
+        trade(market, "60000")
+        marks = []
+        for second in range(12):
+            market.quote(str(60_001 + second), "61000")
+            if second % 4 == 1:
+                market.apply({"cmd": "order", "account": 2, "symbol": "BTC", "quantity": "0.1",
+                              "order_id": market.exchange.seq + 1, "side": "sell",
+                              "type": "market"})
+            if is_cut:
+                state = json.loads(json.dumps(market.desk.dump()))
+                market.desk = Desk(market.rules, market.exchange, market.lines.append)
+                market.desk.load(state)
+            marks += market.say("a", MIDNIGHT + second * S + 1, BTC="60000")
+        runs.append(marks)
+    assert runs[0] == runs[1]
+    assert len({mark.get("cause") for mark in runs[0]}) == 4  # of three trades, and of none
 
 
 def test_a_lost_index_stops_liquidations_of_it_alone():
