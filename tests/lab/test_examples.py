@@ -11,9 +11,9 @@ import pytest
 pytest.importorskip("pandas")
 pytest.importorskip("joblib")
 
-EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
-#: One needs a server: tests/shell/test_example_client.py.
-EXAMPLES = [path for path in EXAMPLES if path.stem != "client"]
+#: Those of the lab; the others are in tests/shell.
+EXAMPLES = [path for path in sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
+            if "engine.lab" in path.read_text(encoding="utf-8")]
 #: Options beyond the size.
 SEEDS = {"cascade_run": ["--seed", "2"]}
 
