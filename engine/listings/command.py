@@ -97,7 +97,7 @@ def _rename(listed: Listed, renames: Sequence[str], file: str) -> None:
 
 def _commands(listed: Listed) -> Iterator[str]:
     for command in listed.commands():
-        yield json.dumps(command, separators=(",", ":"), default=str)
+        yield json.dumps(command, separators=(",", ":"))
 
 
 def _table(listed: Listed) -> Iterator[str]:

@@ -79,7 +79,7 @@ class Listed:
 def load_instruments(
     source: Source,
     *,
-    symbols: Sequence[str] = (),
+    symbols: str | Sequence[str] = (),
     tiers: Tiers | None = None,
     decimals: Mapping[str, int] | None = None,
     terms: Mapping[str, Any] | None = None,
@@ -106,7 +106,7 @@ def load_instruments(
 def read_instruments(
     source: Source,
     *,
-    symbols: Sequence[str] = (),
+    symbols: str | Sequence[str] = (),
     tiers: Tiers | None = None,
     decimals: Mapping[str, int] | None = None,
     terms: Mapping[str, Any] | None = None,
@@ -118,7 +118,7 @@ def read_instruments(
     source : path, mapping or list
         A file, or JSON already parsed; floats are refused, so parse with
         ``parse_float=decimal.Decimal``.
-    symbols : sequence of str, optional
+    symbols : str or sequence of str, optional
         Those wanted, in any common spelling; the rest of the file may be as it likes. Default:
         all that are being traded.
     tiers : path, mapping, list or Loaded, optional
@@ -146,7 +146,8 @@ def read_instruments(
         source = parse_json(read_text(label), label)
     shape, reader = _shape_of(source, label)
     listed = Listed(shape)
-    found, chosen = _read_rows(reader, source, label, listed, symbols)
+    wanted = [symbols] if isinstance(symbols, str) else symbols
+    found, chosen = _read_rows(reader, source, label, listed, wanted)
     if not chosen:
         left = ", ".join(f"{count} {why}" for why, count in listed.skipped.items())
         raise InputError(f"{label}: no instruments in the file" + (left and f" ({left})"))

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from engine import Exchange, cli
 from engine.errors import InputError
@@ -239,7 +241,8 @@ def test_one_that_is_named_need_not_be_traded_nor_the_others_readable():
     rows[0]["status"] = "Closed"
     rows[1]["lotSizeFilter"]["qtyStep"] = "much"
     rows[2]["contractType"] = "Strange"
-    assert list(read_instruments(data, symbols=["XBTUSDT.P"]).instruments) == ["BTCUSDT"]
+    for wanted in ("XBTUSDT.P", ["XBTUSDT.P", "BTCUSDT"]):
+        assert list(read_instruments(data, symbols=wanted).instruments) == ["BTCUSDT"]
     with pytest.raises(InputError, match=r": BTCUSDT-27DEC24: lotSizeFilter\.qtyStep is not"):
         read_instruments(data, symbols=["BTCUSDT-27DEC24"])
     with pytest.raises(InputError, match=r"^<data>: 'SOLUSDT': no instrument goes by this name$"):
@@ -507,6 +510,36 @@ def test_wrong_files_are_named_in_one_line(tmp_path, reason, content):
         load_instruments(path)
     message = str(caught.value)
     assert message.startswith(f"{path}: ") and reason in message and "\n" not in message
+
+
+def places(value: Any) -> list[tuple[Any, Any]]:
+    """Every container inside a value, with each of its keys."""
+    if not isinstance(value, dict | list):
+        return []
+    keys = value if isinstance(value, dict) else range(len(value))
+    return [place for key in keys for place in [(value, key), *places(value[key])]]
+
+
+JUNK = st.one_of(
+    st.none(), st.booleans(), st.text(max_size=12), st.integers(), st.floats(), st.decimals(),
+    st.sampled_from(["0", "-1", "1e400", "1e-400", "0.3", "NaN", "9" * 50, [], {}, [{}], [1]]))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(sorted(SHAPES)), st.integers(0), JUNK)
+def test_whatever_a_field_holds_it_is_read_or_refused_in_one_line(shape, number, junk):
+    data = copy.deepcopy(SHAPES[shape][1])
+    found = places(data)
+    container, key = found[number % len(found)]
+    container[key] = junk
+    try:
+        commands = load_instruments(data)
+    except InputError as error:
+        assert "\n" not in str(error)
+    else:
+        exchange = Exchange(core="reference")
+        assert "rejected" not in [
+            event["event"] for one in commands for event in exchange.apply(one)]
 
 
 # --- the command line -----------------------------------------------------------------
