@@ -81,7 +81,7 @@ def branching(frame: pd.DataFrame) -> Any:
     ys = np.concatenate([frame[column].to_numpy() for column, *_ in columns if column in frame])
     seen = np.concatenate([x, ys])
     seen = seen[np.isfinite(seen)]
-    if not len(seen):
+    if not np.isfinite(x).any():
         return figure
     low, high = max(float(seen.min()) - 0.04, 0.0), float(seen.max()) + 0.04
     figure.add_scatter(x=[low, high], y=[low, high], mode="lines", name="equal",

@@ -33,6 +33,8 @@ _GRID = 24
 #: Relative step of the half-life in derivatives.
 _NUDGE = 1e-4
 _ROUNDS_MAX = 200
+#: Intensities below this have no likelihood worth the name; its square is still a number.
+_RATE_MIN = 1e-140
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def fit_counts(counts: Ints, step_s: float = 1.0, drive: Floats | None = None) -
     Returns
     -------
     HawkesFit
-        NaN where there are fewer than ten events.
+        NaN where there are fewer than ten events, or some that nothing could have set off.
 
     Notes
     -----
@@ -194,9 +196,11 @@ class _Fit:
         grid = np.geomspace(shortest, longest, _GRID)
         values = [self._at(half_life)[0] for half_life in grid]
         top = int(np.argmax(values))
+        if values[top] == -float("inf"):
+            return _NOTHING
         low, high = grid[max(top - 1, 0)], grid[min(top + 1, _GRID - 1)]
         found = minimize_scalar(
-            lambda log_half_life: -self._at(float(np.exp(log_half_life)))[0],
+            lambda log_half_life: min(-self._at(float(np.exp(log_half_life)))[0], 1e15),
             bounds=(np.log(low), np.log(high)), method="bounded", options={"xatol": 1e-4})
         half_life = float(np.exp(found.x))
         value, coefficients = self._at(half_life)
@@ -223,21 +227,26 @@ class _Fit:
         rows, total = rows * scale, np.where(integrals > 0, weight.sum(), 1.0)
 
         def cost(c: Floats) -> tuple[float, Floats]:
-            rate = np.maximum(np.einsum("ij,j->i", rows, c), 1e-300)
+            rate = np.einsum("ij,j->i", rows, c)
+            if rate.min() < _RATE_MIN:  # events that nothing would have set off
+                return float("inf"), rate
             return float((total * c).sum() - (held * np.log(rate)).sum()), rate
 
         c = np.full(design.shape[1], 1.0 / design.shape[1])
         value, rate = cost(c)
+        if value == float("inf"):
+            return -value, c * scale
         for _ in range(_ROUNDS_MAX):
             explained = np.einsum("i,ij->j", held / rate, rows)
             gradient = total - explained
             free = (c > 1e-9) | (gradient < 0)
             mine = rows[:, free] / rate[:, None]
             curve = np.einsum("i,ij,ik->jk", held, mine, mine)
-            step = np.zeros_like(c)
-            step[free] = np.linalg.lstsq(curve, gradient[free], rcond=None)[0]
-            tries = [np.maximum(c - size * step, 0.0) for size in (1.0, 0.25)]
-            tries.append(c * explained / total)
+            tries = [c * explained / total]
+            if np.isfinite(curve).all():
+                step = np.zeros_like(c)
+                step[free] = np.linalg.lstsq(curve, gradient[free], rcond=None)[0]
+                tries += [np.maximum(c - size * step, 0.0) for size in (1.0, 0.25)]
             best = min(((*cost(one), one) for one in tries), key=lambda each: each[0])
             gain = value - best[0]
             if gain > 0:

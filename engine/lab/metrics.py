@@ -275,31 +275,18 @@ def ptsr(winnings: Floats, haircuts: Floats, deficit: float) -> float:
 
 # --- statistics ---------------------------------------------------------------------------
 
-#: 97.5 % quantiles of Student's t with 1 to 30 degrees of freedom.
-_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160,
-      2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056,
-      2.052, 2.048, 2.045, 2.042)
-
-
 def interval(values: Floats) -> tuple[float, float, float]:
     """Return mean and 95 % confidence interval (Student's t) of independent seeds.
 
     For a comparison give the differences of paired seeds. One value has no interval: NaN.
     """
+    from scipy.stats import t
+
     kept = np.asarray(values, np.float64)
     kept = kept[np.isfinite(kept)]
     if len(kept) < 2:
         mean = float(kept.mean()) if len(kept) else float("nan")
         return mean, float("nan"), float("nan")
-    t = _T[len(kept) - 2] if len(kept) - 2 < len(_T) else 1.96
-    mean, half = float(kept.mean()), t * float(kept.std(ddof=1)) / len(kept) ** 0.5
+    quantile = float(t.ppf(0.975, len(kept) - 1))
+    mean, half = float(kept.mean()), quantile * float(kept.std(ddof=1)) / len(kept) ** 0.5
     return mean, mean - half, mean + half
-
-
-def detectable(values: Floats) -> float:
-    """Return the difference that as many paired seeds would find with power 80 % (5 % level).
-
-    Formula: 2.8 s / sqrt(n), s the standard deviation of the values.
-    """
-    kept = values[np.isfinite(values)]
-    return float(2.8 * kept.std(ddof=1) / len(kept) ** 0.5) if len(kept) > 1 else float("nan")

@@ -39,6 +39,8 @@ _FUND_BALANCE = field_at(EventKind.INSURANCE, "balance")
 DEPTH_EVERY, DEPTH_SHARE = 5, 0.01
 #: Open lots are summed up every so many steps.
 OPEN_EVERY = 30
+#: Health of so many pools is followed over all steps at once.
+_PUSHED_AT_ONCE = 4_000
 #: The map of pending liquidations is taken so many times in a run.
 MAP_COUNT = 60
 MAP_BUCKET_PPM = 2_500
@@ -281,8 +283,11 @@ class Recorder:
         done = 0
         for slope, pledged, now in self._slopes:
             # Only who could stand at the shadow marks of the breach itself may be in excess.
-            pushed = done + np.flatnonzero(breaches["share"][done:done + len(slope)] > 0)
-            if len(pushed):
+            found = done + np.flatnonzero(breaches["share"][done:done + len(slope)] > 0)
+            # A table of all of them by all steps would be the largest of a run.
+            for pushed in np.array_split(found, len(found) // _PUSHED_AT_ONCE + 1):
+                if not len(pushed):
+                    continue
                 step = int(breaches["step"][done])
                 mine = pushed - done
                 path = (shadow[step:] - marks[step]) @ slope[mine].T

@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from engine.errors import RunError
-from engine.lab import figures, figures_feedback, metrics
+from engine.lab import figures, figures_feedback, metrics, statistics
 from engine.lab.causes import Causes, find_causes
 from engine.lab.frames import write_parquet, write_run
 from engine.lab.recorder import Run
@@ -204,20 +206,28 @@ def _parameter_cards(study: Study, frame: pd.DataFrame) -> list[str]:
 def _differences(frame: pd.DataFrame, path: str, names: list[str]) -> str:
     labels = list(dict.fromkeys(frame[path]))
     first = frame[frame[path] == labels[0]].set_index("seed")
-    rows = []
-    for name in names:
-        cells = []
-        for label in labels[1:]:
-            other = frame[frame[path] == label].set_index("seed")
-            change = (other[name] - first[name]).to_numpy()
-            cells.append(f"{_interval_text(change)}<br><small>finds "
-                         f"{_number(metrics.detectable(change))}</small>")
-        rows.append((name.replace("_", " "), *cells))
+    others = [frame[frame[path] == label].set_index("seed") for label in labels[1:]]
+    changes = [[(other[name] - first[name]).to_numpy() for other in others] for name in names]
+    chances = statistics.adjusted(np.array([
+        [statistics.p_value(change) for change in row] for row in changes]).ravel())
+    cells = iter(chances.tolist())
+    rows = [(name.replace("_", " "), *(
+        f"{_interval_text(change)}<br><small>{_power_text(change, next(cells))}</small>"
+        for change in row)) for name, row in zip(names, changes, strict=True)]
     head = ("", *(html.escape(f"{label} less {labels[0]}") for label in labels[1:]))
-    note = ("Paired differences, mean and 95 % interval; below, the difference that this many "
-            "seeds would find with a power of 80 %.")
+    note = ("Paired differences, mean and 95 % interval. Below: p by a paired t-test, adjusted for "
+            "all comparisons in the table (Benjamini and Hochberg); the least difference that "
+            "this many seeds find with a power of 80 %; and how many seeds would find the "
+            "one that was seen.")
     return (f'<section class="card"><p class="how">{note}</p><div class="wide">'
             f"{_table(head, rows)}</div></section>")
+
+
+def _power_text(change: Any, chance: float) -> str:
+    needed = statistics.seeds_needed(change)
+    said = "–" if chance != chance else "p < 0.001" if chance < 0.001 else f"p = {chance:.2g}"
+    return (f"{said} · finds {_number(statistics.detectable(change))} · "
+            f"{_number(needed)} seeds needed")
 
 
 def _number(value: float) -> str:
@@ -266,8 +276,9 @@ def _figure_table(frame: pd.DataFrame, parameters: list[str]) -> str:
     skip = {*_LISTS, *_NOTES, *parameters, "seed"}
     names = [name for name in frame.columns if name not in skip]
     if len(parameters) != 1:
-        return _table(("figure", "mean [95 % interval]"), [
-            (name.replace("_", " "), _interval_text(frame[name].to_numpy())) for name in names])
+        return _table(("figure", "mean [95 % interval]", "finds, power 80 %"), [
+            (name.replace("_", " "), _interval_text(frame[name].to_numpy()),
+             _number(statistics.detectable(frame[name].to_numpy()))) for name in names])
     path = parameters[0]
     labels = list(dict.fromkeys(frame[path]))
     rows = [(name.replace("_", " "), *(

@@ -70,11 +70,21 @@ def sweep(
     Raises
     ------
     RunError
-        A run with drift, or with positions that do not sum to zero.
+        A run with drift, or with positions that do not sum to zero; a backend that joblib does
+        not have, or that nobody has started.
     """
+    return run_plan(make_plan(scenario, parameters or {}, seeds), jobs, twin=twin, out=out,
+                    backend=backend, progress=progress)
+
+
+def run_plan(
+    plan: Sequence[tuple[Mapping[str, Any], Scenario]], jobs: int = 1, *, twin: bool = True,
+    out: Path | None = None, backend: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> pd.DataFrame:
+    """Run scenarios, each with labels for its row; the rest is as in `sweep`."""
     import pandas as pd
 
-    plan = _plan(scenario, parameters or {}, seeds)
     rows: dict[int, dict[str, Any]] = {}
     folder = None if out is None else out / "rows"
     if folder is not None:
@@ -101,9 +111,10 @@ def sweep(
     return frame
 
 
-def _plan(
+def make_plan(
     scenario: Scenario, parameters: Mapping[str, Values], seeds: Iterable[int]
 ) -> list[tuple[dict[str, Any], Scenario]]:
+    """Return every combination of values with every seed: labels, and the scenario."""
     choices = [
         [(path, label, value) for label, value in (
             values.items() if isinstance(values, Mapping) else zip(values, values, strict=True))]
@@ -124,7 +135,11 @@ def _run_all(
 ) -> Iterable[tuple[int, Path | None, dict[str, Any]]]:
     from joblib import Parallel, delayed, parallel_config
 
-    chosen = parallel_config(backend=backend) if backend else nullcontext()
+    try:
+        chosen = parallel_config(backend=backend) if backend else nullcontext()
+    except (ValueError, ImportError) as error:
+        reason = " ".join(str(error).split())
+        raise RunError(f"backend {backend} cannot be used: {reason}") from None
     with chosen:
         results = Parallel(n_jobs=jobs, return_as="generator_unordered")(
             delayed(_numbered)(at, one.to_json(), twin) for at, one, _ in waiting)

@@ -123,6 +123,24 @@ def test_too_few_events_have_no_ratio():
     assert np.isnan(fit_times(np.array([1.0, 2.0]), 5.0).branching)
 
 
+def test_any_counts_have_a_likelihood():
+    rng = np.random.default_rng(6)
+    for _ in range(40):
+        some = rng.random(300) < 10 ** rng.uniform(-2, 0)
+        counts = rng.poisson(10 ** rng.uniform(-2, 5) * some)
+        drive = np.column_stack([np.ones(300), counts * (rng.random(300) < 0.5)])
+        if counts.sum() >= 10:
+            fit = fit_counts(counts, drive=drive)
+            assert np.isfinite(fit.branching) and fit.branching >= 0
+            assert fit.log_likelihood >= fit.log_likelihood_poisson
+
+
+def test_events_that_nothing_set_off():
+    assert np.isnan(fit_counts(np.full(30, 2), drive=np.arange(30) > 3).branching)
+    late = fit_counts(np.full(30, 2), drive=np.arange(30) < 3)
+    assert late.log_likelihood_poisson == -np.inf and late.branching == pytest.approx(0.97, abs=0.1)
+
+
 @pytest.mark.parametrize("times", [[1.0, 1.0], [2.0, 1.0], [-1.0, 1.0], [1.0, 9.0]])
 def test_times_that_are_none(times):
     with pytest.raises(ValueError, match="times must"):

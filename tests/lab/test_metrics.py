@@ -163,9 +163,9 @@ def _family_total(rng, ancestors, ratio):
 def test_intervals():
     mean, low, high = metrics.interval(np.array([1.0, 2.0, 3.0]))
     # t = 4.303 with two degrees of freedom, s = 1.
-    assert (mean, low, high) == pytest.approx((2.0, 2 - 4.303 / 3**0.5, 2 + 4.303 / 3**0.5))
+    half = 4.303 / 3**0.5
+    assert (mean, low, high) == pytest.approx((2.0, 2 - half, 2 + half), abs=1e-3)
     assert np.isnan(metrics.interval(np.array([1.0]))[1])
-    assert metrics.detectable(np.array([1.0, 2.0, 3.0])) == pytest.approx(2.8 / 3**0.5)
 
 
 def test_marks_by_hand():
