@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -23,11 +23,18 @@ from engine.batches import (
     record_rows,
 )
 from engine.commands import check_shape
-from engine.errors import CommandError
-from engine.handlers import Handlers, MarkRow
+from engine.embedding.account_commands import AccountCommands
+from engine.embedding.acknowledgement import EventNames
+from engine.embedding.event_arrays import split_by_kind
+from engine.embedding.market_commands import MarketCommands
+from engine.embedding.order_commands import OrderCommands
+from engine.embedding.queries import TypedQueries
+from engine.embedding.subscriptions import Subscriptions
+from engine.errors import CommandError, SubscriberError
+from engine.handlers import MarkRow
 from engine.instruments import Instrument
 from engine.liquidation_map import bucket_sums
-from engine.messages import NONE, RECORD_WIDTH, Command, EventKind, OrderStatus
+from engine.messages import NONE, RECORD_WIDTH, Command
 from engine.queries import Queries
 from engine.render import render_event
 from engine.snapshot import fork, load, to_bytes
@@ -37,28 +44,37 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 
-class Exchange(Handlers):
+class Exchange(OrderCommands, AccountCommands, MarketCommands, TypedQueries):
     """One exchange: instruments, accounts, books, fund, all in one deterministic object.
 
     Parameters
     ----------
     core : {"compiled", "reference"}, default "compiled"
         Which implementation runs it; both give the same events and hashes.
+    keep_events : bool, default True
+        Whether events wait for a drain. Without it they are in acknowledgements and go to
+        subscribers only, and who never drains does not collect them.
 
     Notes
     -----
-    Single writer: one thread at a time may use it, whichever that is. `submit_many` lets
-    other threads run meanwhile; one of them that then uses the same exchange gets a
-    `RuntimeError`, and nothing happens. No clock: time is the `ts` of the commands.
+    Every command is a method with named arguments (`submit`, `mark`, …), which answers with an
+    `Acknowledgement` or raises `Rejected`; `apply` takes the same command as a mapping.
+
+    Single writer: one thread at a time may use it, whichever that is; two exchanges share
+    nothing. `submit_many` lets other threads run meanwhile; one of them that then uses the same
+    exchange gets a `RuntimeError`, and nothing happens. No clock: time is the `ts` of the
+    commands.
 
     Examples
     --------
     >>> exchange = Exchange(core="reference")
-    >>> exchange.apply({"cmd": "asset", "asset": "USDT", "decimals": 6})[0]["event"]
+    >>> exchange.add_asset("USDT", 6).events[0]["event"]
+    'asset_added'
+    >>> exchange.apply({"cmd": "asset", "asset": "EUR", "decimals": 2})[0]["event"]
     'asset_added'
     """
 
-    def __init__(self, core: str = "compiled") -> None:
+    def __init__(self, core: str = "compiled", keep_events: bool = True) -> None:
         if core == "compiled":
             from engine.core import ExchangeCore
 
@@ -78,9 +94,13 @@ class Exchange(Handlers):
         self._instruments = {}
         self.client_ids = {}
         self._details = {}
-        self._undrained: list[tuple[int, ...]] = []
+        self.keeps_events = keep_events
+        self._undrained = []
+        self._subscriptions = Subscriptions()
+        self._plain_names = EventNames(
+            self.assets_by_index, self.instruments_by_index, self.funds_by_index, {}, {})
         self._queries = Queries(self)
-        self._handlers: dict[str, Callable[[Mapping[str, Any], int], None]] = {
+        self._handlers = {
             name: getattr(self, f"_do_{name}") for name in (member.name.lower()
                                                            for member in Command)
         }
@@ -105,19 +125,27 @@ class Exchange(Handlers):
         ------
         CommandError
             The mapping does not fit the command's schema; nothing was applied.
+        SubscriberError
+            A callback raised; the command stands.
         """
-        self._undrained += self.core.drain()
-        self.submit(command)
-        return self._render(self.core.drain())
+        self._set_aside()
+        self._apply_line(command)
+        records = self.core.drain()
+        is_watched = self._subscriptions.are_any()
+        if is_watched:
+            self._subscriptions.put(records, self._names_of(records))
+        events = self._render(records)
+        if is_watched:
+            errors = self._subscriptions.deliver()
+            if errors:
+                raise SubscriberError(errors, events) from errors[0]
+        return events
 
-    def submit(self, command: Mapping[str, Any]) -> None:
-        """Apply one command and leave its events to be drained (for loading in bulk).
+    def _submit_line(self, command: Mapping[str, Any]) -> None:
+        self._apply_line(command)
+        self._settle_bulk()
 
-        Raises
-        ------
-        CommandError
-            As `apply`.
-        """
+    def _apply_line(self, command: Mapping[str, Any]) -> None:
         if check_shape(command) != "cmd":
             raise CommandError("a query is not a command")
         self.core.require_idle()
@@ -143,6 +171,7 @@ class Exchange(Handlers):
         self.core.marks(
             [self._mark_row(*row) for row in marks], NONE if ts is None else ts,
             NONE if cause is None else cause)
+        self._settle_bulk()
 
     def submit_many(self, commands: Packed, specials: Packed | None = None) -> int:
         """Apply packed commands in one crossing; events are left to be drained.
@@ -174,7 +203,9 @@ class Exchange(Handlers):
         rows = as_rows(commands, COMMAND_DTYPE, "commands")
         if specials is None:
             specials = empty_specials(0)
-        return int(self.core.run(rows, as_rows(specials, SPECIAL_DTYPE, "specials")))
+        refused = int(self.core.run(rows, as_rows(specials, SPECIAL_DTYPE, "specials")))
+        self._settle_bulk(refused)
+        return refused
 
     def query(self, query: Mapping[str, Any]) -> dict[str, Any]:
         """Answer one query at the current marks; nothing changes.
@@ -198,10 +229,7 @@ class Exchange(Handlers):
         """Return the same as undecoded records: (kind, seq, ts, cause, *payload)."""
         records: list[tuple[int, ...]] = self._undrained + self.core.drain()
         self._undrained = []
-        self._details.clear()
-        if self.client_ids:
-            for record in records:
-                self.forget_dead(record)
+        self._forget_all(records)
         return records
 
     def drain_array(self) -> npt.NDArray[np.int64]:
@@ -211,6 +239,30 @@ class Exchange(Handlers):
         data = self.core.drain_bytes()
         self._details.clear()
         return np.frombuffer(data, np.int64).reshape(-1, RECORD_WIDTH)
+
+    def drain_arrays(self) -> dict[str, npt.NDArray[np.void]]:
+        """Return the same as structured arrays, one for each kind of event, by its name.
+
+        Returns
+        -------
+        dict of str to array
+            Fields `row` (place in the sequence), `seq`, `ts`, `cause`, and those of the event,
+            all int64 in the core's units; `engine.embedding.event_units` says which.
+
+        Notes
+        -----
+        Complexity: O(events x kinds); of commands given packed or as lines nothing is made in
+        Python for each event.
+
+        Examples
+        --------
+        >>> from engine.embedding import example_exchange
+        >>> exchange = example_exchange()
+        >>> exchange.submit({"cmd": "deposit", "account": 1, "asset": "USDT", "amount": "0.5"})
+        >>> exchange.drain_arrays()["balance"]["wallet"].tolist()
+        [1000050]
+        """
+        return split_by_kind(self.drain_array())
 
     def _render(self, records: list[tuple[int, ...]]) -> list[dict[str, Any]]:
         events = []
@@ -226,20 +278,6 @@ class Exchange(Handlers):
             records, self._undrained = self._undrained + self.core.drain(), []
             return record_rows(records)
         return np.frombuffer(self.core.drain_bytes(), np.int64).reshape(-1, RECORD_WIDTH)
-
-    def forget_dead(self, record: tuple[int, ...]) -> None:
-        """Forget the client's own id of an order that this event has ended, if it did."""
-        kind = record[0]
-        if kind in (EventKind.ORDER_CANCELED, EventKind.ORDER_EXPIRED) or (
-            kind == EventKind.ORDER_UPDATE and record[7] == OrderStatus.FILLED
-        ):
-            key = (record[4], record[6])
-            if key in self.client_ids:
-                later = [entry for entry in self.client_ids[key] if entry[0] > record[1]]
-                if later:
-                    self.client_ids[key] = later
-                else:
-                    del self.client_ids[key]
 
     def discard_events(self) -> int:
         """Forget the events since the last `drain` or `apply`, unread (for loading in bulk).
@@ -450,7 +488,8 @@ class Exchange(Handlers):
 
         Notes
         -----
-        Events not yet drained stay here. Complexity: O(state), one copy of memory.
+        Events not yet drained and subscriptions stay here. Complexity: O(state), one copy of
+        memory.
 
         Examples
         --------
@@ -460,7 +499,9 @@ class Exchange(Handlers):
         >>> exchange.assets, twin.assets
         ([], ['USDT'])
         """
-        return fork(type(self), self)
+        twin = fork(type(self), self)
+        twin.keeps_events = self.keeps_events
+        return twin
 
     def index_names(self) -> None:
         """Make the look-up by name agree with the lists by index, which were replaced."""

@@ -5,7 +5,7 @@ One handler for each command, which decides nothing: every decision is the core'
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from engine.collateral import collateral_terms
@@ -57,11 +57,12 @@ class Handlers:
     funds_by_index: list[str]
     #: (account, order id) -> (seq of acceptance, client id or None), oldest first: an id
     #: may be used again, and events of its earlier order may not be drained yet.
-    client_ids: dict[tuple[int, int], list[tuple[int, str | None]]]
+    client_ids: dict[tuple[int, int], tuple[tuple[int, str | None], ...]]
     _funds: dict[tuple[int, str], int]
     _assets: dict[str, Asset]
     _instruments: dict[str, Instrument]
     _details: dict[int, str]
+    _handlers: dict[str, Callable[[Mapping[str, Any], int], None]]
 
     # --- what rendering asks for ------------------------------------------------------
 
@@ -309,12 +310,13 @@ class Handlers:
             return
         key = (account, order_id)
         if client_id is not None or key in self.client_ids:
-            self.client_ids.setdefault(key, []).append((int(self.core.seq), client_id))
+            known = self.client_ids.get(key, ())
+            self.client_ids[key] = (*known, (int(self.core.seq), client_id))
         # The ids of attached orders are taken from now on; an earlier name is no longer theirs.
         for attached in (line.get("take_profit"), line.get("stop_loss")):
             key = (account, attached["order_id"] if attached else 0)
             if key in self.client_ids:
-                self.client_ids[key].append((int(self.core.seq), None))
+                self.client_ids[key] += ((int(self.core.seq), None),)
 
     def _special_terms(self, symbol: int, line: Mapping[str, Any]) -> tuple[Any, ...]:
         """What an order has beyond the plain ones; nothing for those."""

@@ -8,7 +8,6 @@ layout of both.
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import io
 import json
@@ -109,11 +108,11 @@ def fork(make: Callable[[str], Exchange], exchange: Exchange) -> Exchange:
     _check_core(exchange)
     twin = make(exchange.core_name)
     twin.core = exchange.core.fork()
-    # Assets and instruments are never changed once made.
+    # Assets, instruments and entries of client ids are never changed once made.
     twin.assets_by_index[:] = exchange.assets_by_index
     twin.instruments_by_index[:] = exchange.instruments_by_index
     twin.funds_by_index[:] = exchange.funds_by_index
-    twin.client_ids.update(copy.deepcopy(exchange.client_ids))
+    twin.client_ids = exchange.client_ids.copy()
     twin.index_names()
     return twin
 
@@ -141,6 +140,6 @@ def _restore_names(exchange: Exchange, names: Mapping[str, Any]) -> None:
         exchange.instruments_by_index.append(
             build_instrument(index, terms, settles[terms["settle"]]))
     exchange.client_ids.update(
-        ((account, order_id), [(seq, name) for seq, name in entries])
+        ((account, order_id), tuple((seq, name) for seq, name in entries))
         for account, order_id, entries in names["client_ids"])
     exchange.index_names()
