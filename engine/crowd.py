@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from engine.batches import empty_specials
 from engine.errors import InputError, RunError
+from engine.feeds.columns import LevelColumns, LevelTable
 from engine.feeds.records import BookChange
 from engine.feeds.timeline import Moment
 from engine.messages import (
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from engine.exchange import Exchange
     from engine.instruments import Instrument
     from engine.server import RunFigures
+    from engine.units import Grid
 
 Ints = npt.NDArray[np.int64]
 
@@ -63,9 +66,10 @@ _LIMIT, _GTC = int(OrderType.LIMIT), int(TimeInForce.GTC)
  _) = range(len(COMMAND_COLUMNS))
 _KIND_COUNT = 1 + max(EventKind)
 #: Of orders that do as they are told.
-_PLAIN_KINDS = [int(kind) for kind in (
+_PLAIN_KINDS = tuple(int(kind) for kind in (
     EventKind.ORDER_ACCEPTED, EventKind.ORDER_UPDATE, EventKind.ORDER_AMENDED,
-    EventKind.ORDER_CANCELED)]
+    EventKind.ORDER_CANCELED))
+_NO_SPECIALS = empty_specials(0)
 _STP = int(StpMode.CANCEL_MAKER) << FLAG_STP_SHIFT
 
 _UPDATE = [field_at(EventKind.ORDER_UPDATE, n) for n in ("account", "symbol", "order_id", "leaves")]
@@ -111,6 +115,8 @@ class _Book:
             _Known(lambda price: 2 * self._ticks(price) + int(Side.BUY)),
             _Known(lambda price: 2 * self._ticks(price) + int(Side.SELL)))
         self._known_lots = _Known(self._lots)
+        self._table: LevelTable | None = None
+        self._converted: tuple[Ints, Ints] | None = None
 
     def _ticks(self, price: str) -> int:
         ticks = self.instrument.tick.units(price)
@@ -128,8 +134,43 @@ class _Book:
                 f"lot, {self.instrument.lot.text(1)}; declare a finer one")
         return lots
 
-    def record(self, change: BookChange) -> dict[int, int]:
-        """Take over what a change says; return the lots of the levels that it touches."""
+    def record(self, change: BookChange) -> tuple[Ints, Ints]:
+        """Take over what a change says; return the levels that it touches, and their lots."""
+        columns = None if change.is_snapshot else self._columns(change)
+        if columns is None:
+            rows = self._rows_of(change)
+            columns = (np.fromiter(rows.keys(), np.int64, len(rows)),
+                       np.fromiter(rows.values(), np.int64, len(rows)))
+        if self.taken:
+            levels, lots = columns
+            for level in levels[lots == 0].tolist():
+                self.taken.pop(level, None)
+        return columns
+
+    def _columns(self, change: BookChange) -> tuple[Ints, Ints] | None:
+        """Convert a change that comes in columns; None: it does not, or has to be looked at."""
+        bids: object = change.bids
+        asks: object = change.asks
+        if not (isinstance(bids, LevelColumns) and isinstance(asks, LevelColumns)
+                and bids.table is asks.table and bids.end == asks.begin):
+            return None
+        if bids.table is not self._table:
+            self._table = bids.table
+            self._converted = self._convert(bids.table)
+        if self._converted is None:
+            return None
+        levels, lots = (column[bids.begin : asks.end] for column in self._converted)
+        levels = levels.copy()
+        levels[len(bids) :] += int(Side.SELL) - int(Side.BUY)
+        # A level that is named twice is as it was named last.
+        return (levels, lots) if len(set(levels.tolist())) == len(levels) else None
+
+    def _convert(self, table: LevelTable) -> tuple[Ints, Ints] | None:
+        ticks = _units(self.instrument.tick, table.prices, table.price_decimals)
+        lots = _units(self.instrument.lot, table.quantities, table.quantity_decimals)
+        return None if ticks is None or lots is None else (2 * ticks + int(Side.BUY), lots)
+
+    def _rows_of(self, change: BookChange) -> dict[int, int]:
         levels: dict[int, int] = {}
         lots_of = self._known_lots.__getitem__
         for known, rows in zip(self._known_levels, (change.bids, change.asks), strict=True):
@@ -140,10 +181,6 @@ class _Book:
         if change.is_snapshot:
             gone = (self.live.keys() | self.taken.keys()) - levels.keys()
             levels = dict.fromkeys(sorted(gone), 0) | levels
-        if self.taken and 0 in levels.values():
-            for level, lots in levels.items():
-                if not lots:
-                    self.taken.pop(level, None)
         return levels
 
 
@@ -215,14 +252,15 @@ class Crowd:
         """
         if self._exchange.seq != self._seen_seq:
             self._absorb()  # what users did since
-        self._mark_by_feed(moment, only_first=self._follows_book)
+        if moment.rows:
+            self._mark_by_feed(moment, only_first=self._follows_book)
         for record in moment.records:
             if type(record) is not BookChange:
                 continue
             book = self._find(record.symbol)
             if book.mark is None:
                 continue  # orders need a mark: the record's own middle comes with its book
-            self._set(book, book.record(record), moment.ts_ns)
+            self._set(book, *book.record(record), moment.ts_ns)
             self.change_count += 1
         if self._follows_book and self._has_news:
             self._has_news = False
@@ -236,50 +274,52 @@ class Crowd:
                 f"--map {symbol}=NAME")
         return book
 
-    def _set(self, book: _Book, levels: dict[int, int], ts_ns: int) -> None:
+    def _set(self, book: _Book, levels: Ints, lots: Ints, ts_ns: int) -> None:
         """Bring the crowd's orders on these levels to where the rule wants them."""
-        live, taken, count = book.live, book.taken, len(levels)
-        if self._is_restored:
-            for level in levels:
-                taken.pop(level, None)
-        lots: Iterable[int] = levels.values()
-        if taken:
-            lots = [max(0, now - taken.get(level, 0)) for level, now in levels.items()]
-        names, wanted, was = (np.fromiter(each, np.int64, count) for each in (
-            levels, lots, map(live.get, levels, repeat(0))))
+        names, wanted = levels.tolist(), lots
+        if book.taken:
+            if self._is_restored:
+                for level in names:
+                    book.taken.pop(level, None)
+            wanted = np.maximum(lots - _looked_up(book.taken, names), 0)
+        was = _looked_up(book.live, names)
         is_changed = wanted != was
-        if not is_changed.any():
+        if not is_changed.all():
+            levels, wanted, was = levels[is_changed], wanted[is_changed], was[is_changed]
+        if not len(levels):
             return
-        names, wanted, was = names[is_changed], wanted[is_changed], was[is_changed]
         # What goes, goes first: a change moves both sides, and a new bid may stand where an ask
         # was.
-        order = np.argsort(wanted != 0, kind="stable")
-        names, wanted, was = names[order], wanted[order], was[order]
-        rows = _rows(ts_ns, book.instrument.index, names, wanted, was)
-        refused = self._exchange.submit_many(rows)
-        self._absorb(book, names.tolist(), wanted.tolist(), refused)
+        is_there = wanted != 0
+        order = is_there.argsort(kind="stable")
+        levels, wanted, was = levels[order], wanted[order], was[order]
+        gone_count = len(levels) - int(np.count_nonzero(is_there))
+        rows = _rows(ts_ns, book.instrument.index, levels, wanted, was, gone_count)
+        refused = self._exchange.submit_many(rows, _NO_SPECIALS)
+        self._absorb(book, levels.tolist(), wanted.tolist(), gone_count, refused)
 
     def _absorb(
         self, book: _Book | None = None, levels: Sequence[int] = (), wanted: Sequence[int] = (),
-        refused: int = 0,
+        gone_count: int = 0, refused: int = 0,
     ) -> None:
         """Read what became of the crowd's orders off the events.
 
         Where these say no more than that everything went as it was sent (to these levels, these
-        lots), as they nearly always do, nobody looks at them one by one.
+        lots, so many of them none at the beginning), as they nearly always do, nobody looks at
+        them one by one.
         """
         events = self._exchange.drain_array()
         self._seen_seq = self._exchange.seq
         if not len(events):
             return
         self._has_news = True
-        kinds = np.bincount(events[:, 0], minlength=_KIND_COUNT)
-        if not refused and kinds[_PLAIN_KINDS].sum() == len(events) and (
-                kinds[EventKind.ORDER_CANCELED] == wanted.count(0)):
+        kinds = np.bincount(events[:, 0], minlength=_KIND_COUNT).tolist()
+        if not refused and sum(kinds[kind] for kind in _PLAIN_KINDS) == len(events) and (
+                kinds[EventKind.ORDER_CANCELED] == gone_count):
             if book is not None:
-                book.live.update(zip(levels, wanted, strict=True))
-                for level in levels[: wanted.count(0)]:
+                for level in levels[:gone_count]:
                     del book.live[level]
+                book.live.update(zip(levels[gone_count:], wanted[gone_count:], strict=True))
                 return
             if not (kinds[EventKind.ORDER_UPDATE] or kinds[EventKind.ORDER_CANCELED]):
                 return
@@ -362,21 +402,41 @@ def book_amount(books: Iterable[_Book], asset: str) -> str:
         if book.instrument.settle.name == asset)
 
 
-def _rows(ts_ns: int, symbol: int, levels: Ints, wanted: Ints, was: Ints) -> Ints:
-    """Return the packed commands that bring levels from so many lots to others."""
-    rows = np.full((len(levels), len(COMMAND_COLUMNS)), NONE, np.int64)
-    is_new, is_gone = was == 0, wanted == 0
-    rows[:, _CMD] = np.where(is_gone, _CANCEL, np.where(is_new, _ORDER, _AMEND))
-    rows[:, _TS], rows[:, _ACCOUNT], rows[:, _SYMBOL] = ts_ns, ACCOUNT, symbol
+def _looked_up(lots_of: dict[int, int], levels: list[int]) -> Ints:
+    return np.fromiter(map(lots_of.get, levels, repeat(0)), np.int64, len(levels))
+
+
+def _units(grid: Grid, values: Ints, decimals: int) -> Ints | None:
+    """Convert whole numbers of 10^-decimals to units of a grid; None: not all of them fit."""
+    factor = 1 / (grid.step * 10**decimals)
+    over, under = factor.numerator, factor.denominator
+    if under >= MONEY_MAX or (len(values) and int(values.max()) * over >= MONEY_MAX // 4):
+        return None
+    products = values * over
+    units: Ints = products // under
+    return units if (units * under == products).all() else None
+
+
+def _rows(
+    ts_ns: int, symbol: int, levels: Ints, wanted: Ints, was: Ints, gone_count: int
+) -> Ints:
+    """Return the packed commands that bring levels from so many lots to others.
+
+    Those that go are the first.
+    """
+    rows = np.empty((len(levels), len(COMMAND_COLUMNS)), np.int64)
+    rows[:] = (_CANCEL, ts_ns, ACCOUNT, symbol, NONE, NONE, NONE, NONE, NONE, NONE, 0, NONE)
     rows[:, _LEVEL] = levels
-    rows[:, _FLAGS] = np.where(is_new, _STP, 0)
-    # `type` of an amend is the new open quantity; fewer lots keep their turn.
-    rows[:, _TYPE] = np.where(is_gone, NONE, np.where(is_new, _LIMIT, wanted))
-    if is_new.any():
-        rows[is_new, _SIDE] = levels[is_new] & 1
-        rows[is_new, _QUANTITY] = wanted[is_new]
-        rows[is_new, _PRICE] = levels[is_new] >> 1
-        rows[is_new, _TIME_IN_FORCE] = _GTC
+    rest = rows[gone_count:]
+    rest[:, _CMD] = _AMEND
+    rest[:, _TYPE] = wanted[gone_count:]  # the new open quantity; fewer lots keep their turn
+    places = gone_count + (was[gone_count:] == 0).nonzero()[0]
+    if len(places):
+        new, names = rows[places], levels[places]
+        new[:, _CMD], new[:, _TYPE], new[:, _TIME_IN_FORCE] = _ORDER, _LIMIT, _GTC
+        new[:, _SIDE], new[:, _PRICE], new[:, _FLAGS] = names & 1, names >> 1, _STP
+        new[:, _QUANTITY] = wanted[places]
+        rows[places] = new
     return rows
 
 
@@ -413,7 +473,8 @@ def run_crowd(
     fundings = FundingCount()
     for moment in moments:
         crowd.apply(moment)
-        fundings.settle(exchange, moment)
+        if moment.fundings:
+            fundings.settle(exchange, moment)
         figures.step_count += 1
         if figures.step_count % 64 == 0:
             on_progress(figures.tally)

@@ -106,9 +106,13 @@ class Replay:
             loop, rebase_ns, limit, is_strict, keep_records, has_funding)
 
     def moments(
-        self, problems: Problems | None = None, counts: Counter[str] | None = None
+        self, problems: Problems | None = None, counts: Counter[str] | None = None,
+        only_first_marks: bool = False,
     ) -> Iterator[Moment]:
-        """Stream what is to be played; may be called again."""
+        """Stream what is to be played; may be called again.
+
+        With `only_first_marks`, marks of later moments may be missing.
+        """
 
         def one_pass() -> Iterator[Moment]:
             return timeline.cut(
@@ -116,7 +120,9 @@ class Replay:
                     self.feeds, renames=self.renames, derived=self.derived, price=self.price,
                     clock=self.clock, problems=problems or Problems(self.is_strict),
                     counts=counts, keep_records=self.keep_records,
-                    has_funding=self.has_funding),
+                    has_funding=self.has_funding,
+                    # A limit counts them all.
+                    only_first_marks=only_first_marks and self.mark_limit is None),
                 self.start_ns, self.end_ns)
 
         moments = one_pass() if self.loop_count == 1 else timeline.loop(one_pass, self.loop_count)
@@ -280,7 +286,11 @@ def replay_in_process(
     setup.build(exchange, plan, report)
     problems, kinds, pace = Problems(plan.is_strict), Counter[str](), Pace(speed)
     span = _Span()
-    moments = span.watch(_paced(plan.moments(problems, kinds), pace))
+    only_first = crowd is not None and crowd[1] == "book"  # others are not looked at
+    moments = plan.moments(problems, kinds, only_first)
+    if speed is not None:
+        moments = _paced(moments, pace)
+    moments = span.watch(moments)
     more_rows: Rows = []
 
     def play(progress: Callable[[Tally], None]) -> RunFigures:

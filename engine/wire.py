@@ -228,7 +228,9 @@ def _check_row(row: Any) -> Row:
 def encode_records(epoch: int, first_record: int, records: Sequence[Record]) -> bytes:
     """Encode the payload of a `records.` message."""
     rows = [(KIND_NAMES[type(record)], *record) for record in records]
-    return _pack([VERSION, epoch, first_record, rows])
+    # Levels may be columns, which are written like lists.
+    payload: bytes = msgpack.packb([VERSION, epoch, first_record, rows], default=list)
+    return payload
 
 
 def decode_records(payload: bytes) -> tuple[int, int, list[Record]]:

@@ -139,6 +139,7 @@ def open_moments(
     counts: Counter[str] | None = None,
     keep_records: bool = False,
     has_funding: bool = False,
+    only_first_marks: bool = False,
 ) -> Iterator[Moment]:
     """Put feeds together: merge by time, rename, mark, derive; in this order.
 
@@ -161,6 +162,8 @@ def open_moments(
         Whether the moments carry the records, and those without marks come too.
     has_funding : bool
         Whether they carry the settlements of funding.
+    only_first_marks : bool
+        Whether a symbol's marks end with those of the first moment that has one.
 
     Returns
     -------
@@ -174,7 +177,7 @@ def open_moments(
     if renames:
         records = rename_symbols(records, renames)
     moments = make_moments(
-        records, Marker(price), keep_records=keep_records,
+        records, Marker(price, only_first_marks), keep_records=keep_records,
         funding=FundingClock() if has_funding else None)
     return derive_symbols(moments, derived) if derived else moments
 

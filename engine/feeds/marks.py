@@ -8,6 +8,7 @@ were filled at. A better source takes over where it first appears; a worse one n
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 
 from sortedcontainers import SortedDict
@@ -80,18 +81,29 @@ class Marker:
     ----------
     choice : str
         `auto`, or the only source that counts: one of `RANKS`.
+    only_first : bool
+        Whether a symbol's marks end with those of the first moment that has one.
     """
 
-    def __init__(self, choice: str = "auto") -> None:
+    def __init__(self, choice: str = "auto", only_first: bool = False) -> None:
         if choice not in CHOICES:
             raise InputError(f"--price {choice}: expected one of {', '.join(CHOICES)}")
         self._only = RANKS.get(choice)
         self._ranks: dict[str, int] = {}
         self._books: dict[str, _Levels] = {}
+        self._only_first = only_first
+        self._done: set[str] = set()
+
+    def end_moment(self, symbols: Iterable[str]) -> None:
+        """Take note of which symbols a moment had marks of."""
+        if self._only_first:
+            self._done.update(symbols)
 
     def row_of(self, record: Record) -> Row | None:
         """Return the mark that a record sets, or None."""
         symbol = record.symbol
+        if symbol in self._done:
+            return None
         kind = type(record)
         if kind is Trade:
             return self._take(symbol, 2, record.price)  # type: ignore[union-attr]

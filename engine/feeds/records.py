@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-#: (price, quantity) of price levels.
+#: (price, quantity) of price levels. Readers may give `engine.feeds.columns.LevelColumns` in
+#: their place, which are read like such a list.
 Levels = list[tuple[str, str]]
 
 

@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Generator, Iterable, Iterator
+from itertools import chain
+from typing import Any, cast
 
 from engine.errors import InputError
 from engine.feeds import fields as of
-from engine.feeds.files import open_unpacked, read_lines
+from engine.feeds.columns import LevelColumns, read_columns
+from engine.feeds.files import open_unpacked, read_blocks
 from engine.feeds.json_fields import (
     exchange_ns,
     id_of,
@@ -62,10 +64,18 @@ _GOOD_TRADE = re.compile(
     _STAMP + r'"e":"trade","E":[0-9]+,"T":' + _MS + ',"s":' + _SYMBOL
     + ',"t":([1-9][0-9]{0,17}),"p":' + _PRICE + ',"q":' + _QUANTITY
     + r',"X":"MARKET","m":(true|false)\}\}')
+_ID = "([1-9][0-9]{0,17})"
+_SIDE = r'\[((?:\[[]["0-9.,]*\])?)\]'
+_GOOD_UPDATE = re.compile(
+    _STAMP + r'"e":"depthUpdate","E":[0-9]+,"T":' + _MS + ',"s":' + _SYMBOL + ',"U":' + _ID
+    + ',"u":' + _ID + ',"pu":' + _ID + ',"b":' + _SIDE + ',"a":' + _SIDE + r"\}\}")
 #: Texts of levels that are remembered as good.
 _REMEMBERED = 1 << 16
 
 Data = dict[str, Any]
+# What calling a NamedTuple does in the end.
+_new: Any = tuple.__new__
+_Found = tuple[re.Match[str], LevelColumns, LevelColumns]
 
 
 class _Update:
@@ -120,7 +130,7 @@ class _Parser:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._books: dict[str, _Book] = {}
-        self._symbol = source.symbol  # of snapshots, which do not name theirs
+        self._symbol: str | None = None  # of the last message; snapshots do not name theirs
         self._good_prices: set[str] = set()
         self._good_quantities: set[str] = set()
         self._clock_gap = 0  # what the exchange's clock is ahead of the recorder's
@@ -137,23 +147,57 @@ class _Parser:
 
     def parse_usual(self, line: str) -> Record | None:
         """Read a line with a quote or a trade as it usually is; None: it needs a closer look."""
+        # Nine lines of ten: no call that can be spared.
         found = _GOOD_QUOTE.fullmatch(line)
         if found is not None:
             local, symbol, bid, bid_quantity, ask, ask_quantity, sent = found.groups()
-            origin = self._usual_origin(sent, local, symbol)
-            return BestQuote(*origin, bid, bid_quantity, ask, ask_quantity)
+            ts_ns, local_ns = int(sent) * 1_000_000, int(local)
+            self._clock_gap, self._symbol = ts_ns - local_ns, symbol
+            quote: BestQuote = _new(
+                BestQuote, (ts_ns, local_ns, symbol, bid, bid_quantity, ask, ask_quantity))
+            return quote
         found = _GOOD_TRADE.fullmatch(line)
         if found is None:
             return None
         local, sent, symbol, number, price, quantity, is_buyer_maker = found.groups()
-        side = "sell" if is_buyer_maker == "true" else "buy"
-        return Trade(*self._usual_origin(sent, local, symbol), price, quantity, side, number)
-
-    def _usual_origin(self, sent: str, local: str, symbol: str) -> tuple[int, int, str]:
         ts_ns, local_ns = int(sent) * 1_000_000, int(local)
-        self._clock_gap = ts_ns - local_ns
-        self._symbol = self._source.symbol or symbol
-        return ts_ns, local_ns, symbol
+        self._clock_gap, self._symbol = ts_ns - local_ns, symbol
+        side = "sell" if is_buyer_maker == "true" else "buy"
+        trade: Trade = _new(Trade, (ts_ns, local_ns, symbol, price, quantity, side, number))
+        return trade
+
+    def find_updates(self, lines: list[str]) -> dict[int, _Found]:
+        """Read the lines with depth updates as they usually are; others need a closer look."""
+        found = {
+            at: match for at, line in enumerate(lines)
+            if '"depthUpdate"' in line and (match := _GOOD_UPDATE.fullmatch(line))}
+        sides = [match.groups()[-2:] for match in found.values()]
+        columns = read_columns(list(chain.from_iterable(sides)))
+        if columns is not None:
+            pairs = zip(columns[::2], columns[1::2], strict=True)
+            return {
+                at: (match, *pair)
+                for (at, match), pair in zip(found.items(), pairs, strict=True)}
+        # Several symbols, perhaps; or a single one that is odd.
+        usual = {}
+        for (at, match), pair in zip(found.items(), sides, strict=True):
+            both = read_columns(pair)
+            if both is not None:
+                usual[at] = (match, both[0], both[1])
+        return usual
+
+    def take_usual_update(self, line: int, found: _Found) -> Iterator[Record] | None:
+        """Return the records of such a line; None: its ids are not in order."""
+        match, bids, asks = found
+        local, sent, symbol, first, last, previous = match.groups()[:6]
+        first_id, last_id, previous_id = int(first), int(last), int(previous)
+        if not previous_id < first_id <= last_id:
+            return None
+        ts_ns, local_ns = int(sent) * 1_000_000, int(local)
+        self._clock_gap, self._symbol = ts_ns - local_ns, symbol
+        change = BookChange(ts_ns, local_ns, symbol, False, cast(Levels, bids), cast(Levels, asks))
+        book = self._books.setdefault(symbol, _Book(self._source))
+        return book.take_update(_Update(line, change, previous_id, last_id))
 
     def parse(self, line: int, text: str, local_ns: int | None) -> Iterator[Record]:
         message = load_object(text)
@@ -182,7 +226,7 @@ class _Parser:
         if not isinstance(symbol, str) or not is_symbol(symbol):
             raise ValueError(f"symbol is not a name: {str(symbol)[:40]!r}")
         ts_ns = self._instant(exchange_ns(inner or data) or exchange_ns(data), local_ns)
-        self._symbol = self._source.symbol or symbol
+        self._symbol = symbol
         return ts_ns, local_ns, symbol
 
     def _instant(self, sent_ns: int | None, local_ns: int | None) -> int:
@@ -207,7 +251,7 @@ class _Parser:
         yield from book.take_update(_Update(line, change, previous_id, last_id))
 
     def _snapshot(self, data: Data, local_ns: int | None) -> Iterator[Record]:
-        symbol = data.get("symbol", self._symbol)
+        symbol = data.get("symbol", self._source.symbol or self._symbol)
         if symbol is None:
             raise ValueError("a depth snapshot without a symbol, before any message with one")
         if len(self._books) > 1:
@@ -307,29 +351,52 @@ def _checked(
 
 def _read_lines(source: Source) -> Iterator[Record]:
     parser = _Parser(source)
-    record_count = 0
-    for number, line in read_lines(source.path, LINE_LENGTH_MAX):
-        usual = parser.parse_usual(line)
-        if usual is not None:
-            record_count += 1
-            yield usual
-            continue
-        try:
-            stamp, text, local_ns = "", line, None
-            if line[0] != "{":
-                stamp, _, text = line.partition(" ")
-                try:
-                    local_ns = parse_instant(stamp, ("ns",))
-                except ValueError as error:
-                    raise ValueError(f"local time {error}") from None
-            records = list(parser.parse(number, text, local_ns))
-        except (ValueError, RecursionError) as error:
-            source.problems.bad_row(source.path, number, error)
-            continue
-        record_count += len(records)
-        yield from records
-    if record_count == 0:
+    has_records = False
+    for number, block in read_blocks(source.path, LINE_LENGTH_MAX):
+        has_records |= yield from _read_block(parser, source, number, block.split("\n"))
+    if not has_records:
         raise InputError(f"{source.path}: no market data in the file{_first(source)}")
+
+
+def _read_block(
+    parser: _Parser, source: Source, number: int, lines: list[str]
+) -> Generator[Record, None, bool]:
+    """Yield the records of lines; return whether there are any."""
+    has_records = False
+    updates = parser.find_updates(lines)
+    parse_usual = parser.parse_usual
+    records: Iterable[Record] | None
+    for at, line in enumerate(lines):
+        if at in updates:
+            records = parser.take_usual_update(number + at, updates[at])
+        else:
+            usual = parse_usual(line)
+            if usual is not None:
+                has_records = True
+                yield usual
+                continue
+            records = None
+        if records is None:
+            records = _read_line(parser, source, number + at, line) if line else ()
+        for record in records:
+            has_records = True
+            yield record
+    return has_records
+
+
+def _read_line(parser: _Parser, source: Source, number: int, line: str) -> list[Record]:
+    try:
+        stamp, text, local_ns = "", line, None
+        if line[0] != "{":
+            stamp, _, text = line.partition(" ")
+            try:
+                local_ns = parse_instant(stamp, ("ns",))
+            except ValueError as error:
+                raise ValueError(f"local time {error}") from None
+        return list(parser.parse(number, text, local_ns))
+    except (ValueError, RecursionError) as error:
+        source.problems.bad_row(source.path, number, error)
+        return []
 
 
 def _read_document(source: Source) -> Iterator[Record]:

@@ -73,9 +73,10 @@ def merge_records(
     A depth feed shows what a trade has left: read before the trade, it would take the same
     quantity twice.
     """
-    if len(feeds) == 1:
-        yield from feeds[0]
-        return
+    return iter(feeds[0]) if len(feeds) == 1 else _merged(feeds)
+
+
+def _merged(feeds: Sequence[Iterable[tuple[int, Record]]]) -> Iterator[tuple[int, Record]]:
     keyed = (_keyed(feed, order) for order, feed in enumerate(feeds))
     for ts_ns, _, _, record in heapq.merge(*keyed, key=lambda item: item[:3]):
         yield ts_ns, record
@@ -116,6 +117,8 @@ def make_moments(
     for record_ns, record in records:
         if record_ns != ts_ns:
             if rows or kept or rates:
+                if rows:
+                    marker.end_moment(rows)
                 yield Moment(ts_ns, list(rows.values()), kept, rates)
                 rows, kept, rates = {}, [], []
             ts_ns = record_ns

@@ -8,9 +8,12 @@ import re
 
 import pytest
 
+from engine import wire
 from engine.errors import InputError
 from engine.feeds import Problems, open_feed, streams, tardis
+from engine.feeds.columns import LevelColumns, read_columns
 from engine.feeds.files import read_blocks, read_lines
+from engine.feeds.records import BookChange
 
 HEADER = "exchange,symbol,timestamp,local_timestamp,id,side,price,amount"
 NEVER = re.compile("(?!)")
@@ -101,6 +104,61 @@ def test_messages_of_streams(tmp_path, monkeypatch):
     assert len(fast[0]) > 400 and int(dict(fast[1])["bad_rows"]) > 50
     monkeypatch.setattr(streams._Parser, "parse_usual", lambda self, line: None)
     assert read(path) == fast
+
+
+def odd_update(rng: random.Random, number: int) -> str:
+    """Return a depth update as the exchange writes them, or with something changed in it."""
+    def side(price_decimals: int) -> str:
+        return "[" + ",".join(
+            f'["{rng.randrange(1, 10**6) / 10:.{price_decimals}f}",'
+            f'"{rng.choice((0, 5, 12.25)):.3f}"]' for _ in range(rng.randrange(5))) + "]"
+
+    decimals = 2 if rng.random() < 0.95 else 4
+    text = (
+        f'{{"stream":"x@depth@0ms","data":{{"e":"depthUpdate","E":{1723161256299 + number},'
+        f'"T":{1723161256298 + number},"s":"BTCUSDT","U":{number},"u":{number},'
+        f'"pu":{number - 1},"b":{side(decimals)},"a":{side(decimals)}}}}}')
+    if rng.random() < 0.2:
+        before, after = rng.choice((
+            (f'"u":{number}', f'"u":{number - 1}'), ('["', '["0'), ('["', '["-'), (".", ""),
+            (".", ".."), ('"]', '5"]'), ('"]', 'e2"]'), ('"],[', '"][' ), ("]]", "],]"),
+            ("]]", '],["1.00"]]'), ("[[", '[["0.00","1.000"],['), ('["', '["' + "7" * 17),
+            ('["', '["' + "7" * 22), ('","', '", "'), ('","', "0"), ('"pu"', '"px"'),
+            ('],"a":[', ',"a":['), ("}}", '"x":1}}'), ("[[", "[]["), (',"a"', ',"c"')))
+        text = text.replace(before, after, 1)
+    return text
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_depth_updates_in_columns(tmp_path, monkeypatch, seed):
+    rng = random.Random(seed)
+    monkeypatch.setattr("engine.feeds.files._BLOCK_BYTES", rng.choice((700, 4000, 1 << 16)))
+    lines = []
+    for number in range(2, 200):
+        stamp = 1723161255000000000 + number * 1000
+        if number % 8 == 2:
+            levels = f'"lastUpdateId":{number - 1},"bids":[["1","1"]],"asks":[["9","1"]]'
+            lines.append(f'{stamp} {{"symbol":"BTCUSDT",{levels}}}')
+        lines.append(f"{stamp} {odd_update(rng, number)}")
+    path = tmp_path / "capture.txt"
+    path.write_text("\n".join(lines))
+    fast = read(path)
+    kinds = {type(record.bids) for record in fast[0] if hasattr(record, "bids")}
+    assert LevelColumns in kinds and int(dict(fast[1])["bad_rows"]) > 5
+    monkeypatch.setattr(streams._Parser, "find_updates", lambda self, lines: {})
+    plain = read(path)
+    assert plain == fast
+    assert {type(record.bids) for record in plain[0] if hasattr(record, "bids")} == {list}
+
+
+def test_columns_are_a_sequence_of_texts():
+    bids, asks = read_columns(['["61800.20","2.507"],["61800.10","0.000"]', '["7.00","0.010"]'])
+    texts = [("61800.20", "2.507"), ("61800.10", "0.000")]
+    assert (list(bids), len(bids), bids[1], bids[:1]) == (texts, 2, texts[1], texts[:1])
+    assert asks == [("7.00", "0.010")] and asks != bids and repr(bids) == repr(texts)
+    change = BookChange(1, None, "X", False, bids, asks)
+    [read_again] = wire.decode_records(wire.encode_records(1, 1, [change]))[2]
+    assert read_again == change._replace(bids=texts, asks=[("7.00", "0.010")])
 
 
 def test_levels_that_were_good_once_are_not_taken_for_another_text(tmp_path, monkeypatch):
