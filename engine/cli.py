@@ -518,6 +518,8 @@ def load(
     soak: load_options.Soak = False,
     page: load_options.Page = None,
     hgrm: load_options.Hgrm = None,
+    key: load_options.Key = None,
+    server_key: access.ServerKey = None,
     allow_remote: AllowRemote = False,
 ) -> None:
     """Send commands at a rate, and measure what each waits from when it was meant to be sent.
@@ -531,7 +533,8 @@ def load(
     run_and_print(Options(
         connect, in_process, accounts or (), journal, fsync, scenario, population,
         tuple(symbol or ()), rate, duration, arrivals, tape, mix, swing, clients, traders, batch,
-        packed, seed, knee, target, repeats, precision, soak, page, hgrm, allow_remote))
+        packed, seed, knee, target, repeats, precision, soak, page, hgrm, tuple(key or ()),
+        server_key, allow_remote))
 
 
 @app.command()

@@ -27,6 +27,9 @@ SECRET_SUFFIX = ".key_secret"
 KEY_LENGTH = 40
 
 _NAME = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_NAME_LINE = re.compile(r'^ *name = "([A-Za-z0-9._:-]{1,64})" *$', re.MULTILINE)
+#: More than a key file has.
+_FILE_MAX = 1 << 12
 _OWNER_READS = stat.S_IRUSR | stat.S_IWUSR
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
@@ -201,6 +204,24 @@ def read_public_key(path: str) -> bytes:
     InputError
     """
     return _read(path)[0]
+
+
+def read_key_name(path: str) -> str:
+    """Return the name that a key file was made for.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or has none.
+    """
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            found = _NAME_LINE.search(file.read(_FILE_MAX))
+    except OSError as error:
+        raise InputError(f"{path}: cannot open: {_reason(error)}") from None
+    if found is None:
+        raise InputError(f"{path}: there is no name in it; `engine keys new` writes one")
+    return found[1]
 
 
 def read_client_keys(key: str | None, server_key: str | None) -> ClientKeys | None:

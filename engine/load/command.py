@@ -16,6 +16,7 @@ from engine.bench.report import Report, Table, aligned, print_report
 from engine.endpoints import check_endpoint
 from engine.errors import InputError, RunError
 from engine.journal.store import Durability
+from engine.keys import read_client_keys, read_key_name
 from engine.load import report as reports
 from engine.load.arrivals import Arrivals, Ints
 from engine.load.fleet import LegResult
@@ -28,6 +29,7 @@ from engine.load.run import LoadResult, load_in_process, load_own, load_server
 from engine.load.server import ServerPlan
 from engine.load.soak import Watch
 from engine.load.table import Cell, measure_table
+from engine.load.worker import Caller
 from engine.load.world import World
 from engine.progress import ProgressBar
 
@@ -68,6 +70,8 @@ class Options:
     soak: bool
     page: Path | None
     hgrm: Path | None
+    keys: tuple[str, ...]
+    server_key: str | None
     allow_remote: bool
 
 
@@ -102,11 +106,14 @@ def _check(options: Options) -> None:
         ("--accounts", options.accounts), ("--journal", options.journal),
         ("--scenario", options.scenario), ("--population", options.population)) if value]
     if options.connect is not None:
-        check_endpoint(options.connect, allow_remote=options.allow_remote)
+        check_endpoint(
+            options.connect, allow_remote=options.allow_remote, has_keys=bool(options.keys))
         if own:
             raise InputError(f"{own[0]} is of a server of its own; --connect is of another one")
         if options.in_process or options.knee:
             raise InputError("--connect goes without --in-process and --knee")
+    elif options.keys or options.server_key is not None:
+        raise InputError("--key and --server-key are of --connect")
     if options.in_process and (options.journal not in (None, "off") or options.knee):
         raise InputError("--in-process goes without --journal and --knee: they are of servers")
     if options.in_process and options.clients != 1:
@@ -169,7 +176,8 @@ def _run(options: Options, plan: LoadPlan, stack: ExitStack) -> LoadResult:
     watch = Watch() if options.soak else None
     if options.connect is not None:
         return load_server(
-            plan, options.connect, options.symbols, watch=watch, on_progress=on_progress)
+            plan, options.connect, options.symbols, _callers(options), watch=watch,
+            on_progress=on_progress)
     world = _world(options, options.accounts[0] if options.accounts else _ACCOUNTS)
     if options.in_process:
         return load_in_process(plan, world, options.symbols, on_progress, watch)
@@ -179,6 +187,21 @@ def _run(options: Options, plan: LoadPlan, stack: ExitStack) -> LoadResult:
             tempfile.TemporaryDirectory(prefix="load"))) / "journal")
     server = ServerPlan(world, None if folder == "off" else folder, options.fsync)
     return load_own(plan, server, options.symbols, watch=watch, on_progress=on_progress)
+
+
+def _callers(options: Options) -> list[Caller]:
+    """Return the clients and their keys; each is the one that its key was made for."""
+    if not options.keys and options.server_key is None:
+        return []
+    if len(options.keys) != options.clients:
+        raise InputError(
+            f"--key: each client has its own; {options.clients} of them, {len(options.keys)} keys")
+    callers = [
+        Caller(read_key_name(path), read_client_keys(path, options.server_key))
+        for path in options.keys]
+    if len({caller.name for caller in callers}) < len(callers):
+        raise InputError("--key: two keys of the same name; each client has its own")
+    return callers
 
 
 def _world(options: Options, accounts: int) -> World:

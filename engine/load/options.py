@@ -15,6 +15,13 @@ Connect = Annotated[
         metavar="ENDPOINT",
         help="A server that runs already (`engine serve --commands`). Default: one of its own."),
 ]
+Key = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FILE",
+        help="Secret key file of a client, where the server of --connect asks for keys: one for "
+        "each of --clients. Repeatable."),
+]
 InProcess = Annotated[
     bool, typer.Option("--in-process", help="An exchange in this process, by packed calls.")
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,13 +18,14 @@ from engine.client import Client
 from engine.closing import Closing
 from engine.errors import InputError, RunError
 from engine.exchange import Exchange
+from engine.keys import ClientKeys
 from engine.load.arrivals import Ints
 from engine.load.fleet import Fleet, LegResult, new_result, sample
 from engine.load.flow import Book, Flow
 from engine.load.plan import LoadPlan
 from engine.load.server import OwnServer, ServerPlan
 from engine.load.soak import Watch
-from engine.load.worker import Leg, Order
+from engine.load.worker import Caller, Leg, Order
 from engine.load.world import DEPOSIT, World, books_of, trader_accounts
 from engine.server import drift_text
 from engine.serving.service import StopSignal
@@ -33,6 +34,7 @@ Progress = Callable[[LegResult, float], None]
 #: How late an answer may be before a leg is given up.
 GIVE_UP_S = 60.0
 _CONTROL_S = 60.0
+_GREETING_S = 10.0
 #: Made before an exchange in this process is loaded; of a longer run the rest on the way.
 _BLOCKS_AHEAD = 1_000
 
@@ -95,10 +97,12 @@ class Control(Closing):
     Parameters
     ----------
     endpoint : str
+    keys : ClientKeys, optional
     """
 
-    def __init__(self, endpoint: str) -> None:
-        self._client = Client(endpoint, "load.control", timeout_s=_CONTROL_S, retry_s=_CONTROL_S)
+    def __init__(self, endpoint: str, keys: ClientKeys | None = None) -> None:
+        self._client = Client(
+            endpoint, "load.control", timeout_s=_CONTROL_S, retry_s=_CONTROL_S, keys=keys)
 
     def close(self) -> None:
         """Close the connection."""
@@ -142,19 +146,33 @@ def choose_books(
 
 @contextmanager
 def loaded_server(
-    plan: LoadPlan, endpoint: str, symbols: tuple[str, ...] = ()
+    plan: LoadPlan, endpoint: str, symbols: tuple[str, ...] = (), callers: Sequence[Caller] = ()
 ) -> Iterator[tuple[Fleet, Control]]:
     """Connect the clients of a plan, their accounts open, and one that asks."""
-    with Control(endpoint) as control:
+    callers = callers or [Caller(f"load.{number}") for number in range(plan.clients)]
+    _greet(endpoint, callers)
+    with Control(endpoint, callers[0].keys) as control:
         books = tuple(control.books(symbols))
         # A busy wait is for those who have a core for it, beside the server.
         may_spin = plan.clients < core_count()
         orders = [
-            Order(endpoint, number, plan.clients, plan.traders, books, plan.mix, plan.swing,
+            Order(endpoint, caller, number, plan.clients, plan.traders, books, plan.mix, plan.swing,
                   plan.seed, plan.batch, plan.is_packed, may_spin)
-            for number in range(plan.clients)]
+            for number, caller in enumerate(callers)]
         with Fleet(orders) as fleet:
             yield fleet, control
+
+
+def _greet(endpoint: str, callers: Sequence[Caller]) -> None:
+    """Find out soon whether a server lets clients with keys in."""
+    for caller in callers:
+        if caller.keys is None:
+            continue
+        with Client(endpoint, caller.name, timeout_s=_GREETING_S, keys=caller.keys) as client:
+            try:
+                client.hello()
+            except RunError as error:
+                raise RunError(f"client {caller.name}: {error}") from None
 
 
 def run_leg(
@@ -197,10 +215,14 @@ def run_leg(
 
 
 def load_server(
-    plan: LoadPlan, endpoint: str, symbols: tuple[str, ...] = (), **options: Any
+    plan: LoadPlan, endpoint: str, symbols: tuple[str, ...] = (),
+    callers: Sequence[Caller] = (), **options: Any,
 ) -> LoadResult:
-    """Load a server that runs already; others may send to it, too."""
-    with loaded_server(plan, endpoint, symbols) as (fleet, control):
+    """Load a server that runs already; others may send to it, too.
+
+    `callers` are the plan's clients, by default some without keys.
+    """
+    with loaded_server(plan, endpoint, symbols, callers) as (fleet, control):
         return run_leg(fleet, control, plan, endpoint, 0, is_alone=False, **options)
 
 

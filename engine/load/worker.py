@@ -19,6 +19,7 @@ from engine.client import Client
 from engine.closing import Closing
 from engine.endpoints import connect_socket
 from engine.errors import EngineError, RunError
+from engine.keys import ClientKeys
 from engine.load.arrivals import Arrivals, Ints
 from engine.load.flow import Book, Flow, Words
 from engine.load.world import DEPOSIT, trader_accounts
@@ -38,12 +39,28 @@ _FIRST_WAIT_S = 30.0
 
 
 @dataclass(frozen=True)
+class Caller:
+    """Who a client is to the server.
+
+    Attributes
+    ----------
+    name : str
+    keys : ClientKeys, optional
+        Where the server asks for them; the name is then the one that belongs to them.
+    """
+
+    name: str
+    keys: ClientKeys | None = None
+
+
+@dataclass(frozen=True)
 class Order:
     """What one client is to do.
 
     Attributes
     ----------
     endpoint : str
+    caller : Caller
     number, count : int
         This client's number from 0, and how many there are.
     traders : int
@@ -59,6 +76,7 @@ class Order:
     """
 
     endpoint: str
+    caller: Caller
     number: int
     count: int
     traders: int
@@ -181,11 +199,12 @@ class _Worker(Closing):
 
     def __init__(self, pipe: Connection, order: Order) -> None:
         self.pipe, self.order = pipe, order
-        self.name = f"load.{order.number}"
+        self.name = order.caller.name
         self.words = Words(order.books)
         self.accounts = trader_accounts(order.number, order.traders)
         self.next_request = self.next_order = 1
-        self._client = Client(order.endpoint, self.name, timeout_s=_FIRST_WAIT_S)
+        self._client = Client(
+            order.endpoint, self.name, timeout_s=_FIRST_WAIT_S, keys=order.caller.keys)
         self._context = zmq.Context()
         self.socket = self._context.socket(zmq.DEALER)
         for option, value in ((zmq.LINGER, 0), (zmq.SNDHWM, 0), (zmq.RCVHWM, 0)):
@@ -209,7 +228,7 @@ class _Worker(Closing):
             else:
                 self._client.send({"cmd": "cancel_all", "account": account})
         self.next_request = self._client.hello() + 1
-        connect_socket(self.socket, self.order.endpoint)
+        connect_socket(self.socket, self.order.endpoint, self.order.caller.keys)
 
     def run(self, leg: Leg) -> LegEnd:
         """Send one leg, and return what came of it."""

@@ -16,6 +16,8 @@ import pytest
 from support.servers import Server
 
 from engine import cli
+from engine.endpoints import free_tcp_endpoint
+from engine.keys import make_key_files
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("--accounts", "200", "--rate", "400", "--duration", "1s", "--traders", "2")
@@ -142,6 +144,40 @@ def test_a_server_that_runs_already_twice(tmp_path, engine):
         server.close()
 
 
+def test_a_server_with_keys(tmp_path, engine):
+    names = ("load-a", "load-b", "server", "stranger")
+    public = {name: make_key_files(str(tmp_path), name)[2].decode() for name in names}
+    rows = [f'[[client]]\nname = "{name}"\nkey = "{public[name]}"\nrole = "admin"\n'
+            for name in names[:2]]
+    (tmp_path / "clients.toml").write_text("".join(rows))
+    keys = {name: str(tmp_path / f"{name}.key_secret") for name in names}
+    server = Server(tmp_path, "compiled")
+    server.endpoint = free_tcp_endpoint()
+    try:
+        server.start("--scenario", str(scenario(tmp_path)), "--key", keys["server"],
+                     "--clients", str(tmp_path / "clients.toml"))
+        to = ("load", "--connect", server.endpoint, "--duration", "1s", "--rate", "300",
+              "--traders", "2", "--server-key", str(tmp_path / "server.key"))
+        done = engine(*to, "--clients", "2", "--key", keys["load-a"], "--key", keys["load-b"])
+        assert done.code == 0, done.err
+        assert done.figures["acknowledged"] == done.figures["applied"] == done.figures["answered"]
+        assert int(done.figures["applied"]) > 100
+        twice = engine(*to, "--clients", "2", "--key", keys["load-a"], "--key", keys["load-a"])
+        assert twice.code == 2 and "two keys of the same name" in twice.err
+        # The right name in front of the wrong key, and a key that the server does not know.
+        forged = tmp_path / "forged.key_secret"
+        forged.write_text(Path(keys["load-b"]).read_text().replace("load-b", "load-a"))
+        forged.chmod(0o600)
+        refused = engine(*to, "--key", str(forged))
+        assert refused.code == 1 and "the key is that of 'load-b'" in refused.err
+        unknown = engine(*to, "--key", keys["stranger"])
+        assert unknown.code == 1 and "client stranger: " in unknown.err, unknown.err
+        assert unknown.err.count("\n") == 1
+        assert server.stop()["state_hash"] == done.figures["state_hash"]
+    finally:
+        server.close()
+
+
 def test_a_ctrl_c_gives_what_was_measured_so_far(tmp_path):
     server = Server(tmp_path, "compiled")
     try:
@@ -185,6 +221,11 @@ def test_the_knees_of_two_servers(tmp_path, engine):
     (("--accounts", "1", "--accounts", "2"), "several of them go with --knee"),
     (("--connect", "tcp://10.0.0.1:5"), "not on loopback"),
     (("--connect", "tcp://127.0.0.1:5", "--journal", "off"), "--journal is of a server"),
+    (("--key", "x.key_secret"), "--key and --server-key are of --connect"),
+    (("--connect", "tcp://127.0.0.1:5", "--clients", "2", "--key", "x.key_secret"),
+     "each client has its own; 2 of them, 1 keys"),
+    (("--connect", "tcp://127.0.0.1:5", "--server-key", "x.key"), "1 of them, 0 keys"),
+    (("--connect", "tcp://127.0.0.1:5", "--key", "no.key_secret"), "no.key_secret: cannot"),
     (("--in-process", "--clients", "2"), "--clients"),
     (("--in-process", "--knee"), "--in-process"),
     (("--soak", "--knee"), "--soak and --knee"),
