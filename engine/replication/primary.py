@@ -160,6 +160,17 @@ class Replicator(BoundSocket):
         return self._socket
 
     @property
+    def follower_count(self) -> int:
+        """Standbys that follow now."""
+        return len(self._followers)
+
+    @property
+    def lag(self) -> int:
+        """Commands that the standby furthest behind has not acknowledged."""
+        needed = self.needed_seq
+        return 0 if needed is None else self._journal.last_seq - needed
+
+    @property
     def needed_seq(self) -> int | None:
         """Command after which standbys still need everything; None where there is no standby."""
         return min((each.acknowledged_seq for each in self._followers.values()), default=None)

@@ -53,6 +53,8 @@ class Standby:
     keys : ClientKeys, optional
         Where the primary asks for them.
     outside : Outside, optional
+    on_turn : callable, optional
+        Called with this whenever its loop comes round.
 
     Attributes
     ----------
@@ -63,8 +65,10 @@ class Standby:
     def __init__(
         self, endpoint: str, copy: Copy, *, kept: int, report: Callable[[str], None],
         keys: ClientKeys | None = None, outside: Outside | None = None,
+        on_turn: Callable[[Standby], None] = lambda standby: None,
     ) -> None:
         self.primary_seq = 0
+        self._on_turn = on_turn
         self._endpoint = endpoint
         self._keys = keys
         self._copy = copy
@@ -78,6 +82,11 @@ class Standby:
         self._stream: messages.StreamMessage | None = None
         self._number = 0
         self._heard_at = 0.0
+
+    @property
+    def is_connected(self) -> bool:
+        """The primary sends its journal, and was heard of lately."""
+        return self._stream is not None and self._monotonic() - self._heard_at <= SILENCE_S
 
     def run(self, signals: StandbySignals, control: Replicator | None) -> None:
         """Follow, until told to take over or to stop.
@@ -104,6 +113,7 @@ class Standby:
                 self._ask_if_silent()
                 self._wait(signals, control)
                 self._take_waiting()
+                self._on_turn(self)
         finally:
             self._disconnect()
             self._copy.abandon_snapshot()

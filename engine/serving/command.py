@@ -46,6 +46,7 @@ from engine.serving.startup import (
     standby_rows,
     wait_for_turn,
 )
+from engine.serving.surroundings import Surroundings
 from engine.subscriber import MarkSubscriber
 
 
@@ -87,7 +88,7 @@ def serve(
             settings.journal, durability=settings.durability,
             segment_size=settings.segment_size, storage=outside.storage, clock=outside.clock))
         state = recover(journal, settings, make, stop, say, outside)
-        state.background = _background(outside, stack)
+        state.background, state.figures = _background(outside, stack), figures
         standbys = make_replicator(settings, stack, journal, state, say)
         keeper = wait_for_turn(settings, journal, state, stop, standbys, say)
         if settings.follow is not None and stop.is_set:
@@ -118,7 +119,11 @@ def serve(
             sequencer, gateway=gateway, feed=feed, feeds=feeds, events=events, market=market,
             states=states, feed_timeout_s=settings.timeout_s, report=tagged(say, "server"),
             outside=outside, replicator=standbys, on_heartbeat=on_heartbeat,
-            looks=_looks(stack, settings, exchange, figures, journal, outside, stop, say))
+            looks=[
+                *_looks(stack, settings, exchange, figures, journal, outside, stop, say),
+                Surroundings(
+                    figures, feed, feeds, standbys, settings.standby_required,
+                    state.history).refresh])
         places = _places(settings, gateway, feeds)
         places += [*publishing_places(events, market, states, standbys), *pages]
         _say_ready(

@@ -379,6 +379,12 @@ class Desk:
         """Return what is known of the symbols that are priced here, in order of name."""
         return [self._pricers[symbol].figures() for symbol in sorted(self._pricers)]
 
+    @property
+    def set_aside(self) -> dict[str, list[str]]:
+        """Sources that are too far from the others now, by symbol."""
+        return {
+            symbol: sorted(names) for symbol, names in sorted(self._set_aside.items()) if names}
+
     def _lose(self, symbol: str, why: str) -> None:
         before = self.watch.stale_count
         self._commands += self.watch.lost(symbol, why)

@@ -238,6 +238,7 @@ class Feeds:
             "prices": self.desk.price_figures(),
             "stale": self.desk.watch.stale,
             "stale_count": self.desk.watch.stale_count,
+            "set_aside": self.desk.set_aside,
         }
 
     def rows(self) -> list[tuple[str, str]]:

@@ -114,6 +114,9 @@ class Figures:
         self.refused_connections: Callable[[], int] = int
         #: Of the exchange, the last time that it was looked at; see `engine.serving.gauges`.
         self.gauges: dict[str, Any] = {}
+        #: Of publishers and standbys, likewise; see `engine.serving.surroundings`.
+        self.feeds: dict[str, Any] | None = None
+        self.replication: dict[str, Any] | None = None
 
     def note_stages(self, **durations_ns: int | None) -> None:
         """Count how long the stages of one batch took; None: there was no such stage."""

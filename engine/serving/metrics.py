@@ -19,6 +19,7 @@ from engine import __version__
 from engine.closing import Closing
 from engine.errors import InputError, RunError
 from engine.serving.figures import BOUNDS_NS, STAGES, Figures
+from engine.serving.surroundings import surrounding_metrics
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -67,6 +68,7 @@ class Collector:
         yield from self._counters()
         yield from self._histograms()
         yield from self._gauges()
+        yield from surrounding_metrics(self._figures)
 
     def _counters(self) -> Iterator[Metric]:
         from prometheus_client.core import CounterMetricFamily

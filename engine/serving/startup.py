@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from engine import __version__
 from engine.errors import InputError, RunError
@@ -22,6 +22,7 @@ from engine.serving.background import Background
 from engine.serving.desk import Desk
 from engine.serving.feed_command import dump_desk, make_desk
 from engine.serving.feeds import Recollection
+from engine.serving.figures import Figures
 from engine.serving.keeper import Keeper
 from engine.serving.outside import Outside
 from engine.serving.recovery import replay
@@ -30,6 +31,7 @@ from engine.serving.service import Service, StopSignal
 from engine.serving.sessions import Sessions
 from engine.serving.settings import Settings
 from engine.serving.snapshots import Snapshots
+from engine.serving.surroundings import follow_figures
 
 Rows = list[tuple[str, str]]
 Say = Callable[[str], None]
@@ -57,6 +59,8 @@ class Recovered:
     outside : Outside
     background : Background or None
         Writes snapshots while the server goes on.
+    figures : Figures
+        Get what a standby is at.
     """
 
     exchange: Exchange
@@ -68,6 +72,7 @@ class Recovered:
     memory: Recollection | None
     outside: Outside
     background: Background | None = None
+    figures: Figures = field(default_factory=Figures)
 
     @property
     def desk(self) -> Desk | None:
@@ -247,7 +252,10 @@ def _stand_by(
     Standby(
         settings.follow, copy, kept=settings.snapshots_kept,
         report=lambda line: tagged(say, "replication")(f"standby: {line}"),
-        keys=settings.follow_keys, outside=state.outside).run(stop, standbys)
+        keys=settings.follow_keys, outside=state.outside,
+        on_turn=follow_figures(
+            state.figures, lambda: copy.history, lambda: copy.journal.last_seq),
+    ).run(stop, standbys)
     state.exchange, state.sessions = copy.exchange, copy.sessions
     state.term = max(state.term, state.history.term) + 1
     if stop.is_set:
