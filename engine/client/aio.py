@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 import zmq
 import zmq.asyncio
 
+from engine import wire
+from engine.batches import Packed
 from engine.client.requests import Asked, NoAnswer, Requests
 from engine.endpoints import connect_socket
 from engine.errors import EngineError, RunError
 from engine.keys import ClientKeys
-from engine.serving.sessions import WINDOW, Outcome
+from engine.serving.packed import PackedOutcomes
+from engine.serving.sessions import PACKED_LOAD, WINDOW, Outcome
 
 #: An attempt that stays without an answer lasts twice as long as the one before, up to this.
 _RETRY_FACTOR_MAX = 4
@@ -42,8 +45,8 @@ class AsyncClient:
 
     Notes
     -----
-    At most 1,024 commands are on their way: of so many the server remembers the outcomes, so
-    all of them may be sent again. Whoever sends more waits for room.
+    At most 1,024 commands are on their way, or 64 messages of packed ones: of so many the server
+    remembers the outcomes, so all of them may be sent again. Whoever sends more waits for room.
 
     Examples
     --------
@@ -141,6 +144,38 @@ class AsyncClient:
         InputError
             None, or more than 1,024.
         """
+        outcomes: list[Outcome] = await self._numbered(
+            lambda: self._requests.commands(commands, first_request), len(commands))
+        return outcomes
+
+    async def send_packed(
+        self, commands: Packed, specials: Packed | None = None, *,
+        first_request: int | None = None,
+    ) -> PackedOutcomes:
+        """Send packed commands in one message and return their outcomes.
+
+        Parameters
+        ----------
+        commands, specials
+            As of `engine.client.Client.send_packed`.
+        first_request : int, optional
+            As of `send_many`; it has to be the same table.
+
+        Raises
+        ------
+        NoAnswer
+            As `send_many`.
+        InputError
+            No commands, or too many.
+        TypeError, ValueError
+            An array of another dtype or shape; nothing was sent.
+        """
+        outcomes: PackedOutcomes = await self._numbered(
+            lambda: self._requests.packed(commands, specials, first_request), PACKED_LOAD)
+        return outcomes
+
+    async def _numbered(self, make: Callable[[], Asked], load: int) -> Any:
+        """Ask for commands once there is room for so much, and return their outcomes."""
         asked: Asked | None = None
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -148,15 +183,14 @@ class AsyncClient:
                     if self._requests.next_request is None:
                         hello = self._requests.hello()
                         await self._answered(hello, self._start(hello))
-                    while self._in_flight and self._in_flight + len(commands) > WINDOW:
+                    while self._in_flight and self._in_flight + load > WINDOW:
                         self._room.clear()
                         await self._room.wait()
-                    asked = self._requests.commands(commands, first_request)
+                    asked = make()
                     answer = self._start(asked)
-                outcomes: list[Outcome] = await self._answered(asked, answer)
+                return await self._answered(asked, answer)
         except TimeoutError:
             raise self._no_answer(asked) from None
-        return outcomes
 
     async def query(self, query: Mapping[str, Any]) -> dict[str, Any]:
         """Return the answer to a query; it knows of every command answered before it.
@@ -184,7 +218,7 @@ class AsyncClient:
     def _start(self, asked: Asked) -> asyncio.Future[None]:
         """Send, and have the reader look out for the answer."""
         answer = self._answers[asked] = asyncio.get_running_loop().create_future()
-        self._in_flight += asked.count
+        self._in_flight += _load_of(asked)
         if self._reader is None or self._reader.done():
             self._reader = asyncio.create_task(self._read())
         if self._socket is not None:
@@ -204,7 +238,7 @@ class AsyncClient:
         answer = self._answers.pop(asked, None)
         if answer is None:
             return
-        self._in_flight -= asked.count
+        self._in_flight -= _load_of(asked)
         self._room.set()
         if not answer.done():
             answer.set_result(None)
@@ -263,3 +297,8 @@ class AsyncClient:
         if self._socket is not None:
             self._socket.close(linger=0)
             self._socket = None
+
+
+def _load_of(asked: Asked) -> int:
+    """Return how much of what the server remembers of a client a message takes up."""
+    return PACKED_LOAD if asked.kind == wire.PACKED else asked.count

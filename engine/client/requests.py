@@ -160,8 +160,11 @@ class Requests:
         return self._ask_numbered(
             Asked(wire.COMMANDS, first, [wire.COMMANDS, payload], len(commands)))
 
-    def packed(self, commands: Packed, specials: Packed | None = None) -> Asked:
-        """Ask for packed commands to be taken, under the next numbers.
+    def packed(
+        self, commands: Packed, specials: Packed | None = None,
+        first_request: int | None = None,
+    ) -> Asked:
+        """Ask for packed commands to be taken, under the next numbers or under given ones.
 
         Raises
         ------
@@ -177,7 +180,7 @@ class Requests:
             raise InputError(f"expected 1 to {wire.PACKED_MAX} commands, got {count}")
         if len(terms) > wire.PACKED_MAX * SPECIAL_DTYPE.itemsize:
             raise InputError(f"more than {wire.PACKED_MAX} rows of special terms")
-        first = self._first_number()
+        first = self._first_number(first_request)
         payload = wire.encode_packed(self.name, first, rows, terms)
         return self._ask_numbered(Asked(wire.PACKED, first, [wire.PACKED, payload], count))
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from engine.replication.history import History
 from engine.replication.primary import Replicator
 from engine.replication.standby import Standby
+from engine.serving.feed_settings import ONLY_NAME
 from engine.serving.feeds import Feeds
 from engine.serving.figures import Figures
 from engine.subscriber import MarkSubscriber
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 _INTERVAL_S = 1.0
 #: Of a publisher, in the answer to the query `feeds`: no counters.
 _NO_COUNTERS = frozenset({"source", "epoch", "has_ended", "silent_ms"})
-#: Name of the publisher where there is only one, without rules.
-ONLY_FEED = "marks"
 
 
 class Surroundings:
@@ -66,7 +65,7 @@ class Surroundings:
         elif self._feed is not None:
             counts = {what: int(count) for what, count in self._feed.health.rows()}
             self._figures.feeds = {"sources": [{
-                "source": ONLY_FEED, "has_ended": self._feed.health.has_ended, **counts}]}
+                "source": ONLY_NAME, "has_ended": self._feed.health.has_ended, **counts}]}
         replication: dict[str, Any] = {"is_standby": False, "term": self._history.term}
         if self._standbys is not None:
             replication |= {

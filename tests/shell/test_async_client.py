@@ -6,11 +6,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support.servers import Server
 
+from engine.batches import empty_commands
 from engine.client import AsyncClient, NoAnswer
 from engine.errors import InputError, RunError
+from engine.messages import Command
 
 ASSET = {"cmd": "asset", "asset": "USDT", "decimals": 6}
 ACCOUNT = {"cmd": "account", "account": 1}
@@ -88,6 +91,72 @@ def test_more_than_may_be_on_their_way_wait_for_room(server):
         assert [outcome.seq for outcome in outcomes] == list(range(3, 3603))
 
     run(server, use)
+
+
+def packed(count: int, amount: int = 1) -> np.ndarray:
+    rows = empty_commands(count)
+    rows["cmd"], rows["account"], rows["symbol"] = Command.DEPOSIT, 1, 0
+    rows["quantity"] = amount
+    return rows
+
+
+def test_packed_tables_among_other_commands(server):
+    server.start()
+
+    async def use(client: AsyncClient) -> None:
+        await client.send_many([ASSET, ACCOUNT])
+        sizes = [1, 300, 5_000, 2, *[40] * 150]  # more messages than are remembered
+        sent = [client.send_packed(packed(size)) for size in sizes]
+        sent.append(client.send_many([DEPOSIT] * 7))
+        sent.append(client.send_packed(packed(3, -1)))
+        *tables, maps, senseless = await asyncio.gather(*sent)
+        seqs = [seq for table in tables for seq in table.seqs.tolist()]
+        assert seqs == list(range(3, 3 + sum(sizes)))
+        assert [outcome.seq for outcome in maps] == list(range(seqs[-1] + 1, seqs[-1] + 8))
+        assert not senseless.accepted.any() and len(senseless) == 3
+        answer = await client.query(WALLET)
+        assert answer["balances"]["USDT"] == f"{7 + sum(sizes) / 1_000_000:.6f}".rstrip("0")
+        with pytest.raises(InputError, match="got 16385"):
+            await client.send_packed(packed(16_385))
+        with pytest.raises(TypeError, match="commands"):
+            await client.send_packed([1, 2, 3])
+        assert client.next_request == seqs[-1] + 11  # nothing of these took a number
+
+    run(server, use)
+
+
+def test_packed_tables_outlive_the_server(server):
+    server.start()
+
+    async def use(client: AsyncClient) -> None:
+        await client.send_many([ASSET, ACCOUNT])
+        under_way = [asyncio.create_task(client.send_packed(packed(200))) for _ in range(60)]
+        await asyncio.sleep(0.05)
+        server.kill()
+        server.start()
+        await asyncio.gather(*under_way)
+        answer = await client.query(WALLET)
+        assert answer["balances"]["USDT"] == "0.012" and answer["seq"] == 12_002
+
+    run(server, use)
+
+
+def test_the_same_table_again_under_its_number(server):
+    server.start()
+
+    async def use(client: AsyncClient) -> None:
+        await client.send_many([ASSET, ACCOUNT])
+        server.kill()
+        with pytest.raises(NoAnswer) as lost:
+            await client.send_packed(packed(10))
+        assert lost.value.first_request == 3
+        server.start()
+        for _ in range(2):  # the second is answered as the first was, and not applied
+            again = await client.send_packed(packed(10), first_request=3)
+            assert again.seqs.tolist() == list(range(3, 13))
+        assert (await client.query(WALLET))["balances"]["USDT"] == "0.00001"
+
+    run(server, use, timeout_s=3)
 
 
 def test_one_bad_request_among_good_ones_fails_alone(server):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 import signal
 import struct
@@ -17,12 +18,17 @@ import zmq
 from support.journals import Unflushed, batch_offsets, open_journal, segments
 from support.servers import Server
 
-from engine import cli, wire
+from engine import Exchange, cli, wire
 from engine.client import Client, NoAnswer
 from engine.errors import RunError
 from engine.journal import JournalReader, Kind, Storage
 from engine.journal.layout import make_record, pack_command
+from engine.serving.agreement import AgreementRules
+from engine.serving.command import serve
+from engine.serving.feed_settings import FeedAddress, FeedSettings
+from engine.serving.outside import Outside
 from engine.serving.sessions import WINDOW
+from engine.serving.settings import Settings
 
 ASSET = {"cmd": "asset", "asset": "USDT", "decimals": 6}
 ACCOUNT = {"cmd": "account", "account": 1}
@@ -242,6 +248,35 @@ def test_settings_are_checked_before_anything_is_touched(shell, tmp_path, option
     done = shell.run("serve", *options)
     assert done.code == 2 and problem in done.only_error
     assert not (tmp_path / "j").exists()
+
+
+def test_two_sockets_may_each_take_a_port_of_the_systems_choice(server):
+    server.endpoint = server.events = "tcp://127.0.0.1:*"
+    server.start("--events", server.events)
+    commands, events = re.findall(r"tcp://127\.0\.0\.1:\d+", server.line("ready: "))
+    assert commands != events
+    with Client(commands, "desk", timeout_s=20) as client:
+        assert client.send(ASSET).code == "accepted"
+    assert server.stop()["seq"] == "1"
+
+
+def test_publishers_are_followed_on_the_machine_that_the_server_is_on(monkeypatch, tmp_path):
+    """Clock, contexts and disk of a server are given: those of its feeds are the same."""
+
+    class Enough(Exception):
+        pass
+
+    def stop(*arguments, outside, **options):
+        raise Enough(outside)
+
+    monkeypatch.setattr("engine.serving.command.open_feeds", stop)
+    settings = Settings(
+        journal=str(tmp_path / "journal"), commands=f"ipc://{tmp_path}/commands",
+        feeds=FeedSettings((FeedAddress("a", f"ipc://{tmp_path}/a"),), AgreementRules()))
+    machine = Outside()
+    with pytest.raises(Enough) as asked:
+        serve(settings, lambda: Exchange(core="reference"), lambda line: None, machine)
+    assert asked.value.args == (machine,)
 
 
 def test_options_come_from_a_file_and_the_command_line_wins(server, tmp_path):

@@ -59,10 +59,11 @@ def test_what_publishers_do_is_counted(server, publishers, shell):
         *options, "--scenario", shell.scenario(X="100"), "--metrics", address,
         "--min-sources", "2", "--stale-after", "5", "--max-deviation", "0.02")
     a, b, c = (publisher.wait() for publisher in publishers.values())
-    a.say(START, X="100")  # the first one tells what time it is
-    wait(address, lambda seen: seen.get(("engine_feed_events_total", "a", "early")) == 1)
-    for publisher, price in ((b, "100.2"), (a, "100"), (c, "100.1")):
-        publisher.say(START, X=price)
+    for name, price in (("a", "100"), ("b", "100.2"), ("a", "100"), ("c", "100.1")):
+        # One by one: whoever alone has said what time it is, is early.
+        publishers[name].say(START, X=price)
+        wait(address, lambda seen, it=name: seen.get(
+            ("engine_feed_events_total", it, "messages")) == publishers[it].number)
     found = wait(address, lambda seen: all(
         seen.get(("engine_feed_events_total", name, "steps")) == 1 for name in "abc"))
     found = wait(address, lambda seen: ("engine_feed_stale", "X") not in seen)
@@ -97,9 +98,9 @@ def test_a_single_feed_is_counted_too(server, publishers, shell):
     publisher.wait().say(START, X="100")
     publisher.number += 2
     publisher.say(START + S, X="101")
-    found = wait(address, lambda seen: seen.get(("engine_feed_events_total", "marks", "gaps")))
-    assert found["engine_feed_events_total", "marks", "missing_messages"] == 2
-    assert found["engine_feed_ended", "marks"] == 0
+    found = wait(address, lambda seen: seen.get(("engine_feed_events_total", "feed", "gaps")))
+    assert found["engine_feed_events_total", "feed", "missing_messages"] == 2
+    assert found["engine_feed_ended", "feed"] == 0
     assert not [key for key in found if key[0].startswith("engine_feed_stale")]
 
 
