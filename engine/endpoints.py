@@ -19,6 +19,7 @@ import zmq
 from engine.closing import Closing
 from engine.errors import InputError
 from engine.keys import ClientKeys, ServerKeys
+from engine.packing import frames_of
 
 _TCP = re.compile(r"tcp://(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]+):(?P<port>[0-9]{1,5}|\*)")
 _LOOPBACK = ("localhost", "[::1]")
@@ -139,6 +140,7 @@ class BoundSocket(Closing):
     ) -> None:
         self._context = zmq.Context() if context is None else context
         self._socket = self._context.socket(kind)
+        self._frames = frames_of(self._socket)
         self._guard = None
         for option, value in options.items():
             self._socket.setsockopt(option, value)

@@ -168,8 +168,7 @@ class EventPublisher(TopicPublisher):
     @property
     def is_heard(self) -> bool:
         """Whether anybody listens now; if not, events need not be rendered: see `skip`."""
-        if int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
-            self.read_notes()
+        self.read_notes()
         return self._listener_count > 0 or bool(self.accounts)
 
     def skip(self, message_count: int, event_count: int) -> None:
@@ -195,7 +194,7 @@ class EventPublisher(TopicPublisher):
     def read_notes(self) -> None:
         """Hear who listens to what."""
         for _ in range(_NOTES_AT_ONCE):
-            if not self._socket.poll(0, zmq.POLLIN):
+            if not self._frames.has_news():
                 return
             note = self._socket.recv()
             topic = note[1:]

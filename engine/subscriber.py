@@ -18,8 +18,9 @@ from engine.closing import Closing
 from engine.endpoints import connect_socket
 from engine.errors import RunError
 from engine.feed_health import FeedHealth, SequenceCheck
-from engine.feeds.steps import Step
+from engine.feeds.steps import PackedSteps, Step
 from engine.keys import ClientKeys
+from engine.packing import MarkReader, frames_of
 
 HIGH_WATER_MARK = 64
 _POLL_MS = 200
@@ -85,6 +86,7 @@ class MarkSubscriber(Closing):
         # whoever is counted does not miss an end that follows at once.
         for topic in (wire.END, wire.HEARTBEAT, wire.MARKS):
             self._socket.setsockopt(zmq.SUBSCRIBE, topic)
+        self._frames = frames_of(self._socket)
         try:
             connect_socket(self._socket, endpoint, keys)
         except BaseException:
@@ -130,18 +132,46 @@ class MarkSubscriber(Closing):
         FeedError
             The publisher speaks another version.
         """
-        for _ in range(message_limit):
+        for frames in self._waiting(message_limit):
+            yield from self._checked(frames)
+
+    def ready_marks(
+        self, message_limit: int, reader: MarkReader
+    ) -> Iterator[tuple[int, Step | PackedSteps]]:
+        """Yield the same, packed where a reader can do that: the first number and all of a message.
+
+        Raises
+        ------
+        FeedError
+            The publisher speaks another version.
+        """
+        for frames in self._waiting(message_limit):
+            packed = None
+            if len(frames) == 3 and frames[0] == wire.MARKS and len(frames[1]) == 8:
+                packed = reader.read(frames[2])
+            sequence = int.from_bytes(frames[1], "big") if packed is not None else 0
+            if packed is None or sequence == 0:
+                yield from self._checked(frames)
+                continue
+            epoch, first, symbols, rows = packed
+            if self._is_next(epoch, sequence, len(symbols)):
+                self.health.mark_count += len(symbols)
+                yield first, PackedSteps(symbols, rows)
+
+    def _waiting(self, message_limit: int) -> Iterator[list[bytes]]:
+        if self.health.has_ended:
+            return
+        for frames in self._frames.receive(message_limit):
+            self.heard_count += 1
+            yield frames
             if self.health.has_ended:
                 return
-            try:
-                frames = self._socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return
-            self.heard_count += 1
-            try:
-                yield from self._take(frames)
-            except wire.VersionError as error:
-                raise FeedError(f"{self._endpoint}: {error}") from None
+
+    def _checked(self, frames: list[bytes]) -> Iterator[tuple[int, Step]]:
+        try:
+            yield from self._take(frames)
+        except wire.VersionError as error:
+            raise FeedError(f"{self._endpoint}: {error}") from None
 
     def leave(self) -> None:
         """Unsubscribe; a publisher that has ended waits for this."""
@@ -215,15 +245,21 @@ class MarkSubscriber(Closing):
 
     def _take_marks(self, sequence: int, payload: bytes) -> Iterator[tuple[int, Step]]:
         message = wire.decode_marks(payload)
-        self._follow_epoch(message.epoch)
-        if not self._see(sequence):
+        if not self._is_next(message.epoch, sequence, len(message.steps)):
             return
-        health = self.health
-        health.message_count += 1
         for number, step in enumerate(message.steps, message.first_step):
-            health.step_count += 1
-            health.mark_count += len(step[1])
+            self.health.mark_count += len(step[1])
             yield number, step
+
+    def _is_next(self, epoch: int, sequence: int, step_count: int) -> bool:
+        """Check epoch and sequence of marks; count them if they are to be applied."""
+        if epoch != self._epoch:
+            self._follow_epoch(epoch)
+        if not self._see(sequence):
+            return False
+        self.health.message_count += 1
+        self.health.step_count += step_count
+        return True
 
     def _see(self, sequence: int) -> bool:
         """Check a marks sequence; tell whether its message is to be applied."""

@@ -109,7 +109,7 @@ class TopicPublisher(BoundSocket):
 
     def send(self, topic: bytes, payload: bytes) -> None:
         """Publish the next message of a topic; whoever has no room for it misses it."""
-        self._socket.send_multipart(wire.make_frames(topic, self.topics.advance(topic), payload))
+        self._frames.send(topic, self.topics.advance(topic), payload)
 
     def send_heartbeat(self) -> None:
         """Tell listeners what they should have seen by now."""

@@ -10,12 +10,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from engine.errors import InputError
 
 Row = tuple[str, str, str | None]
 Step = tuple[int, list[Row]]
+
+
+class PackedSteps(NamedTuple):
+    """Steps in a row of one mark each, as packed commands of an exchange.
+
+    Attributes
+    ----------
+    symbols : list of str
+        Of each step.
+    rows : bytes
+    """
+
+    symbols: list[str]
+    rows: bytes
+
+
 _T = TypeVar("_T", bound=tuple[Any, ...])  # a step, or what has more behind its rows
 
 _PRICE = re.compile(r"[0-9]{1,20}(?:\.[0-9]{1,20})?")

@@ -1,10 +1,27 @@
-"""Records of the core to bytes for the wire; compiled, or plain where that is not built."""
+"""From records of the core to the wire and back; compiled, or plain where that is not built."""
+
+from __future__ import annotations
+
+import zmq
+
+from engine.packing import plain
 
 try:
     from engine.packing.events import EventPacker
+    from engine.packing.marks import MarkReader, sum_rows
 except ModuleNotFoundError as error:
     if not (error.name or "").startswith("engine.packing."):
         raise
-    from engine.packing.plain import EventPacker
+    from engine.packing.plain import EventPacker, MarkReader, sum_rows
 
-__all__ = ["EventPacker"]
+try:
+    from engine.packing.frames import Frames
+except ImportError:  # not built, or libzmq does not show its functions
+    from engine.packing.plain import Frames
+
+__all__ = ["EventPacker", "Frames", "MarkReader", "frames_of", "sum_rows"]
+
+
+def frames_of(socket: zmq.Socket[bytes]) -> Frames | plain.Frames:
+    """Return what reads and writes a socket; what only behaves like one is taken, too."""
+    return Frames(socket) if isinstance(socket, zmq.Socket) else plain.Frames(socket)

@@ -1,3 +1,10 @@
-from engine.packing.events import EventPacker
+import zmq
 
-__all__ = ["EventPacker"]
+from engine.packing import plain
+from engine.packing.events import EventPacker
+from engine.packing.frames import Frames
+from engine.packing.marks import MarkReader, sum_rows
+
+__all__ = ["EventPacker", "Frames", "MarkReader", "frames_of", "sum_rows"]
+
+def frames_of(socket: zmq.Socket[bytes]) -> Frames | plain.Frames: ...

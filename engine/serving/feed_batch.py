@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from engine.driver import MarkDriver
 from engine.errors import InputError
-from engine.feeds.steps import Step
+from engine.feeds.steps import PackedSteps, Step
+from engine.packing import MarkReader
 from engine.serving.packed import PackedCommands, PackedPending
 from engine.serving.sequencer import Pending, Sequencer
 
@@ -45,13 +46,25 @@ class FeedBatch:
         self._symbol_count = len(sequencer.exchange.instruments_by_index)
         self._unknown: set[str] = set()
         self._client = ""
-        self._rows: list[tuple[int, ...]] = []
-        self._first = 0
+        self._rows: list[bytes] = []
+        self._first = self._count = 0
+        self._reader = self._new_reader()
+
+    @property
+    def reader(self) -> MarkReader:
+        """What reads messages of the feed, for the instruments that there are now."""
+        self._current_driver()
+        return self._reader
+
+    def _new_reader(self) -> MarkReader:
+        sequencer = self._sequencer
+        return MarkReader(sequencer.exchange.instruments_by_index, not sequencer.has_clock)
 
     def add(
-        self, epoch: int | None, number: int, step: Step, batch: list[Pending | PackedPending]
+        self, epoch: int | None, number: int, step: Step | PackedSteps,
+        batch: list[Pending | PackedPending],
     ) -> None:
-        """Take one step; `flush` adds the last ones to the batch.
+        """Take one step, or packed ones from a number on; `flush` adds the last to the batch.
 
         Raises
         ------
@@ -59,14 +72,19 @@ class FeedBatch:
             An unknown symbol, where that is an error.
         """
         client = f"feed/{epoch}"
-        if number != self._first + len(self._rows) or client != self._client:
+        if number != self._first + self._count or client != self._client:
             self.flush(batch)
-            self._client, self._first = client, number
+            self._client, self._first, self._count = client, number, 0
+        if isinstance(step, PackedSteps):
+            self._rows.append(step.rows)
+            self._count += len(step.symbols)
+            return
         has_time = not self._sequencer.has_clock
         try:
             row = self._current_driver().packed(number, step, has_time=has_time)
             if row is not None:
-                self._rows.append(row)
+                self._rows.append(PackedCommands.of([row]).rows)
+                self._count += 1
                 return
             command = self._driver.command(number, step, has_time=has_time)
         except InputError as error:
@@ -90,7 +108,7 @@ class FeedBatch:
         """Add the steps that were taken since the last one to a batch."""
         if not self._rows:
             return
-        commands = PackedCommands.of(self._rows)
+        commands = PackedCommands(b"".join(self._rows), b"")
         checksums = commands.checksums()
         for part in self._sequencer.sessions.parts(self._client, self._first, checksums):
             if part.is_new:
@@ -101,11 +119,12 @@ class FeedBatch:
                         self._client, first, checksums[part.start:])))
             else:
                 self.ignored_count += part.stop - part.start
-        self._rows = []
+        self._rows, self._count = [], 0
 
     def _current_driver(self) -> MarkDriver:
         exchange = self._sequencer.exchange
         if len(exchange.instruments_by_index) != self._symbol_count:
             self._driver = MarkDriver(exchange)
+            self._reader = self._new_reader()
             self._symbol_count = len(exchange.instruments_by_index)
         return self._driver

@@ -167,7 +167,7 @@ class Gateway(BoundSocket):
             Of the encoded commands; the message that reaches it is taken whole.
         """
         size, self._now_s = 0, time.monotonic()
-        while size < size_limit and self._socket.poll(0):
+        while size < size_limit and self._frames.has_news():
             self._figures.message_count += 1
             before = len(batch)
             received = self._take_message(batch)

@@ -20,6 +20,8 @@ from engine.errors import InvariantViolation
 from engine.exchange import Exchange
 from engine.journal.layout import make_packed_record
 from engine.messages import COMMAND_COLUMNS, NONE, SPECIAL_COLUMNS, EventKind
+from engine.packing import sum_rows
+from engine.packing.plain import fold, weigh
 
 Table = npt.NDArray[np.int64]
 Checksums = npt.NDArray[np.uint32]
@@ -47,29 +49,7 @@ _FACTORS, _SPECIAL_FACTORS = (
 
 
 _FACTORS_LIST: list[int] = _FACTORS.tolist()
-_MASK = 2**64 - 1
 _ROW = struct.Struct(f"<{len(COMMAND_COLUMNS)}q")
-#: So many commands are summed up one by one.
-_FEW = 4
-
-
-def _weighted(table: Table, factors: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    words = table.view(np.uint64)
-    # Absent values are a single bit at the top, which a product would leave there.
-    sums: npt.NDArray[np.uint64] = (words ^ (words >> np.uint64(31))) @ factors
-    return sums
-
-
-def _sum_of(row: tuple[int, ...]) -> int:
-    """The checksum of one command without special terms: a table of few is not worth one."""
-    total = 0
-    for word, factor in zip(row[:_SPECIAL], _FACTORS_LIST, strict=False):
-        word &= _MASK
-        total += (word ^ (word >> 31)) * factor
-    if row[_SPECIAL] != NONE:
-        total += _FACTORS_LIST[_SPECIAL]
-    total &= _MASK
-    return (total >> 32 ^ total) & 0xFFFFFFFF
 
 
 class PackedCommands(NamedTuple):
@@ -112,18 +92,19 @@ class PackedCommands(NamedTuple):
 
     def checksums(self) -> Checksums:
         """Return a number for each command that tells it from another one, terms included."""
-        if len(self.rows) <= _FEW * COMMAND_DTYPE.itemsize and not self.specials:
-            return np.array([_sum_of(row) for row in _ROW.iter_unpack(self.rows)], np.uint32)
+        if not self.specials:
+            return np.frombuffer(sum_rows(self.rows, _FACTORS_LIST), np.uint32)
         rows, specials = self.table()
         # Which row its terms have says nothing: they are in other rows of another message.
-        sums = _weighted(rows[:, :_SPECIAL], _FACTORS[:_SPECIAL])
+        sums = weigh(rows[:, :_SPECIAL].view(np.uint64), _FACTORS[:_SPECIAL])
         named = np.flatnonzero(rows[:, _SPECIAL] != NONE)
         if len(named):
-            terms = np.append(_weighted(specials, _SPECIAL_FACTORS) | np.uint64(1), np.uint64(1))
+            terms = weigh(specials.view(np.uint64), _SPECIAL_FACTORS) | np.uint64(1)
+            terms = np.append(terms, np.uint64(1))
             at = rows[named, _SPECIAL]
             at[(at < 0) | (at >= len(specials))] = len(specials)  # terms that are not there
             sums[named] += terms[at] * _FACTORS[_SPECIAL]
-        return (sums >> np.uint64(32)).astype(np.uint32) ^ sums.astype(np.uint32)
+        return fold(sums)
 
 
 class PackedOutcome(NamedTuple):

@@ -15,6 +15,7 @@ import zmq
 from engine import wire
 from engine.commands import check_shape
 from engine.errors import CommandError, InputError, InvariantViolation
+from engine.feeds.steps import PackedSteps
 from engine.journal import JournalWriteError
 from engine.publisher import HEARTBEAT_S
 from engine.replication.primary import ReplicationError, Replicator
@@ -338,9 +339,11 @@ class Service:
     ) -> None:
         before, now = feed.heard_count, self._monotonic()
         seen = self._sequencer.figures.mark_seen
-        for number, step in feed.ready_steps(_FEED_MESSAGES_MAX):
-            for row in step[1]:
-                seen[row[0]] = now
+        for number, step in feed.ready_marks(_FEED_MESSAGES_MAX, self._feed_batch.reader):
+            if isinstance(step, PackedSteps):
+                seen.update(dict.fromkeys(step.symbols, now))
+            else:
+                seen.update({row[0]: now for row in step[1]})
             self._feed_batch.add(feed.epoch, number, step, batch)
         self._feed_batch.flush(batch)
         if feed.heard_count != before:

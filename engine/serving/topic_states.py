@@ -100,7 +100,7 @@ class TopicStates(BoundSocket):
         command.
         """
         ends = self._monotonic() + _TURN_S
-        while self._socket.poll(0):
+        while self._frames.has_news():
             self._answer(self._socket.recv_multipart(copy=False))
             if self._monotonic() >= ends:
                 return
