@@ -15,11 +15,13 @@ except ModuleNotFoundError as error:
     from engine.packing.plain import EventPacker, MarkReader, sum_rows
 
 try:
-    from engine.packing.frames import Frames
+    from engine.packing.frames import Frames, Poller
 except ImportError:  # not built, or libzmq does not show its functions
+    from zmq import Poller
+
     from engine.packing.plain import Frames
 
-__all__ = ["EventPacker", "Frames", "MarkReader", "frames_of", "sum_rows"]
+__all__ = ["EventPacker", "Frames", "MarkReader", "Poller", "frames_of", "sum_rows"]
 
 
 def frames_of(socket: zmq.Socket[bytes]) -> Frames | plain.Frames:

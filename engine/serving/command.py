@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import logging
@@ -128,6 +129,9 @@ def serve(
         places += [*publishing_places(events, market, states, standbys), *pages]
         _say_ready(
             say, figures, exchange.seq, places, outside.clock.monotonic() - began, start.term)
+        # What is there now stays; the collector need not look at it again and again.
+        gc.freeze()
+        stack.callback(gc.unfreeze)
         run_or_give_way(service, stop, journal, state.history)
         figures.state = "stopping"
         state_hash = sequencer.checkpoint("shutdown")

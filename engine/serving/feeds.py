@@ -16,6 +16,7 @@ from engine.clock import Clock
 from engine.errors import RunError
 from engine.resend import HealingSubscriber
 from engine.serving.desk import CLIENT, QUIET, STEP, TIME, Desk, Input
+from engine.serving.outside import AnyPoller
 from engine.serving.packed import PackedPending
 from engine.serving.sequencer import Pending, Sequencer
 from engine.serving.sessions import REUSED, Sessions
@@ -65,7 +66,7 @@ class Feeds:
         self._clock = clock or Clock()
         now = self._clock.monotonic()
         self._open = dict(self.subscribers)
-        self._poller: zmq.Poller | None = None
+        self._poller: AnyPoller | None = None
         self._backlog: deque[Input] = deque()
         self._sources_heard = dict.fromkeys(self.subscribers, now)
         self._silent: set[str] = set()
@@ -80,7 +81,7 @@ class Feeds:
         """Symbol → when anything was heard of it, monotonic seconds."""
         return self._symbols_heard
 
-    def join(self, poller: zmq.Poller) -> None:
+    def join(self, poller: AnyPoller) -> None:
         """Have a poller wait for all publishers; who has ended is taken out again."""
         self._poller = poller
         for subscriber in self._open.values():

@@ -4,11 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import zmq
 
 from engine.clock import Clock
 from engine.journal import Storage
+from engine.packing import Poller
+
+
+class AnyPoller(Protocol):
+    """Waits on sockets and on numbers of files."""
+
+    def register(self, one: Any, flags: int, /) -> None:
+        """Wait for one more, from now on."""
+
+    def unregister(self, one: Any, /) -> None:
+        """Do not wait for one any more."""
+
+    def poll(self, timeout_ms: int, /) -> object:
+        """Wait until any of them has something to be read."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +43,7 @@ class Outside:
     clock: Clock = field(default_factory=Clock)
     storage: Storage = field(default_factory=Storage)
     make_context: Callable[[], zmq.Context[zmq.Socket[bytes]]] = zmq.Context
-    make_poller: Callable[[], zmq.Poller] = zmq.Poller
+    make_poller: Callable[[], AnyPoller] = Poller
 
     @property
     def may_fork(self) -> bool:

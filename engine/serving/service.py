@@ -25,7 +25,7 @@ from engine.serving.feed_batch import FeedBatch
 from engine.serving.feeds import Feeds
 from engine.serving.gateway import Gateway
 from engine.serving.market import MarketPublisher
-from engine.serving.outside import Outside
+from engine.serving.outside import AnyPoller, Outside
 from engine.serving.packed import PackedPending
 from engine.serving.sequencer import Pending, Sequencer
 from engine.serving.topic_states import TopicStates
@@ -355,7 +355,7 @@ class Service:
             self._report(message)
             self._is_feed_silent = True
 
-    def _end_feed(self, poller: zmq.Poller) -> None:
+    def _end_feed(self, poller: AnyPoller) -> None:
         assert self._feed is not None
         poller.unregister(self._feed.socket)
         self._feed.leave()

@@ -1,4 +1,4 @@
-"""Messages of marks as packed commands: what the compiled reader makes, the plain road makes too."""
+"""Messages of marks as packed commands: the compiled reader makes what the plain road makes."""
 
 from __future__ import annotations
 

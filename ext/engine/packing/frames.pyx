@@ -9,16 +9,27 @@ import errno
 import zmq
 import zmq.backend.cython._zmq as loaded
 
+from time import monotonic_ns
+
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stddef cimport size_t
-from libc.stdint cimport uint64_t, uintptr_t
+from libc.stdint cimport int64_t, uint64_t, uintptr_t
+
+cdef extern from "poll.h" nogil:
+    struct pollfd:
+        int fd
+        short events
+        short revents
+    int wait_for "poll"(pollfd *files, unsigned long count, int timeout_ms)
+    enum:
+        FILE_READY "POLLIN"
 
 cdef enum:
-    MESSAGE_BYTES = 64           # of a zmq_msg_t, in every version of libzmq
     SEQUENCE_BYTES = 8
+    WAITED_MAX = 64              # sockets and files that one waits on
 
+# A zmq_msg_t of zmq.h: 64 bytes, aligned as a pointer.
 cdef struct message_t:
-    # Aligned as a pointer, as zmq.h has it.
     void *aligned[8]
 
 ctypedef int (*message_call)(message_t *) noexcept
@@ -71,6 +82,21 @@ cdef int EAGAIN = zmq.EAGAIN
 cdef int EINTR = errno.EINTR
 
 
+# A call failed: the same again if that was a signal, an exception otherwise.
+cdef int require_interrupted() except -1:
+    if last_error() != EINTR:
+        raise zmq.ZMQError(last_error())
+    return 0
+
+
+cdef bint is_ready(void *handle) except -1:
+    cdef int events = 0
+    cdef size_t size = sizeof(events)
+    while read_option(handle, EVENTS, &events, &size) < 0:
+        require_interrupted()
+    return events & POLLIN != 0
+
+
 cdef class Frames:
     """Reads and writes a socket; who owns it closes it, and nobody uses this afterwards.
 
@@ -88,19 +114,14 @@ cdef class Frames:
 
     def has_news(self):
         """Tell whether a message waits to be received."""
-        cdef int events = 0
-        cdef size_t size = sizeof(events)
         self.require_open()
-        while read_option(self.handle, EVENTS, &events, &size) < 0:
-            self.require_interrupted()
-        return events & POLLIN != 0
+        return is_ready(self.handle)
 
     def receive(self, int limit):
         """Return the frames of the messages that are there, so many at most, without waiting."""
         cdef list messages = []
-        cdef int count
         self.require_open()
-        for count in range(limit):
+        while len(messages) < limit:
             frames = self.next_message()
             if frames is None:
                 break
@@ -117,7 +138,7 @@ cdef class Frames:
                 if last_error() == EAGAIN:
                     close_message(&message)
                     return None
-                self.require_interrupted()
+                require_interrupted()
             try:
                 frames.append(PyBytes_FromStringAndSize(
                     <const char *>data_of(&message), <Py_ssize_t>size_of(&message)))
@@ -139,16 +160,78 @@ cdef class Frames:
 
     cdef int send_one(self, const char *data, Py_ssize_t size, int flags) except -1:
         while send_frame(self.handle, data, <size_t>size, flags) < 0:
-            self.require_interrupted()
-        return 0
-
-    # A call failed: the same again if that was a signal, an exception otherwise.
-    cdef int require_interrupted(self) except -1:
-        if last_error() != EINTR:
-            raise zmq.ZMQError(last_error())
+            require_interrupted()
         return 0
 
     cdef int require_open(self) except -1:
         if self.socket.closed:
             raise zmq.ZMQError(zmq.ENOTSOCK)
         return 0
+
+
+cdef class Poller:
+    """Waits until a socket or a file has something to be read, like `zmq.Poller`.
+
+    A socket that has is found without a call of the system; files are looked at where none has.
+    """
+
+    cdef list waited             # sockets, or numbers of files
+    cdef void *handles[WAITED_MAX]
+    cdef pollfd files[WAITED_MAX]
+
+    def __cinit__(self):
+        self.waited = []
+
+    def register(self, one, int flags):
+        """Wait for a socket, or the number of a file, from now on; flags are `zmq.POLLIN`."""
+        cdef Py_ssize_t at = len(self.waited)
+        if flags != POLLIN or at == WAITED_MAX:
+            raise ValueError(f"only to be read, and {WAITED_MAX} at most")
+        is_file = isinstance(one, int)
+        self.handles[at] = NULL if is_file else <void *><uintptr_t>one.underlying
+        self.files[at].fd = one if is_file else one.getsockopt(zmq.FD)
+        self.files[at].events = FILE_READY
+        self.waited.append(one)
+
+    def unregister(self, one):
+        """Do not wait for a socket any more."""
+        cdef list others = [each for each in self.waited if each is not one]
+        if len(others) == len(self.waited):
+            raise KeyError(one)
+        self.waited = []
+        for each in others:
+            self.register(each, POLLIN)
+
+    def poll(self, int timeout_ms):
+        """Return what has something to be read, once anything has; nothing after a while.
+
+        A signal ends the waiting early.
+        """
+        cdef int count = <int>len(self.waited)
+        cdef int done = 0
+        cdef int64_t deadline
+        cdef list ready = self.ready_sockets()
+        if ready:
+            return ready
+        deadline = monotonic_ns() + 1_000_000 * <int64_t>timeout_ms
+        while True:
+            with nogil:
+                done = wait_for(self.files, count, timeout_ms)
+            if done <= 0:
+                return []
+            ready = self.ready_sockets()
+            ready += [
+                (self.waited[at], POLLIN) for at in range(count)
+                if self.handles[at] == NULL and self.files[at].revents]
+            timeout_ms = <int>max(0, (deadline - monotonic_ns()) // 1_000_000)
+            # What is written to a socket's file may be about something else than a message.
+            if ready:
+                return ready
+
+    cdef list ready_sockets(self):
+        cdef Py_ssize_t at
+        cdef list ready = []
+        for at in range(len(self.waited)):
+            if self.handles[at] != NULL and is_ready(self.handles[at]):
+                ready.append((self.waited[at], POLLIN))
+        return ready
