@@ -88,12 +88,14 @@ def _serving_report(
     chosen: Mapping[str, Any],
 ) -> Report:
     from engine.bench import serving
+    from engine.bench.serving_floor import run_floor
     from engine.bench.serving_report import serving_report
 
     plan = replace(serving.SMOKE if is_smoke else serving.ServePlan(), **chosen)
     if accounts is not None:
         plan = replace(plan, accounts=accounts)
-    return serving_report(plan, *serving.run_serving(plan, progress))
+    floor = run_floor(plan, progress)
+    return serving_report(plan, *serving.run_serving(plan, progress), floor)
 
 
 def _liquidation_report(

@@ -350,7 +350,7 @@ def _measure_throughput(
             population.symbols.marks.tolist())
         for number in range(plan.clients)]
     before = server.cpu_s()
-    results = _in_processes(context, peers.send_orders, [(job, barrier) for job in jobs])
+    results = in_processes(context, peers.send_orders, [(job, barrier) for job in jobs])
     cpu_s = server.cpu_s() - before
     count: int = sum(result.count for result in results)
     span_ns = max(r.ended_ns for r in results) - min(r.began_ns for r in results)
@@ -372,7 +372,7 @@ def _measure_latency(
         server.endpoint("events"))
     ready = context.Barrier(2)
     before = server.cpu_s()
-    (turn.late, first_ns), (numbers, times, started) = _in_processes(
+    (turn.late, first_ns), (numbers, times, started) = in_processes(
         context, peers.run_peer, [("publish", job, ready), ("listen", job, ready)])
     turn.mark_cpu_us = 1e6 * (server.cpu_s() - before) / count
     turn.mark_latencies = times - (first_ns + (numbers - 1) * 1_000_000_000 // plan.rate)
@@ -384,7 +384,7 @@ def _measure_latency(
     return count
 
 
-def _in_processes(context: Any, work: Callable[..., Any], arguments: Sequence[Any]) -> list[Any]:
+def in_processes(context: Any, work: Callable[..., Any], arguments: Sequence[Any]) -> list[Any]:
     """Run something in processes of their own, all at once; return what each returns."""
     pipes, processes = [], []
     for each in arguments:

@@ -24,6 +24,7 @@ from engine.bench.population import Ints
 from engine.client import Client
 from engine.feeds.steps import Row
 from engine.messages import Command, OrderType, Side, TimeInForce
+from engine.packing import Poller, frames_of
 
 _FIRST_TRADER = 10**9
 _TRADERS = 100
@@ -31,6 +32,8 @@ _TRADERS = 100
 _WALK = 0.0004
 _SUBSCRIBED_S = 60.0
 _SILENCE_MS = 20_000
+#: Messages that the listener reads in one go.
+_AT_ONCE = 64
 _END_S = 300.0
 _PR_SET_TIMERSLACK = 29
 
@@ -92,6 +95,8 @@ class MarkJob:
         Marks, and how many of them a second.
     marks : list of int
         Of each symbol, in ticks.
+    is_echo : bool
+        What is heard is the marks themselves.
     """
 
     feed: str
@@ -99,6 +104,7 @@ class MarkJob:
     rate: int
     marks: list[int]
     events: str
+    is_echo: bool = False
 
 
 def answer(pipe: Connection, work: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
@@ -200,26 +206,25 @@ def publish(job: MarkJob, ready: Any) -> tuple[Ints, int]:
     first : int, ns
         When the first was to be sent.
     """
-    frames = [
-        wire.make_frames(wire.MARKS, number, payload)
-        for number, payload in enumerate(walk_marks(job), start=1)]
+    payloads = walk_marks(job)
     late = [0] * job.count
     _without_timer_slack()
     context = zmq.Context()
     socket = context.socket(zmq.XPUB)
     socket.setsockopt(zmq.XPUB_NODROP, 1)
     socket.bind(job.feed)
+    frames = frames_of(socket)
     try:
         _wait_for_subscriber(socket)
         ready.wait(_SUBSCRIBED_S)
         gc.disable()
         first = time.monotonic_ns() + 200_000_000
-        for number, message in enumerate(frames):
+        for number, payload in enumerate(payloads):
             intended = first + number * 1_000_000_000 // job.rate
             while (left := intended - time.monotonic_ns()) > 0:
                 if left > 30_000:
                     time.sleep((left - 20_000) / 1e9)
-            socket.send_multipart(message)
+            frames.send(wire.MARKS, number + 1, payload)
             late[number] = time.monotonic_ns() - intended
         gc.enable()
         ready.wait(_END_S)  # the listener has them all
@@ -245,22 +250,25 @@ def listen(job: MarkJob, ready: Any) -> tuple[Ints, Ints, Ints]:
     for topic in (wire.EVENTS, wire.HEARTBEAT):
         socket.setsockopt(zmq.SUBSCRIBE, topic)
     socket.connect(job.events)
+    frames, poller = frames_of(socket), Poller()
+    poller.register(socket, zmq.POLLIN)
     heard: list[tuple[int, bytes]] = []
     try:
         while not socket.poll(_SILENCE_MS) or socket.recv_multipart()[0] != wire.HEARTBEAT:
             pass  # then the server knows that somebody listens
         ready.wait(_SUBSCRIBED_S)
         gc.disable()
-        while len(heard) < job.count and socket.poll(_SILENCE_MS):
-            topic, _, payload = socket.recv_multipart()
-            if topic == wire.EVENTS:
-                heard.append((time.monotonic_ns(), payload))
+        while len(heard) < job.count and poller.poll(_SILENCE_MS):
+            for topic, _, payload in frames.receive(_AT_ONCE):
+                if topic == wire.EVENTS:
+                    heard.append((time.monotonic_ns(), payload))
         gc.enable()
         ready.wait(_END_S)
     finally:
         socket.close(linger=0)
         context.term()
-    rows = [(number, at, count) for at, payload in heard for number, count in _marks_of(payload)]
+    read = _echo_of if job.is_echo else _marks_of
+    rows = [(number, at, count) for at, payload in heard for number, count in read(payload)]
     numbers, times, counts = np.array(rows, np.int64).reshape(-1, 3).T
     return numbers, times, counts
 
@@ -270,3 +278,8 @@ def _marks_of(payload: bytes) -> list[tuple[int, int]]:
     events = wire.decode_events(payload)[3]
     started = sum(event["event"] == "liquidation_started" for event in events)
     return [(event["feed_seq"], started) for event in events if event["event"] == "mark"]
+
+
+def _echo_of(payload: bytes) -> list[tuple[int, int]]:
+    """Return the same of a message of marks that was sent back."""
+    return [(wire.decode_marks(payload).first_step, 0)]

@@ -10,25 +10,26 @@ import numpy as np
 from engine.bench.population import Ints
 from engine.bench.report import Report, Table, us
 from engine.bench.serving import Recovery, ServePlan, Turn
+from engine.bench.serving_floor import FLOOR
 
 _SHARES = (50, 99, 99.9, 100)
 _COLUMNS = ("p50 us", "p99 us", "p99.9 us", "max us")
 _FSYNC = {"batch": "on, flushed once a batch", "always": "on, flushed for each message",
-          "off": "written, not flushed"}
+          "off": "written, not flushed", FLOOR: "an echo, no engine"}
 
 
 def serving_report(
-    plan: ServePlan, turns: Sequence[Turn], recovery: Recovery | None
+    plan: ServePlan, turns: Sequence[Turn], recovery: Recovery | None, floor: Turn
 ) -> Report:
-    """Tell the figures, and whether anything that was acknowledged is missing."""
+    """Tell the figures, beside those of an echo, and whether anything is missing."""
     report = Report("the journaled server, in processes of its own")
     report.facts += [
         ("accounts", f"{plan.accounts:,}"), ("symbols", str(plan.symbols)),
         ("load of the machine", " ".join(f"{each:.1f}" for each in os.getloadavg())),
     ]
     report.facts += [(f"state_hash, {turn.fsync}", turn.state_hash) for turn in turns]
-    report.tables += [_throughput(plan, turns), _latency(plan, turns)]
-    report.failures += [failure for turn in turns for failure in turn.failures]
+    report.tables += [_throughput(plan, turns), _latency(plan, [*turns, floor])]
+    report.failures += [failure for turn in [*turns, floor] for failure in turn.failures]
     if recovery is not None:
         report.tables.append(_recovery(recovery))
         report.failures += recovery.failures
@@ -63,12 +64,13 @@ def _latency(plan: ServePlan, turns: Sequence[Turn]) -> Table:
         ["journal", "to", "count", *_COLUMNS])
     for turn in turns:
         name = _FSYNC[turn.fsync]
-        table.add(name, "event of a liquidation", f"{turn.liquidations:,}",
-                  *_spread(turn.latencies))
+        if turn.fsync != FLOOR:
+            table.add(name, "event of a liquidation", f"{turn.liquidations:,}",
+                      *_spread(turn.latencies))
         table.add(name, "event of the mark", f"{len(turn.mark_latencies):,}",
                   *_spread(turn.mark_latencies))
         table.add(name, "the publisher's send", f"{len(turn.late):,}", *_spread(turn.late))
-        table.add(name, f"(server CPU {turn.mark_cpu_us:.1f} us a mark)", "", *[""] * 4)
+        table.add(name, f"(CPU {turn.mark_cpu_us:.1f} us a mark, all threads)", "", *[""] * 4)
     return table
 
 

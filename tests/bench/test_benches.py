@@ -31,6 +31,7 @@ from engine.bench.population import draw_population, maintenance
 from engine.bench.prices import Market
 from engine.bench.risk_report import risk_report, write_page
 from engine.bench.scan import PlainScan, TightScan
+from engine.bench.serving_floor import run_floor
 from engine.bench.serving_report import serving_report
 from engine.client import Client
 from engine.errors import InputError, RunError
@@ -202,10 +203,14 @@ def test_a_server_is_measured_and_everything_it_acknowledged_is_there(tmp_path):
     assert len(turn.mark_latencies) == len(turn.late) == 500 and turn.mark_latencies.min() > 0
     assert recovery.replayed == recovery.tail == 500 and recovery.ready_s > 0
     assert recovery.snapshot_s > 0 and recovery.pause_ms > 0
-    report = serving_report(plan, [turn], recovery)
-    assert not report.failures and turn.state_hash in "\n".join(report.plain())
+    floor = run_floor(plan, lambda note: None)
+    assert floor.failures == [] and len(floor.mark_latencies) == 500
+    assert floor.mark_latencies.min() > 0 and floor.mark_cpu_us > 0
+    report = serving_report(plan, [turn], recovery, floor)
+    text = "\n".join(report.plain())
+    assert not report.failures and turn.state_hash in text and "an echo, no engine" in text
     turn.failures.append("one is missing")
-    assert serving_report(plan, [turn], recovery).failures == ["one is missing"]
+    assert serving_report(plan, [turn], recovery, floor).failures == ["one is missing"]
 
 
 def test_a_journal_that_leads_elsewhere_is_a_failure(tmp_path):
