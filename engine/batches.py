@@ -30,6 +30,7 @@ Packed = npt.NDArray[Any]
 Ids = npt.NDArray[np.int64]
 Column = int | Ids
 
+_LITTLE = np.dtype("<i8")
 #: One packed command; every field an int64.
 COMMAND_DTYPE = np.dtype([(name, np.int64) for name in COMMAND_COLUMNS])
 #: The special terms of one order.
@@ -150,7 +151,7 @@ def from_bytes(data: bytes, dtype: np.dtype[Any]) -> npt.NDArray[np.int64]:
     >>> from_bytes(to_bytes(rows, COMMAND_DTYPE, "rows"), COMMAND_DTYPE).shape
     (2, 12)
     """
-    rows: npt.NDArray[np.int64] = np.frombuffer(data, "<i8").astype(np.int64, copy=False)
+    rows: npt.NDArray[np.int64] = np.frombuffer(data, _LITTLE).astype(np.int64, copy=False)
     return rows.reshape(-1, len(dtype.names or ()))
 
 

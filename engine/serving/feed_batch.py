@@ -8,7 +8,7 @@ from engine.driver import MarkDriver
 from engine.errors import InputError
 from engine.feeds.steps import PackedSteps, Step
 from engine.packing import MarkReader
-from engine.serving.packed import PackedCommands, PackedPending
+from engine.serving.packed import PackedCommands, PackedPending, Part
 from engine.serving.sequencer import Pending, Sequencer
 
 
@@ -109,14 +109,16 @@ class FeedBatch:
         if not self._rows:
             return
         commands = PackedCommands(b"".join(self._rows), b"")
-        checksums = commands.checksums()
-        for part in self._sequencer.sessions.parts(self._client, self._first, checksums):
+        checksums, sessions = commands.checksums(), self._sequencer.sessions
+        parts = [Part(0, self._count)]
+        if not sessions.is_new(self._client, self._first):
+            parts = sessions.parts(self._client, self._first, checksums)
+        for part in parts:
             if part.is_new:
                 first = self._first + part.start
                 batch.append(PackedPending(
                     self._client, first, commands.part(part.start, part.stop),
-                    self._sequencer.sessions.admit_packed(
-                        self._client, first, checksums[part.start:])))
+                    sessions.admit_packed(self._client, first, checksums[part.start:])))
             else:
                 self.ignored_count += part.stop - part.start
         self._rows, self._count = [], 0

@@ -134,7 +134,7 @@ class Sessions:
 
     def admit(self, client: str, request: int, checksum: int) -> None:
         """Take a new request; its outcome follows."""
-        known = self._clients.setdefault(client, _Client())
+        known = self._client(client)
         known.last_request = request
         known.put(request, (checksum, None), self._window)
 
@@ -144,6 +144,11 @@ class Sessions:
         entry = window.get(request)
         if entry is not None and not isinstance(entry, Taken):
             window[request] = (entry[0], outcome)
+
+    def is_new(self, client: str, first: int) -> bool:
+        """Tell whether requests of a known client are all new, from this number on."""
+        known = self._clients.get(client)
+        return known is not None and first > known.last_request
 
     def parts(self, client: str, first: int, checksums: Checksums) -> list[Part]:
         """Divide packed requests into those that are new and those that were there before.
@@ -172,11 +177,17 @@ class Sessions:
 
     def admit_packed(self, client: str, first: int, checksums: Checksums) -> Taken:
         """Take new packed requests; their outcome is put into what is returned."""
-        known = self._clients.setdefault(client, _Client())
+        known = self._client(client)
         known.last_request = first + len(checksums) - 1
         taken = Taken(checksums)
         known.put(first, taken, self._window)
         return taken
+
+    def _client(self, name: str) -> _Client:
+        known = self._clients.get(name)
+        if known is None:
+            known = self._clients[name] = _Client()
+        return known
 
     def dump(self) -> list[list[Any]]:
         """Return everything that `from_dump` needs, as lists: nothing may be under way."""
