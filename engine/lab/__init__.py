@@ -9,6 +9,7 @@ from __future__ import annotations
 from engine.lab.recorder import Run
 from engine.lab.scenario import (
     CollateralSpec,
+    FundSpec,
     MakerSpec,
     MarginSpec,
     MarkSpec,
@@ -21,6 +22,7 @@ from engine.lab.scenario import (
 
 __all__ = [
     "CollateralSpec",
+    "FundSpec",
     "MakerSpec",
     "MarginSpec",
     "MarkSpec",

@@ -26,7 +26,7 @@ MINOR = 10**6
 #: Index of the asset that some post as margin; the settle asset is 0.
 COLLATERAL = 1
 #: Numbers of the streams of chance.
-PATH, POPULATION, NOISE = range(3)
+PATH, POPULATION, NOISE, FLOW = range(4)
 
 
 def stream(scenario: Scenario, number: int) -> np.random.Generator:

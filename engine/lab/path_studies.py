@@ -22,12 +22,13 @@ _SECOND = 10**9
 STUDIES = (
     Study(
         "oct10", "The path of 10 October 2025",
-        "The index follows that night from 20:55 to 21:40 UTC: at two seconds a step, with betas "
-        "of 1, 1.3 and 2, and a synthetic population of which the median leverage is varied. "
+        "The index follows 45 minutes of that night at two seconds a step, with betas of 1, 1.3 "
+        "and 2, and a synthetic population of which the median leverage is varied. "
         "What positions were open is not known, so amounts cannot be compared with that night's; "
         "shapes can: by one vendor's count the busiest minute had 0.32 of the liquidations. The "
         "path has the real liquidations in it, and what a run adds comes on top. "
-        "Without --tape the path is five figures with straight lines between.",
+        "Without --tape the path is five figures of 20:55 to 21:40 UTC with straight lines "
+        "between.",
         Scenario(
             name="oct10", duration_s=2_700, step_s=2, tape=OCTOBER_10, shocks=(),
             symbols=(SymbolSpec("BTC", "115000", 1.0, 3.0), SymbolSpec("ETH", "4100", 1.3, 2.0),

@@ -19,6 +19,7 @@ from engine.demo.market import SETTLE, SETTLE_DECIMALS
 from engine.errors import InputError
 from engine.lab import population as people
 from engine.lab.agents import Agent, Holders, Noise, Trend, View
+from engine.lab.funds import Funds, GaussianFlow
 from engine.lab.makers import (
     TRADE_FORCED,
     TRADE_LOTS,
@@ -73,7 +74,12 @@ class _Loop:
         holders = Holders(scenario, self.population, self.holdings)
         self.agents: list[Agent] = [
             self.makers, Noise(scenario, self.depth_lots), Trend(scenario, self.depth_lots),
-            holders, *agents]
+            holders]
+        if scenario.traders.gaussian_size > 0:
+            self.agents.append(GaussianFlow(scenario, self.depth_lots))
+        if scenario.funds.count:
+            self.agents.append(Funds(scenario, self.depth_lots, first))
+        self.agents += agents
         self.index = index_paths(scenario, first)
         self.lag = in_force(scenario, "oracle_lag")
         self.due: list[tuple[int, int, bool, Packed]] = []

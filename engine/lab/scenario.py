@@ -163,6 +163,8 @@ class TraderSpec:
     momentum_threshold : float
         Distance from it below which they do nothing.
     latency_s : float
+    gaussian_size : float
+        Standard deviation of one more order a step and symbol, in the same unit; 0: none.
     """
 
     noise_rate: float = 0.3
@@ -171,6 +173,33 @@ class TraderSpec:
     momentum_half_life_s: float = 60.0
     momentum_threshold: float = 0.01
     latency_s: float = 0.3
+    gaussian_size: float = 0.0
+
+
+@dataclass(frozen=True)
+class FundSpec:
+    """Value funds that buy below the index on leverage; see `engine.lab.funds`.
+
+    Attributes
+    ----------
+    count : int
+        Of each symbol; 0: there are none.
+    wealth : float
+        Of all funds of a symbol, in calm depths of one side.
+    leverage : float
+        Beyond it they do not buy.
+    appetite_low, appetite_high : float
+        Leverage wanted per unit of log mispricing, of the first and the last fund.
+    pace : float
+        Share of what is missing that a fund trades in a step.
+    """
+
+    count: int = 0
+    wealth: float = 0.05
+    leverage: float = 10.0
+    appetite_low: float = 100.0
+    appetite_high: float = 1_000.0
+    pace: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -295,7 +324,7 @@ class Scenario:
         Replaces the noise of the common index by a recorded path, relative to its first price.
     profile : str or dict
         How pools are liquidated: as in the `instrument` command.
-    population, collateral, makers, traders, mark, margins
+    population, collateral, makers, traders, funds, mark, margins
         See there.
     shocks : tuple of Shock
     insurance : float
@@ -321,6 +350,7 @@ class Scenario:
     collateral: CollateralSpec = field(default_factory=CollateralSpec)
     makers: MakerSpec = field(default_factory=MakerSpec)
     traders: TraderSpec = field(default_factory=TraderSpec)
+    funds: FundSpec = field(default_factory=FundSpec)
     mark: MarkSpec = field(default_factory=MarkSpec)
     margins: MarginSpec = field(default_factory=MarginSpec)
     shocks: tuple[Shock, ...] = (
@@ -380,7 +410,8 @@ class Scenario:
         Parameters
         ----------
         path : str
-            Field names and places in tuples, with dots: ``shocks.0.size``.
+            Field names and places in tuples, with dots: ``shocks.0.size``. Several, with commas
+            between, take a sequence of as many values.
         value : object
 
         Raises
@@ -388,7 +419,12 @@ class Scenario:
         InputError
             No such part.
         """
-        return typing.cast(Scenario, _replaced(self, path.split("."), value, path))
+        if "," not in path:
+            return typing.cast(Scenario, _replaced(self, path.split("."), value, path))
+        out = self
+        for one, its_value in zip(path.split(","), value, strict=True):
+            out = out.replaced(one, its_value)
+        return out
 
     def to_json(self) -> str:
         """Return the scenario as JSON, one way only: fields in order, no spaces to choose."""

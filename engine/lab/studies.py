@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from engine.errors import InputError
-from engine.lab import margin_studies, path_studies
+from engine.lab import margin_studies, path_studies, tail_studies
 from engine.lab.scenario import TIERS, Scenario, Shock
 from engine.lab.study import WHO_PAYS, Study
 
@@ -100,7 +100,7 @@ STUDIES = {
                         "makers.depth": [0.02, 0.04, 0.08, 0.16]},
             figures=(("reproduction_twin", "R, counterfactual"),
                      ("overshoot_twin", "how much lower the low"))),
-        *margin_studies.STUDIES, *path_studies.STUDIES,
+        *margin_studies.STUDIES, *path_studies.STUDIES, *tail_studies.STUDIES,
     )
 }
 DEFAULT = "crash"

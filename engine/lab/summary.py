@@ -8,6 +8,7 @@ from engine.lab import contagion, hawkes, metrics
 from engine.lab.causes import Causes, find_causes
 from engine.lab.market import MARKS_PER_TICK, MINOR, Floats, Ints
 from engine.lab.recorder import Run
+from engine.lab.tails import return_figures
 from engine.messages import EventKind, InsuranceReason, Side
 
 
@@ -33,9 +34,13 @@ def summarize(run: Run, twin: Run | None = None, causes: Causes | None = None) -
     docs/lab.md has the list of figures, each with its formula in `engine.lab.metrics`.
     """
     causes = find_causes(run) if causes is None else causes
-    return {**_liquidations(run, causes), **_prices(run, twin), **_payers(run, causes),
-            **_reproduction(run, twin, causes), **contagion.figures_of(run, causes),
-            **_branching(run, twin)}
+    row = {**_liquidations(run, causes), **_prices(run, twin), **_payers(run, causes),
+           **_reproduction(run, twin, causes), **contagion.figures_of(run, causes),
+           **_branching(run, twin)}
+    if run.scenario.funds.count:
+        row |= return_figures(run)
+        row |= return_figures(twin, "_twin") if twin is not None else {}
+    return row
 
 
 def _liquidations(run: Run, causes: Causes) -> dict[str, float]:
