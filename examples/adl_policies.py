@@ -2,17 +2,16 @@
 
 The same amounts are closed against winners in turn by rank, or spread by contracts, by
 wealth, or as evenly as possible. Runs with the engine's own allocation, then the identity of
-Chitra (2025) on the winners of a moment: for the top winner a queue is worse than pro rata by
-theta (1 - w1 / U), as long as what is taken does not exceed his winnings.
+Chitra (2025), read off the events of single deleveragings: for the top winner a queue is worse
+than pro rata by theta (1 - w1 / U), as long as what is taken does not exceed his winnings.
 """
 
 from __future__ import annotations
 
 import argparse
 
-import numpy as np
-
 from engine.lab import metrics
+from engine.lab.adl_identity import compare
 from engine.lab.studies import STUDIES
 from engine.lab.sweep import sweep
 
@@ -33,12 +32,10 @@ def main() -> None:
         gini = metrics.interval(rows["adl_gini"].to_numpy())[0]
         print(f"{policy:<12}{accounts:>10,.0f} accounts   Gini of the cost {gini:.3f}")
 
-    winnings, deficit, theta = np.array([50.0, 30.0, 20.0]), 40.0, 0.75
-    queue = metrics.haircuts_queue(winnings, np.argsort(-winnings), theta * deficit)
-    pro_rata = metrics.haircuts_pro_rata(winnings, theta * deficit)
-    worse = (queue[0] - pro_rata[0]) / deficit
-    print(f"top winner: the queue takes {worse:.3f} of the deficit more, "
-          f"theta (1 - w1 / U) = {theta * (1 - winnings[0] / winnings.sum()):.3f}")
+    print("top winner, pro rata less queue: by the engine's events, and theta (1 - w1 / U)")
+    for bid_share in (0.0, 0.25, 0.5):
+        by_events, by_formula = compare([60, 30, 10], 40, bid_share)
+        print(f"  theta {1 - bid_share:.2f}   {by_events:.4f}   {by_formula:.4f}")
 
 
 if __name__ == "__main__":
