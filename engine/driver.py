@@ -40,6 +40,14 @@ class MarkDriver:
         self._is_first = True
         instruments = {name: exchange.instrument(name) for name in exchange.symbols}
 
+        def likely(symbol: str) -> str:
+            from engine.listings import Spellings
+
+            try:
+                return Spellings.of(exchange).find(symbol)
+            except InputError:
+                return "NAME"
+
         # Trade prices repeat; a decimal division for each of them is worth saving.
         @lru_cache(maxsize=1 << 16)
         def round_mark(symbol: str, price: str) -> str:
@@ -48,7 +56,7 @@ class MarkDriver:
                 known = ", ".join(instruments) or "none"
                 raise InputError(
                     f"the feed carries {symbol}, which is no instrument here "
-                    f"(instruments: {known}); rename it with --map {symbol}=NAME"
+                    f"(instruments: {known}); rename it with --map {symbol}={likely(symbol)}"
                 )
             return instrument.round_mark(price)
 

@@ -577,6 +577,24 @@ def test_engine_instruments_prints_a_table(tmp_path, capsys):
                    "file's leverage\n")
 
 
+def test_a_feed_that_spells_otherwise_is_told_what_to_map(tmp_path, capsys):
+    out = str(tmp_path / "market.jsonl")
+    listing = write(tmp_path, OKX)
+    assert cli.call(cli.app, ["instruments", listing, "--symbol", "BTC/USDT:USDT",
+                              "--out", out]) == 0
+    feed = tmp_path / "feed.csv"
+    feed.write_text("exchange,symbol,timestamp,local_timestamp,id,side,price,amount\n"
+                    "binance,BTCUSDT,1700000000000000,1700000000000000,1,buy,60000,1\n")
+    capsys.readouterr()
+    replay = ["replay", str(feed), "--in-process", "--scenario", out]
+    assert cli.call(cli.app, replay) == 2
+    assert "rename it with --map BTCUSDT=BTC-USDT-SWAP" in capsys.readouterr().err
+    assert cli.call(cli.app, [*replay, "--map", "BTCUSDT=BTC-USDT-SWAP"]) == 0
+    feed.write_text(feed.read_text().replace("BTCUSDT", "SOLUSDT"))
+    assert cli.call(cli.app, replay) == 2
+    assert "rename it with --map SOLUSDT=NAME" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("arguments", "said"), [
     (["--symbol", "BTC"], "'BTC' may be any of BTCUSDT (BTC/USDT:USDT), BTCUSD (BTC/USD:BTC); "
      "say which"),
