@@ -24,7 +24,6 @@ from engine.units import Grid, is_decimal
 SYMBOLS = {"BTC-USDT": ("0.1", "0.001"), "ETH-USDT": ("0.01", "0.01")}  # tick, lot
 SIDES, TIMES_IN_FORCE = {"buy": 0, "sell": 1}, {"gtc": 0, "ioc": 1, "fok": 2}
 Message = dict[str, Any]
-Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Tell = Callable[[int, Message], None]
 
 
@@ -99,7 +98,7 @@ async def show(backend: Backend, port: int) -> None:
     """Two clients: one rests, the other takes."""
     seller, buyer = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
 
-    async def ask(who: Streams, what: str, *terms: Any) -> None:
+    async def ask(who: Any, what: str, *terms: Any) -> None:
         line = dict(zip(("order_id", "side", "price", "quantity"), terms, strict=False))
         who[1].write(json.dumps({"do": what, "symbol": "BTC-USDT", **line}).encode() + b"\n")
         print((await who[0].readline()).decode().strip())
@@ -121,8 +120,7 @@ async def main() -> None:
     options.add_argument("--port", type=int, default=0)
     port = options.parse_args().port
     backend = Backend()
-    server = await asyncio.start_server(backend.serve_one, "127.0.0.1", port)
-    async with server:
+    async with await asyncio.start_server(backend.serve_one, "127.0.0.1", port) as server:
         if port:
             await server.serve_forever()
         await show(backend, server.sockets[0].getsockname()[1])

@@ -16,8 +16,7 @@ from collections import defaultdict
 from itertools import count
 from typing import Any
 
-from engine import Exchange
-from engine.errors import InputError
+from engine import Exchange, InputError, Rejected
 from engine.feeds import open_feed
 from engine.listings import Spellings, load_instruments
 
@@ -36,50 +35,44 @@ class PaperVenue:
     """Requests in, answers out; what else happens to an account is kept in `notices`."""
 
     def __init__(self) -> None:
-        self.exchange = Exchange()
+        self.exchange = Exchange(keep_events=False)
         for command in load_instruments(LISTING, terms={"taker_fee": "0.0005"}):
-            self.exchange.apply(command)
+            self.exchange.submit(command)
         self.names = Spellings.of(self.exchange)
         self.notices: dict[int, list[dict[str, Any]]] = defaultdict(list)
+        self.exchange.subscribe(
+            lambda event: self.notices[event["account"]].append(event),
+            kinds=["margin_call", "liquidation_started", "liquidation_step",
+                   "liquidation_finished", "margin_call_cleared"])
         self._accounts, self._orders = count(HOUSE), count(1)
         self.call("POST", "/accounts", deposit="1000000000")  # the house
 
     def call(self, method: str, path: str, **body: Any) -> Answer:
-        """Answer one request."""
+        """Answer one request; a refusal has Binance's code."""
         try:
             match [method, *path.strip("/").split("/")]:
                 case ["POST", "accounts"]:
                     account = next(self._accounts)
-                    self._do("account", account=account)
-                    status, said = self._do(
-                        "deposit", account=account, asset="USDT", amount=body["deposit"])
-                    return (201, {"account": account}) if status == 200 else (status, said)
+                    self.exchange.open_account(account)
+                    self.exchange.deposit(account, "USDT", body["deposit"])
+                    return 201, {"account": account}
                 case ["GET", "accounts", account]:
-                    return self._ask("account", account=int(account))
+                    return 200, dict(self.exchange.account(int(account)))
                 case ["POST", "accounts", account, "orders"]:
-                    body["symbol"] = self.names.find(body["symbol"])
-                    return self._do(
-                        "order", account=int(account), order_id=next(self._orders), **body)
+                    symbol = self.names.find(body.pop("symbol"))
+                    ack = self.exchange.submit(int(account), symbol, next(self._orders), **body)
+                    return 200, {"order": ack.order_id, "status": ack.state,
+                                 "filled": ack.filled_quantity, "price": ack.average_price}
                 case ["DELETE", "accounts", account, "orders"]:
-                    return self._do("cancel_all", account=int(account))
+                    self.exchange.cancel_all(account=int(account))
+                    return 200, {}
                 case ["GET", "book", symbol]:
-                    return self._ask("book", symbol=self.names.find(symbol), depth=5)
-        except (InputError, KeyError, ValueError) as error:  # of the wrong shape
+                    return 200, dict(self.exchange.book(self.names.find(symbol), depth=5))
+        except Rejected as refused:
+            return 422, {"code": refused.code, "error": refused.reason, "detail": refused.detail}
+        except (InputError, TypeError, KeyError, ValueError) as error:  # of the wrong shape
             return 400, {"error": str(error)}
         return 404, {"error": f"no {method} {path}"}
-
-    def _do(self, command: str, **fields: Any) -> Answer:
-        events = self.exchange.apply({"cmd": command, **fields})
-        for event in events:
-            if event.get("account", HOUSE) != HOUSE:
-                self.notices[event["account"]].append(event)
-        if events and events[-1]["event"] == "rejected":
-            return 422, {"error": events[-1]["reason"], "detail": events[-1]["detail"]}
-        return 200, {"events": events}
-
-    def _ask(self, query: str, **fields: Any) -> Answer:
-        reply = self.exchange.query({"query": query, **fields})
-        return (200, reply) if "reply" in reply else (404, {"error": reply["reason"]})
 
     def mark(self, ts: int, price: str) -> None:
         """Take a price: the house quotes around it (from the second on), then it is the mark."""
@@ -91,7 +84,7 @@ class PaperVenue:
                 quote = instrument.tick.text(instrument.tick.units(mark) + sign * ticks)
                 self.call("POST", f"/accounts/{HOUSE}/orders", symbol="BTCUSDT", side=side,
                           type="limit", quantity="2", price=quote)
-        self._do("mark", ts=ts, symbol="BTCUSDT", mark_price=mark)
+        self.exchange.mark("BTCUSDT", mark, ts=ts)
 
 
 def main() -> None:
@@ -107,12 +100,11 @@ def main() -> None:
         venue.mark(ts, price)
         if step == 1:
             print(venue.call("POST", f"/accounts/{bold}/orders", quantity="100", **buy))
-            venue.call("POST", f"/accounts/{bold}/orders", quantity="3", **buy)
+            print(venue.call("POST", f"/accounts/{bold}/orders", quantity="3", **buy))
         if step % 200 == 1:
             venue.call("POST", f"/accounts/{careful}/orders", quantity="0.01", **buy)
         for event in venue.notices.pop(bold, []):
-            if event["event"].startswith(("margin_call", "liquidation")):
-                print(price, event["event"], event.get("outcome", event.get("filled", "")))
+            print(price, event["event"], event.get("outcome", event.get("filled", "")))
     for name, account in (("bold", bold), ("careful", careful)):
         status, found = venue.call("GET", f"/accounts/{account}")
         print(name, status, found["balances"], "equity", found["equity"],

@@ -19,7 +19,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
 
 from engine import Exchange
 from engine.coin_markets import coin_commands
@@ -36,15 +35,15 @@ def open_exchange(feed: FeedSummary, plan: Plan, fund: int, is_inverse: bool) ->
     """Return an exchange with instruments that fit a feed, accounts, and an insurance fund."""
     exchange = Exchange()
     prices = feed.first_prices
-    for command in coin_commands(prices) if is_inverse else declare_markets(
-            plan_markets(prices, [])):
-        exchange.apply(command)
+    markets = coin_commands(prices) if is_inverse else declare_markets(plan_markets(prices, []))
+    for command in markets:
+        exchange.submit(command)
     exchange.apply_marks(
         [(symbol, exchange.instrument(symbol).round_mark(price), None, None)
          for symbol, price in prices.items()], ts=feed.first_ns)
     load_population(exchange, draw_population(exchange, plan))
     for asset in exchange.assets:
-        exchange.apply({"cmd": "insurance", "asset": asset, "amount": str(fund)})
+        exchange.fund_insurance(asset, fund)
     exchange.discard_events()
     return exchange
 
@@ -67,7 +66,7 @@ def play(exchange: Exchange, feeds: Sequence[Feed]) -> Iterator[tuple[int, Count
 
 def fund_worth(exchange: Exchange) -> str:
     """Return what the fund of each asset is worth: its balance, and its positions at the mark."""
-    found: dict[str, Any] = exchange.query({"query": "insurance"})
+    found = exchange.insurance()
     worth = {name: Decimal(one["balance"]) for name, one in found["assets"].items()}
     for one in found["positions"]:
         worth[exchange.instrument(one["symbol"]).settle.name] += Decimal(one["unrealized_pnl"])

@@ -16,18 +16,14 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from decimal import Decimal
 from typing import Any
 
-from engine import Exchange
+from engine import Exchange, Tier
 from engine.driver import MarkDriver
 from engine.subscriber import MarkSubscriber
 
 LEVELS = ["0.5", "0.8", "0.95"]
-TIERS = [{"min_notional": "0", "max_notional": "1000000", "maintenance_margin_rate": "0.005",
-          "max_leverage": "100"},
-         {"min_notional": "1000000", "max_notional": None, "maintenance_margin_rate": "0.02",
-          "max_leverage": "25"}]
+TIERS = [Tier(0, 1_000_000, "0.005", 100), Tier(1_000_000, None, "0.02", 25)]
 #: Account, its deposit, and what it bought (or sold, below zero) where and at which price.
 DESKS = [
     (11, "20000", [("BTCUSDT", "5", "60100"), ("ETHUSDT", "-80", "3010")]),  # hedged
@@ -41,48 +37,44 @@ class Monitor:
     """Takes steps of marks; says who has to act, and how much it takes."""
 
     def __init__(self) -> None:
-        self.exchange = Exchange()
-        self.do("asset", asset="USDT", decimals=6)
+        self.exchange = exchange = Exchange(keep_events=False)  # heard as they come, not kept
+        exchange.add_asset("USDT", decimals=6)
         for symbol, tick in (("BTCUSDT", "0.1"), ("ETHUSDT", "0.01"), ("SOLUSDT", "0.001")):
-            self.do("instrument", symbol=symbol, kind="linear", base=symbol[:3], quote="USDT",
-                    settle="USDT", tick_size=tick, lot_size="0.001", tiers=TIERS)
-            self.do("halt", symbol=symbol, mode="no_liquidation")
-        self._driver = MarkDriver(self.exchange)
+            exchange.add_instrument(
+                symbol, settle="USDT", tick_size=tick, lot_size="0.001", tiers=TIERS)
+            exchange.halt(symbol, "no_liquidation")
+        self._driver = MarkDriver(exchange)
+        self._step = 0
+        exchange.subscribe(self.tell, kinds=["margin_call", "margin_call_cleared"])
 
     def open_positions(self) -> None:
         """Report what was executed elsewhere; that takes a mark of each symbol."""
         for account, deposit, fills in DESKS:
-            self.do("account", account=account, margin_call_levels=LEVELS)
-            self.do("deposit", account=account, asset="USDT", amount=deposit)
+            self.exchange.open_account(account, margin_call_levels=LEVELS)
+            self.exchange.deposit(account, "USDT", deposit)
             for symbol, quantity, price in fills:
-                self.do("fill", account=account, symbol=symbol, price=price,
-                        side="sell" if quantity.startswith("-") else "buy",
-                        quantity=quantity.removeprefix("-"))
-
-    def do(self, command: str, **fields: Any) -> None:
-        for event in self.exchange.apply({"cmd": command, **fields}):
-            assert event["event"] != "rejected", event
+                self.exchange.fill(account, symbol, "sell" if quantity[0] == "-" else "buy",
+                                   quantity.removeprefix("-"), price)
 
     def take(self, number: int, step: tuple[int, list[Any]]) -> None:
-        """Apply the marks of one step, and print the calls that come of it."""
+        """Apply the marks of one step, whole; calls that come of it are told at once."""
+        self._step = number
         self._driver.apply(number, step)
         if number == 1:
             self.open_positions()
-        for event in self.exchange.drain():
-            if event["event"] == "margin_call":
-                print(f"step {number}: account {event['account']} reached {event['level']}: "
-                      f"{self.what_it_takes(event['account'])}")
-            elif event["event"] == "margin_call_cleared":
-                print(f"step {number}: account {event['account']} is back under {event['level']}")
 
-    def what_it_takes(self, account: int) -> str:
-        """Say what would bring an account back to half of its maintenance margin."""
-        found = self.exchange.query({"query": "account", "account": account})
-        wanted = 2 * Decimal(found["maintenance_margin"]) - Decimal(found["equity"])
-        largest = max(found["positions"], key=lambda one: Decimal(one["notional"]))
-        return (f"equity {found['equity']}, margin ratio {found['margin_ratio'] or 'beyond 1'}; "
-                f"deposit {wanted} USDT, or reduce {largest['symbol']} {largest['quantity']} "
-                f"(mark {largest['mark_price']}, liquidation {largest['liquidation_price']})")
+    def tell(self, event: dict[str, Any]) -> None:
+        """Say whom an event is about, where he stands, and what would end the call."""
+        text = f"step {self._step}: account {event['account']} "
+        if event["event"] == "margin_call_cleared":
+            print(text + f"is back under {event['level']}")
+            return
+        symbol = event["symbol_to_close"]
+        [position] = self.exchange.position(event["account"], symbol)["positions"]
+        print(text + f"reached {event['level']}: equity {event['equity']}, maintenance margin "
+              f"{event['maintenance_margin']}; needs {event['collateral_needed']} USDT more, or "
+              f"{event['quantity_to_close']} {symbol} closed, at {position['mark_price']} "
+              f"(liquidation price {position['liquidation_price']})")
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 from urllib.request import urlopen
 
-from engine import Exchange
+from engine import Exchange, Mark
 from engine.demo.market import declare_markets, plan_markets
 from engine.populations import Plan, draw_population, load_population
 from engine.units import is_decimal
@@ -34,28 +34,21 @@ MAKER = 1_000_000
 def open_market(accounts: int) -> Exchange:
     """Return an exchange with a book on both symbols and many leveraged accounts."""
     exchange = Exchange()
-
-    def apply(command: dict[str, Any]) -> None:
-        for event in exchange.apply(command):
-            assert event["event"] != "rejected", event
-
     for command in declare_markets(plan_markets(PRICES, [])):
-        apply(command)
-    apply({"cmd": "marks", "marks": [
-        {"symbol": symbol, "mark_price": price} for symbol, price in PRICES.items()]})
+        exchange.submit(command)
+    exchange.marks(Mark(symbol, price) for symbol, price in PRICES.items())
     load_population(exchange, draw_population(exchange, Plan.of(
         {"accounts": accounts, "leverage": "lognormal:12,0.6,2,100", "long_share": 0.6})))
-    apply({"cmd": "insurance", "asset": "USDT", "amount": str(50 * accounts)})
-    apply({"cmd": "account", "account": MAKER})
-    apply({"cmd": "deposit", "account": MAKER, "asset": "USDT", "amount": str(10**12)})
+    exchange.fund_insurance("USDT", 50 * accounts)
+    exchange.open_account(MAKER)
+    exchange.deposit(MAKER, "USDT", 10**12)
     number = count(1)
     for symbol, price in PRICES.items():
-        apply({"cmd": "leverage", "account": MAKER, "symbol": symbol, "leverage": "1"})
+        exchange.set_leverage(MAKER, symbol, 1)
         for percent in (*range(60, 100), *range(101, 141)):  # of the mark: bids below, asks above
-            apply({"cmd": "order", "account": MAKER, "symbol": symbol, "order_id": next(number),
-                   "side": "buy" if percent < 100 else "sell", "type": "limit",
-                   "price": str(int(price) * percent // 100),
-                   "quantity": str(max(1, 100 * accounts // int(price)))})
+            exchange.submit(MAKER, symbol, next(number), "buy" if percent < 100 else "sell",
+                            "limit", max(1, 100 * accounts // int(price)),
+                            int(price) * percent // 100)
     exchange.discard_events()
     return exchange
 
@@ -63,12 +56,12 @@ def open_market(accounts: int) -> Exchange:
 def what_if(exchange: Exchange, moves: dict[str, str]) -> dict[str, Any]:
     """Return what moves of the marks (`{"BTCUSDT": "-0.10"}`) would lead to."""
     twin = exchange.fork()
-    marks = [{"symbol": symbol, "mark_price": twin.instrument(symbol).round_mark(
-        Decimal(PRICES[symbol]) * (1 + Decimal(move)))} for symbol, move in moves.items()]
-    events = twin.apply({"cmd": "marks", "marks": marks})
+    marks = {
+        symbol: twin.instrument(symbol).round_mark(Decimal(PRICES[symbol]) * (1 + Decimal(move)))
+        for symbol, move in moves.items()}
+    events = twin.marks(Mark(*mark) for mark in marks.items()).events
     kinds = Counter(event["event"] for event in events)
-    before, after = (each.query({"query": "insurance"})["assets"]["USDT"]["balance"]
-                     for each in (exchange, twin))
+    before, after = (each.insurance()["assets"]["USDT"]["balance"] for each in (exchange, twin))
     return {
         "marks": marks,
         "margin_calls": kinds["margin_call"], "liquidated": kinds["liquidation_started"],

@@ -134,8 +134,9 @@ def test_the_matching_backend_answers_whatever_it_is_sent(server):
 
 def test_the_paper_venue_liquidates_the_bold(tmp_path):
     lines = run(tmp_path, "paper_venue")
-    assert lines[0].startswith("(422, {'error': 'insufficient_margin'")
-    events = [line.split()[1] for line in lines[1:-3]]
+    assert lines[0].startswith("(422, {'code': -2019, 'error': 'insufficient_margin'")
+    assert lines[1].startswith("(200, {'order': ") and "'filled': '3'" in lines[1]
+    events = [line.split()[1] for line in lines[2:-3]]
     assert events == ["margin_call", "liquidation_started", "liquidation_step",
                       "liquidation_finished", "margin_call_cleared"]
     assert re.fullmatch(r"bold 200 \{'USDT': '[0-9.]+'\} equity [0-9.]+ \[\]", lines[-3])
@@ -156,7 +157,7 @@ def test_the_paper_venue_answers_as_a_gateway_would(monkeypatch):
     order = {"symbol": "BTC-PERP", "side": "buy", "type": "limit", "price": "59990",
              "quantity": "0.1"}
     status, said = call("POST", "/accounts/2/orders", **order)
-    assert (status, said["events"][0]["event"]) == (200, "order_accepted")
+    assert (status, said["status"], said["filled"]) == (200, "open", "0")
     status, book = call("GET", "/book/XBTUSDT")
     assert (status, book["bids"][0], book["asks"][0]) == (
         200, ["59998", "2"], ["60002", "2"])
@@ -165,11 +166,13 @@ def test_the_paper_venue_answers_as_a_gateway_would(monkeypatch):
     assert [call(*request)[0] for request in (
         ("GET", "/accounts/9"), ("GET", "/nothing"), ("PUT", "/accounts"), ("POST", "/accounts"),
         ("GET", "/accounts/x"), ("GET", "/book/SOL"), ("POST", "/accounts/2/orders"))] == [
-        404, 404, 404, 400, 400, 400, 400]
+        422, 404, 404, 400, 400, 400, 400]
     assert call("POST", "/accounts/2/orders", **{**order, "price": 59990.5})[0] == 400
     assert call("POST", "/accounts/2/orders", **{**order, "price": "1.05"}) == (
-        422, {"error": "off_tick", "detail": "a price is not a multiple of its tick"})
+        422, {"code": -4014, "error": "off_tick",
+              "detail": "a price is not a multiple of its tick"})
     assert call("POST", "/accounts", deposit="-1")[0] == 422
+    assert call("POST", "/accounts/2/orders", **order, speed="fast")[0] == 400
 
 
 # --- a risk monitor -------------------------------------------------------------------
@@ -181,7 +184,7 @@ def test_the_risk_monitor_calls_and_takes_back(tmp_path):
     reached = [line for line in calls if "reached" in line]
     assert {line.split("reached ")[1].split(":")[0] for line in reached} == {"0.5", "0.8", "0.95"}
     assert any(line.endswith("is back under 0.8") for line in calls)
-    assert all(re.search(r"deposit [0-9.]+ USDT, or reduce \w+ -?[0-9.]+", line)
+    assert all(re.search(r"needs [0-9.]+ USDT more, or [0-9.]+ \w+ closed", line)
                for line in reached)
 
 
@@ -222,7 +225,7 @@ def test_the_what_if_server_refuses_what_is_no_question(server):
                 return error.code, json.load(error)
 
     status, answer = ask("/what-if?BTCUSDT=-0.10")
-    assert (status, answer["marks"]) == (200, [{"symbol": "BTCUSDT", "mark_price": "54000"}])
+    assert (status, answer["marks"]) == (200, {"BTCUSDT": "54000"})
     assert ask("/what-if?BTCUSDT=-0.10") == (status, answer)
     for path in ("/", "/what-if", "/what-if?SOLUSDT=-0.1", "/else?BTCUSDT=-0.1"):
         assert ask(path)[0] == 404
