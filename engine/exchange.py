@@ -29,6 +29,7 @@ from engine.embedding.event_arrays import split_by_kind
 from engine.embedding.market_commands import MarketCommands
 from engine.embedding.order_commands import OrderCommands
 from engine.embedding.queries import TypedQueries
+from engine.embedding.replies import Totals
 from engine.embedding.subscriptions import Subscriptions
 from engine.errors import CommandError, SubscriberError
 from engine.handlers import MarkRow
@@ -420,9 +421,16 @@ class Exchange(OrderCommands, AccountCommands, MarketCommands, TypedQueries):
         """
         return self._instruments[symbol]
 
-    def totals(self) -> dict[str, Any]:
-        """Return the conservation terms of every asset; `drift` is always ``"0"``."""
-        return self._queries.totals()
+    def totals(self) -> Totals:
+        """Return the conservation terms of every asset; `drift` is always ``"0"``.
+
+        Examples
+        --------
+        >>> from engine.embedding import example_exchange
+        >>> example_exchange().totals()["assets"]["USDT"]["wallets"]
+        '20000'
+        """
+        return cast(Totals, self._queries.totals())
 
     def state_hash(self) -> str:
         """Return the hash of the logical state, hex; equal states give equal hashes.

@@ -346,3 +346,33 @@ class DirectoryReply(Reply):
 
     assets: list[AssetEntry]
     symbols: list[SymbolEntry]
+
+
+class Terms(TypedDict):
+    """The conservation terms of an asset; `drift` is what is left of them, always 0."""
+
+    deposits: str
+    withdrawals: str
+    wallets: str
+    isolated_margins: str
+    insurance: str
+    fees: str
+    rounding: str
+    external: str
+    entry_values: str
+    drift: str
+
+
+class NetPositions(TypedDict):
+    """Net positions of a symbol, which sum to zero."""
+
+    accounts: str
+    fund: str
+    external: str
+
+
+class Totals(TypedDict):
+    """What `totals` gives."""
+
+    assets: dict[str, Terms]
+    positions: dict[str, NetPositions]

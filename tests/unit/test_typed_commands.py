@@ -374,6 +374,14 @@ def check_type(value: Any, wanted: Any) -> None:
         assert type(value) is wanted, (value, wanted)
 
 
+def test_totals_have_the_fields_they_say(exchange: Exchange) -> None:
+    play(exchange, before="funding")
+    totals = exchange.totals()
+    check_type(totals, replies.Totals)
+    assert totals == {
+        name: exchange.query({"query": "totals"})[name] for name in ("assets", "positions")}
+
+
 def test_queries_of_something_unknown_are_refused(small: Exchange) -> None:
     for ask, reason, code in (
             (lambda: small.account(9), "unknown_account", -1109),
