@@ -641,6 +641,10 @@ def cascade(
         list[str] | None,
         typer.Option(metavar="FILE", help="Compare the margin schedules of files. Repeatable."),
     ] = None,
+    images: Annotated[
+        str | None,
+        typer.Option(metavar="png|svg|pdf", help="The figures as files for papers, too."),
+    ] = None,
 ) -> None:
     """Run a liquidation-cascade experiment; write a report and tables.
 
@@ -661,7 +665,7 @@ def cascade(
     make_exchange("compiled")  # says what to do where it is not built
     with ProgressBar("cascade", unit="seeds") as bar:
         path = run_study(chosen, out, seeds, jobs or os.cpu_count() or 1,
-                         lambda done, total: bar.update(done, f"of {total}"))
+                         lambda done, total: bar.update(done, f"of {total}"), images)
     _print_rows([("study", chosen.name), ("seeds", str(seeds)), ("report", str(path))])
 
 
