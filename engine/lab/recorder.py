@@ -110,6 +110,11 @@ class Run:
             columns[name] = events[:, HEADER_WIDTH + at]
         return columns
 
+    def marks_at(self, seq: Ints, symbol: Ints) -> Floats:
+        """Return the mark that a symbol had in a command, mark ticks."""
+        step = np.maximum(np.searchsorted(self.clock["seq"], seq, "right") - 1, 0)
+        return np.asarray(self.lines["mark"][step, symbol], np.float64)
+
     def provenance(self) -> dict[str, Any]:
         """Return what is needed to make this run again, and to see that it is the same."""
         return {

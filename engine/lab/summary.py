@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.lab import contagion, hawkes, metrics
+from engine.lab import contagion, deleveraging, hawkes, metrics, quality
 from engine.lab.causes import Causes, find_causes
 from engine.lab.market import MARKS_PER_TICK, MINOR, Floats, Ints
 from engine.lab.recorder import Run
@@ -34,7 +34,10 @@ def summarize(run: Run, twin: Run | None = None, causes: Causes | None = None) -
     docs/lab.md has the list of figures, each with its formula in `engine.lab.metrics`.
     """
     causes = find_causes(run) if causes is None else causes
-    row = {**_liquidations(run, causes), **_prices(run, twin), **_payers(run, causes),
+    payers = _payers(run, causes)
+    row = {**_liquidations(run, causes), **_prices(run, twin), **payers,
+           **deleveraging.figures_of(run, causes, payers["bad_debt"]),
+           **quality.figures_of(run, causes),
            **_reproduction(run, twin, causes), **contagion.figures_of(run, causes),
            **_branching(run, twin)}
     if run.scenario.funds.count:
@@ -103,19 +106,9 @@ def forced_to_depth(run: Run) -> float:
     return float(np.nanmax(rolling / before))
 
 
-def marks_at(run: Run, seq: Ints, symbol: Ints) -> Floats:
-    """Return the mark that a symbol had in a command, mark ticks."""
-    step = np.maximum(np.searchsorted(run.clock["seq"], seq, "right") - 1, 0)
-    return np.asarray(run.lines["mark"][step, symbol])
-
-
 def adl_haircuts(run: Run) -> tuple[Ints, Floats]:
     """Return accounts and what ADL cost each against the mark, in the settle asset."""
-    adl = run.table(EventKind.ADL)
-    mark = marks_at(run, adl["seq"], adl["symbol"])
-    price = adl["price"].astype(np.float64) * MARKS_PER_TICK
-    # The event's side is the winner's: a short that buys back pays what is above the mark.
-    cost = metrics.shortfall(price, mark, adl["quantity"], adl["side"] == Side.BUY) / MINOR
+    adl, _, cost = deleveraging.closes(run)
     accounts, at = np.unique(adl["account"], return_inverse=True)
     total = np.bincount(at, cost, len(accounts))
     return np.asarray(accounts, np.int64), np.asarray(total, np.float64)
@@ -123,7 +116,7 @@ def adl_haircuts(run: Run) -> tuple[Ints, Floats]:
 
 def _payers(run: Run, causes: Causes) -> dict[str, float]:
     taken = run.table(EventKind.LIQUIDATION_TAKEOVER)
-    mark = marks_at(run, taken["seq"], taken["symbol"])
+    mark = run.marks_at(taken["seq"], taken["symbol"])
     price = taken["price"].astype(np.float64) * MARKS_PER_TICK
     debt = metrics.shortfall(price, mark, taken["quantity"], taken["side"] == Side.SELL)
     steps = run.table(EventKind.LIQUIDATION_STEP)
@@ -131,7 +124,7 @@ def _payers(run: Run, causes: Causes) -> dict[str, float]:
     slips = metrics.slippage_bps(
         np.abs(steps["filled_value"][filled]).astype(np.float64),
         steps["filled"][filled].astype(np.float64),
-        marks_at(run, steps["seq"][filled], steps["symbol"][filled]),
+        run.marks_at(steps["seq"][filled], steps["symbol"][filled]),
         steps["side"][filled] == Side.SELL)
     worth = np.abs(steps["filled_value"][filled]).astype(np.float64)
     fund = run.clock["fund"].astype(np.float64)
@@ -141,14 +134,19 @@ def _payers(run: Run, causes: Causes) -> dict[str, float]:
     paid = insured["delta"][insured["reason"] == InsuranceReason.DEFICIT]
     _, haircuts = adl_haircuts(run)
     social = run.table(EventKind.SOCIALIZED_LOSS)
+    bad_debt = float(np.maximum(debt, 0).sum() / MINOR + np.maximum(haircuts, 0).sum())
     return {
         "slippage_bps": float(np.average(slips, weights=worth)) if len(slips) else float("nan"),
-        "bad_debt": float(np.maximum(debt, 0).sum() / MINOR + np.maximum(haircuts, 0).sum()),
+        "bad_debt": bad_debt,
         "fund_start": start / MINOR, "fund_end": float(balances[-1] / MINOR),
         "fund_low": float(balances.min() / MINOR),
         "fund_drawdown": metrics.drawdown(balances),
         "fund_survived": float(balances.min() > 0),
         "fund_paid": float(-paid.sum() / MINOR),
+        "fund_income": float(insured["delta"][insured["delta"] > 0].sum() / MINOR),
+        "fund_coverage": start / MINOR / bad_debt if bad_debt > 0 else float("nan"),
+        "fund_exhausted_s": float((fund <= 0).argmax() + 1) * run.scenario.step_s
+        if (fund <= 0).any() else float("nan"),
         "adl_accounts": float(len(haircuts)),
         "adl_haircut": float(haircuts.sum()),
         "adl_gini": metrics.gini(np.maximum(haircuts, 0)),
