@@ -216,7 +216,7 @@ def test_a_batch_that_failed_lets_go_of_the_exchange(has_gil: bool) -> None:
     if has_gil:
         rows[0, [0, 3, 7]] = Command.CANCEL_ALL, NONE, NONE  # takes it back
     # A debug build looks at its books after the first command, and finds it there.
-    with pytest.raises(InvariantViolation, match="overflow|drift of asset"):
+    with pytest.raises(InvariantViolation, match=r"overflow|drift of asset"):
         core.run(rows)
     for use in (lambda: core.run(rows), core.advance):
         assert not core.is_running()
