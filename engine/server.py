@@ -23,6 +23,7 @@ from engine.exchange import Exchange
 from engine.feeds.steps import Step
 from engine.keys import ServerKeys
 from engine.packing.plain import Message, events_by_account
+from engine.packing.private import private_payload
 from engine.publisher import PublishError, wait_until_left
 from engine.render import render_event
 from engine.tally import Tally
@@ -114,8 +115,8 @@ class EventPublisher(TopicPublisher):
     """Publishes the events of each command on `events.`, one message a command.
 
     Those of an account go out on a topic of its own as well, from when somebody has asked for
-    it. A listener that falls behind misses messages, and its sequence says which: the engine
-    never waits for it, except a moment at the end.
+    it; whom it traded with is not named there. A listener that falls behind misses messages, and
+    its sequence says which: the engine never waits for it, except a moment at the end.
 
     Parameters
     ----------
@@ -163,7 +164,7 @@ class EventPublisher(TopicPublisher):
             self._event_count += event_count
             self.send(wire.EVENTS, payload)
             for account, part in own.items():
-                self.send(self.accounts[account], part)
+                self.send(self.accounts[account], private_payload(part, account))
 
     @property
     def is_heard(self) -> bool:
