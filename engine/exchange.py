@@ -227,7 +227,7 @@ class Exchange(OrderCommands, AccountCommands, MarketCommands, TypedQueries):
         return self._render(records)
 
     def drain_records(self) -> list[tuple[int, ...]]:
-        """Return the same as undecoded records: (kind, seq, ts, cause, *payload)."""
+        """Return the same as undecoded records: ``(kind, seq, ts, cause, *payload)``."""
         records: list[tuple[int, ...]] = self._undrained + self.core.drain()
         self._undrained = []
         self._forget_all(records)

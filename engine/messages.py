@@ -516,7 +516,7 @@ MARKET_FIELDS = (
 )
 
 #: Payload of each event: (field, unit). A record is the tuple
-#: (kind, seq, ts, cause, *payload) of ints, padded with zeros to `RECORD_WIDTH`
+#: ``(kind, seq, ts, cause, *payload)`` of ints, padded with zeros to `RECORD_WIDTH`
 #: where it is stored. Units say how `engine.render` prints the integer:
 #: `price` ticks of the symbol, `mark` mark ticks of the symbol, `lots` of the
 #: symbol, `money` minor units of the symbol's settle asset, `amount` minor
