@@ -127,6 +127,10 @@ class BuildExtensions(build_ext):
         # Gone until this build has succeeded, together with the stamp of tools/bootstrap.sh.
         for old in (stamp, stamp.with_name(f"fresh-{sys.implementation.cache_tag}")):
             old.unlink(missing_ok=True)
+        if not (self.inplace or DEBUG or SANITIZE):
+            # Debug information is four fifths of a module, and no use without the sources.
+            for each in self.extensions:
+                each.extra_compile_args.append("-g0")
         super().run()
         stamp.parent.mkdir(exist_ok=True)
         stamp.write_text(build_mode())

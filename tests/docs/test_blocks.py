@@ -62,6 +62,8 @@ def test_no_block_is_hidden_from_these_tests() -> None:
 @pytest.mark.parametrize("block", ALL, ids=lambda block: block.place)
 def test_data_is_well_formed_and_its_test_exists(block: Block) -> None:
     read_data(block)
+    for named in re.findall(r"tests/[\w/.]*\w", " ".join(block.notes.values())):
+        assert (ROOT / named).exists(), f"{block.place}: no {named}"
     if "checked by" in block.notes:
         assert block.page.name in (ROOT / block.notes["checked by"]).read_text("utf-8")
 
