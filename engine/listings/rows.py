@@ -25,7 +25,7 @@ def _flatten(raw: Mapping[str, Any], prefix: str = "", depth: int = 0) -> Iterat
                 if isinstance(one, Mapping) and isinstance(one.get("filterType"), str):
                     yield from _flatten(one, f"{prefix}{one['filterType']}.", _DEPTH_MAX)
         else:
-            yield prefix + name, value
+            yield f"{prefix}{name}", value
 
 
 class Row:

@@ -35,7 +35,8 @@ def unwrap(
         Also for a reply that is an error.
     """
     if isinstance(data, Mapping):
-        if data.get("retCode", 0) != 0:
+        # As text: a NaN that signals may not even be compared.
+        if str(data.get("retCode", 0)) != "0":
             raise Place(label).refuse(
                 f"the reply is an error: {data['retCode']} {str(data.get('retMsg'))[:80]!r}")
         data = data.get("result", data)

@@ -68,7 +68,8 @@ class Place:
     def _say(self, what: str) -> str:
         parts = [self.symbol] if self.symbol is not None else []
         parts += [f"tier {self.tier}"] if self.tier is not None else []
-        return ": ".join([*parts, what])
+        # One line, whatever was quoted.
+        return ": ".join([*parts, " ".join(what.split())])
 
 
 @dataclass

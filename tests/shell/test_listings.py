@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from engine import Exchange, cli
@@ -498,6 +498,7 @@ WRONG = [
     ("symbol 1: expected an object", {"symbols": [5]}),
     ("the reply is an error: 10001 'params error'", {"retCode": 10001, "retMsg": "params error"}),
     ("expected a list of instruments", {"retCode": 0, "result": {}}),
+    ("the reply is an error: 0.5 'odd'", {"retCode": Decimal("0.5"), "retMsg": "odd"}),
     ("the reply is an error: 51000 'bad'", {"code": "51000", "msg": "bad", "data": []}),
     ("market 2: expected an object", {**CCXT, "BTC/USD:BTC": 1}),
 ]
@@ -527,6 +528,9 @@ JUNK = st.one_of(
 
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(sorted(SHAPES)), st.integers(0), JUNK)
+@example("bybit", 0, Decimal("sNaN"))
+@example("bybit", 0, "\n")
+@example("usdm", 20, {1: 2})
 def test_whatever_a_field_holds_it_is_read_or_refused_in_one_line(shape, number, junk):
     data = copy.deepcopy(SHAPES[shape][1])
     found = places(data)
