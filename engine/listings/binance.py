@@ -27,8 +27,8 @@ def rows(data: Any, label: str, notes: list[Note]) -> Iterator[Row]:
 
 
 def is_spot(row: Row) -> bool:
-    """Tell whether a row is a spot market: only those say whether they may be traded as such."""
-    return "contractType" not in row and row.get("isSpotTradingAllowed") is not None
+    """Tell whether a row is a spot market: it has neither a contract type nor a margin asset."""
+    return "contractType" not in row and "marginAsset" not in row
 
 
 def idle_state(row: Row) -> str | None:
@@ -54,16 +54,14 @@ def read(row: Row, notes: list[Note]) -> Contract:
         raise row.refuse(
             "marginAsset", f"a contract with{'' if is_coin else 'out'} contractSize settles in "
             + ("its base" if is_coin else "another asset than its base"))
-    required = row.limit("requiredMarginPercent")
-    maintenance = row.limit("maintMarginPercent")
+    leverage, maintenance = margins(row)
     return check_multiples(row, Contract(
         row.place, "inverse" if is_coin else "linear", base, row.text("quoteAsset"), settle,
         row.positive("PRICE_FILTER.tickSize"), row.positive("LOT_SIZE.stepSize"),
         row.positive("contractSize") if is_coin else Fraction(1),
         row.time_ns("deliveryDate") if kind in _DATED else None,
         whole(row, "baseAssetPrecision" if is_coin else "quotePrecision"),
-        None if required is None else 100 / required,
-        None if maintenance is None else maintenance / 100,
+        leverage, maintenance,
         {
             **{limit: row.limit(name) for limit, name in _QUANTITIES.items()},
             # In quote, which is not what an inverse contract's notional is in.
@@ -74,6 +72,21 @@ def read(row: Row, notes: list[Note]) -> Contract:
             "price_band": _price_band(row, notes),
             "max_open_orders": whole(row, "MAX_NUM_ORDERS.limit"),
         }), _QUANTITIES)
+
+
+def margins(row: Row, prefix: str = "") -> tuple[Fraction | None, Fraction | None]:
+    """Return the leverage and the maintenance rate that a row has for every account.
+
+    Parameters
+    ----------
+    row : Row
+    prefix : str
+        Of the fields: ``info.`` where ccxt carries the row.
+    """
+    required = row.limit(f"{prefix}requiredMarginPercent")
+    maintenance = row.limit(f"{prefix}maintMarginPercent")
+    return (None if required is None else 100 / required,
+            None if maintenance is None else maintenance / 100)
 
 
 def _price_band(row: Row, notes: list[Note]) -> str | None:

@@ -160,7 +160,7 @@ def read_instruments(
     if schedules.made:
         listed.notes.append(Place(label).note(
             f"no schedules given: one tier each for {schedules.made}, at the file's leverage"
-            + ("" if shape == "binance" else " and half of 1 / that as maintenance rate")))
+            + (" and half of 1 / that as maintenance rate" if schedules.has_halved else "")))
     listed.assets = _assets(listed, label, [found[symbol] for symbol in chosen], decimals or {})
     _try_out(listed, label)
     return listed
@@ -249,6 +249,7 @@ class _Schedules:
 
     def __init__(self, tiers: Tiers | None, contracts: Mapping[str, Contract]) -> None:
         self.made = 0
+        self.has_halved = False
         self.rule: dict[str, str] = {}
         self._rows: dict[str, list[Any]] = {}
         self._label: str | None = None
@@ -279,7 +280,8 @@ class _Schedules:
         if symbol in self._rows:
             return self._rows[symbol]
         if self._label is not None:
-            raise contract.place.refuse(f"no schedule for it in {self._label}")
+            raise contract.place.refuse(
+                f"no schedule for it in {self._label}; say which symbols are wanted")
         if contract.max_leverage is None:
             raise contract.place.refuse("the file does not tell its leverage; give tiers")
         if contract.max_leverage < 1:
@@ -288,6 +290,7 @@ class _Schedules:
         leverage = Fraction(contract.max_leverage * RATE_SCALE // 1, RATE_SCALE)
         rate = contract.maintenance_rate
         if rate is None:
+            self.has_halved = True
             rate = maintenance_rate(leverage, Fraction(1, 2), contract.place, [])
         return [make_row(Fraction(0), None, rate, leverage)]
 

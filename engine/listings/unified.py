@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from engine.listings import binance
 from engine.listings.rows import Contract, Row, check_multiples
 from engine.schedules.rows import Note, Place, read_rows
 
@@ -63,11 +64,15 @@ def read(row: Row, notes: list[Note]) -> Contract:
         for name in names:
             if name in row and row.positive(name) != row.positive(unified):
                 raise row.refuse(unified, f"but {name} is {row.get(name)}")
+    # Through ccxt Binance tells no leverage but in `info`.
+    leverage, maintenance = row.limit("limits.leverage.max"), None
+    if leverage is None:
+        leverage, maintenance = binance.margins(row, "info.")
     return check_multiples(row, Contract(
         row.place, "inverse" if is_inverse else "linear", base, row.text("quote"), settle,
         row.positive("precision.price"), row.positive("precision.amount"),
         row.positive("contractSize"), row.time_ns("expiry") if kind == "future" else None,
-        max_leverage=row.limit("limits.leverage.max"),
+        max_leverage=leverage, maintenance_rate=maintenance,
         limits={
             **{limit: row.limit(name) for limit, name in _QUANTITIES.items()},
             # In quote, which is not what an inverse contract's notional is in.

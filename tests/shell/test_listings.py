@@ -213,7 +213,7 @@ def test_numbers_of_a_file_are_taken_from_their_text(tmp_path):
 
 def test_what_is_not_a_contract_or_not_traded_is_left_out_and_counted():
     data = copy.deepcopy(USDM)
-    spot = {"symbol": "BTCUSDT", "status": "TRADING", "isSpotTradingAllowed": True, "filters": []}
+    spot = {"symbol": "BTCUSDT", "status": "TRADING", "baseAsset": "BTC", "filters": []}
     data["symbols"][1]["status"] = "SETTLING"
     # A contract that is not open yet has no type.
     idle = {**data["symbols"][0], "symbol": "NEW", "status": "PENDING_TRADING", "contractType": ""}
@@ -305,6 +305,18 @@ def test_without_schedules_the_leverage_of_the_file_makes_one_tier():
     data["data"][0]["lever"] = ""
     with pytest.raises(InputError, match="BTC-USDT-SWAP: the file does not tell its leverage"):
         read_instruments(data)
+
+
+def test_binance_through_ccxt_tells_its_leverage_in_info():
+    row = market("BTC/USDT:USDT", "swap", size="1")
+    row["limits"]["leverage"] = {"min": None, "max": None}
+    row["info"] |= {"requiredMarginPercent": "5.0000", "maintMarginPercent": "2.5000"}
+    listed = read_instruments([row])
+    assert listed.find("BTCUSDT")["tiers"] == [TIER]
+    assert listed.notes[0].text.endswith("one tier each for 1, at the file's leverage")
+    row["info"] = {}
+    with pytest.raises(InputError, match="BTC/USDT:USDT: the file does not tell its leverage"):
+        read_instruments([row])
 
 
 # --- decimals and further terms -------------------------------------------------------
