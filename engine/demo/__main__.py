@@ -45,8 +45,10 @@ def demo(
     do not take, and auto-deleveraging closes the rest. The same arguments give the same
     state_hash.
     """
+    from engine.load.page import require_plotly
     from engine.report import write_report
 
+    require_plotly()
     make_exchange(core)
     try:
         out.mkdir(parents=True, exist_ok=True)

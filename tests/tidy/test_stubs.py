@@ -22,7 +22,8 @@ ONLY_COMPILED = {"drain_bytes", "drain_market_data_bytes", "snapshot", "restore"
 
 
 def test_stubs_agree_with_the_compiled_modules() -> None:
-    command = [sys.executable, "-m", "mypy.stubtest", "--concise", "--allowlist", ALLOWLIST]
+    command = [sys.executable, "-m", "mypy.stubtest", "--concise", "--allowlist", ALLOWLIST,
+               "--mypy-config-file", "pyproject.toml"]
     run = subprocess.run(
         [*command, "engine.core", "engine.packing"], cwd=ROOT, capture_output=True, text=True)
     if run.returncode != 0:
