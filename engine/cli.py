@@ -645,6 +645,12 @@ def cascade(
         str | None,
         typer.Option(metavar="png|svg|pdf", help="The figures as files for papers, too."),
     ] = None,
+    morris: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="N",
+            help="Screen what matters by N Morris trajectories: 18 N runs for each seed."),
+    ] = 0,
 ) -> None:
     """Run a liquidation-cascade experiment; write a report and tables.
 
@@ -665,7 +671,7 @@ def cascade(
     make_exchange("compiled")  # says what to do where it is not built
     with ProgressBar("cascade", unit="seeds") as bar:
         path = run_study(chosen, out, seeds, jobs or os.cpu_count() or 1,
-                         lambda done, total: bar.update(done, f"of {total}"), images)
+                         lambda done, total: bar.update(done, f"of {total}"), images, morris)
     _print_rows([("study", chosen.name), ("seeds", str(seeds)), ("report", str(path))])
 
 

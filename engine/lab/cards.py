@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from engine.lab import figures, figures_feedback
+from engine.lab import figures, figures_design, figures_feedback
 from engine.lab.causes import Causes
 from engine.lab.recorder import Run
 from engine.lab.study import Study
@@ -50,12 +50,16 @@ class Card:
 
 
 def make_cards(
-    study: Study, run: Run, twin: Run, causes: Causes, frame: pd.DataFrame
+    study: Study, run: Run, twin: Run, causes: Causes, frame: pd.DataFrame,
+    design: pd.DataFrame | None = None,
 ) -> list[Card]:
-    """Return the cards of a study: what its parameters change, one run, then all seeds."""
+    """Return the cards of a study: what its parameters change, one run, then all seeds.
+
+    `design` is a table of `engine.lab.sensitivity.sensitivity`, for a card of its own.
+    """
     return [*_of_parameters(study, frame), *_of_run(run, twin, causes),
             *_of_seeds(study, frame), *_of_feedback(study, run, causes, frame),
-            *_of_payers(study, frame)]
+            *_of_payers(study, frame), *_of_design(design)]
 
 
 def first_values(study: Study, frame: pd.DataFrame) -> pd.DataFrame:
@@ -90,7 +94,8 @@ def _of_run(run: Run, twin: Run, causes: Causes) -> Iterator[Card]:
         "Red is the mark, black the index outside. The dotted line is the mark as it would be "
         "had no forced trade moved the makers' quotes; the dashed one is a run of the same seed "
         "with liquidation switched off. Below, what was liquidated, by how many liquidations "
-        "stand between it and an outside cause; then the books, and the fund.",
+        "stand between it and an outside cause, and what of it ADL closed; then depth as a share "
+        "of the calm one, spread, open interest of the traders, and the fund.",
         (figures.timeline(run, causes, twin),))
     if run.maps:
         yield Card(
@@ -147,14 +152,31 @@ def _of_feedback(
 
 def _of_payers(study: Study, frame: pd.DataFrame) -> Iterator[Card]:
     by = next(iter(study.parameters)) if len(study.parameters) == 1 else None
+    base = first_values(study, frame)
     yield Card(
         "fund", "Who took the other side, and how long the fund lasts",
         "Left, notional by who took it. Right, the share of seeds in which the insurance fund is "
         "still above zero.",
-        (figures.routes(first_values(study, frame)),
+        (figures.routes(base),
          figures.fund_survival(frame, study.scenario.duration_s, by)))
     yield Card(
         "adl", "Whom deleveraging cost",
         "How unevenly the cost of deleveraging against the mark was spread over the accounts it "
         "hit: the farther below the dotted line, the fewer bear it.",
         (figures.haircut_curve(frame, by),))
+    yield Card(
+        "targets", "Beside what was published about real cascades",
+        "Diamonds are means over seeds with a 95 % interval, divided by the middle of the "
+        "published range, which is the band. Nothing was fitted to it: where a diamond lies "
+        "outside, this market is another one.", (figures_design.targets(base),))
+
+
+def _of_design(design: pd.DataFrame | None) -> Iterator[Card]:
+    if design is not None:
+        yield Card(
+            "sensitivity", "What matters, over everything that was varied",
+            "By Morris screening: bars are the mean size of the change that a factor's whole range "
+            "makes, with a 95 % interval over the design; the green line is its interval over "
+            "seeds; the diamond has the sign. A diamond far from the end of its bar: the "
+            "direction depends on the other factors.", tuple(
+                figures_design.tornado(design, figure) for figure in design["figure"].unique()))

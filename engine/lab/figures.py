@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine.lab import metrics
+from engine.lab import metrics, quality
 from engine.lab.causes import Causes
 from engine.lab.market import MINOR, Floats, plan
 from engine.lab.recorder import MAP_BUCKET_PPM, Run
@@ -59,8 +59,8 @@ def timeline(run: Run, causes: Causes, twin: Run | None = None, symbol: int = 0)
     from plotly.subplots import make_subplots
 
     figure = make_subplots(
-        rows=4, cols=1, shared_xaxes=True, vertical_spacing=0.045,
-        row_heights=[0.4, 0.24, 0.18, 0.18])
+        rows=7, cols=1, shared_xaxes=True, vertical_spacing=0.025,
+        row_heights=[0.34, 0.17, 0.09, 0.12, 0.08, 0.08, 0.12])
     x, scale = _seconds(run), _price_scale(run, symbol)
     prices = [("mark", run.lines["mark"], RED, "solid", 2.0),
               ("index", run.lines["index"], INK, "solid", 1.2),
@@ -79,20 +79,28 @@ def timeline(run: Run, causes: Causes, twin: Run | None = None, symbol: int = 0)
         total, _ = np.histogram(at[mine], edges, weights=causes.closed[mine] / MINOR)
         figure.add_bar(x=edges[:-1] + width / 2, y=total, name=name, marker_color=color,
                        row=2, col=1)
-    for name, column, color in (("bids within 1 %", "bid_depth", GREEN),
-                                ("asks within 1 %", "ask_depth", VIOLET)):
-        figure.add_scatter(
-            x=x, y=100 * run.lines[column][:, symbol] / run.depth_lots[symbol], name=name,
-            mode="lines", line={"color": color, "width": 1.3}, row=3, col=1)
-    figure.add_scatter(x=x, y=run.clock["fund"] / MINOR, name="insurance fund", mode="lines",
-                       line={"color": GOLD, "width": 2}, row=4, col=1)
-    style(figure, 820)
+    by_adl, _ = np.histogram(at, edges, weights=causes.adl / MINOR)
+    figure.add_bar(x=edges[:-1] + width / 2, y=by_adl, name="closed by ADL", marker_color=VIOLET,
+                   row=3, col=1)
+    bid, ask = run.lines["bid"][:, symbol], run.lines["ask"][:, symbol]
+    calm, first = run.depth_lots[symbol], max(run.lines["open"][0, symbol], 1.0)
+    below = (
+        (4, "bids within 1 %", GREEN, 100 * run.lines["bid_depth"][:, symbol] / calm),
+        (4, "asks within 1 %", SOFT, 100 * run.lines["ask_depth"][:, symbol] / calm),
+        (5, "spread", BLUE, quality.spread_bps(bid, ask)),
+        (6, "open interest", INK, 100 * run.lines["open"][:, symbol] / first),
+        (7, "insurance fund", GOLD, run.clock["fund"] / MINOR))
+    for row, name, color, values in below:
+        figure.add_scatter(x=x, y=values, name=name, mode="lines",
+                           line={"color": color, "width": 1.5}, row=row, col=1)
+    style(figure, 1_080)
     figure.update_layout(barmode="stack", hovermode="x", margin={"t": 60})
-    name = run.scenario.symbols[symbol].name
-    for row, title in ((1, name), (2, f"closed / {width} s"), (3, "depth, % of calm"),
-                       (4, "fund")):
-        figure.update_yaxes(title_text=title, row=row, col=1)
-    figure.update_xaxes(title_text="seconds", row=4, col=1)
+    titles = (run.scenario.symbols[symbol].name, f"closed / {width} s", "ADL", "depth, %",
+              "bps", "OI, %", "fund")
+    for row, title in enumerate(titles, 1):
+        figure.update_yaxes(title_text=title, row=row, col=1, nticks=8 if row == 1 else 4)
+    figure.update_yaxes(rangemode="nonnegative", row=3, col=1)
+    figure.update_xaxes(title_text="seconds", row=len(titles), col=1)
     for shock in run.scenario.shocks:
         figure.add_vline(x=shock.at_s, line={"color": SOFT, "width": 1, "dash": "dot"})
     return figure

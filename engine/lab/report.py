@@ -15,6 +15,7 @@ from engine.lab.causes import find_causes
 from engine.lab.frames import write_parquet, write_run
 from engine.lab.images import check_format, write_images
 from engine.lab.recorder import Run
+from engine.lab.sensitivity import check_design, sensitivity
 from engine.lab.study import Study
 from engine.lab.sweep import sweep
 from engine.lab.tables import LISTS, figure_table, number, table
@@ -28,11 +29,12 @@ _TEMPLATE = Path(__file__).with_name("page.html")
 
 def run_study(
     study: Study, out: Path, seeds: int, jobs: int, progress: Any = None,
-    images: str | None = None,
+    images: str | None = None, morris: int = 0,
 ) -> Path:
     """Run a study, write its Parquet files and `report.html` into a folder.
 
-    With `images`, a format, the figures go into files of their own as well.
+    With `images`, a format, the figures go into files of their own as well; with `morris`, a
+    number of trajectories, the scenario's factors are screened, too.
 
     Returns
     -------
@@ -54,6 +56,8 @@ def run_study(
         raise RunError(f"{error.name} is missing: install the extra `lab`") from None
     if images is not None:
         check_format(images)
+    if morris:
+        check_design("morris", morris)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -72,7 +76,12 @@ def run_study(
     write_parquet(frame, out / "seeds.parquet", note)
     frame.drop(columns=[name for name in LISTS if name in frame]).to_csv(
         out / "seeds.csv", index=False)
-    cards = make_cards(study, run, twin, causes, frame)
+    design = None
+    if morris:
+        design = sensitivity(study.scenario, size=morris, jobs=jobs, out=out,
+                             seeds=range(first, first + seeds), progress=progress)
+        write_parquet(design, out / "sensitivity.parquet", note)
+    cards = make_cards(study, run, twin, causes, frame, design)
     if images is not None:
         write_images(cards, out / "figures", images)
     path = out / "report.html"

@@ -115,16 +115,9 @@ def sensitivity(
     InputError
         A size or a figure that is none.
     """
-    try:
-        import SALib  # noqa: F401
-    except ImportError:
-        raise RunError("SALib is missing: install the extra `sensitivity`") from None
+    check_design(method, size)
     import pandas as pd
 
-    if method == "sobol" and (size < 2 or size & (size - 1)):
-        raise InputError(f"the size of a Sobol design is a power of two, not {size}")
-    if size < 2:
-        raise InputError(f"a design has at least two trajectories, not {size}")
     chosen = list(seeds)
     points = _design(method, len(factors), size)
     plan = [({_POINT: at, "seed": seed}, _placed(scenario, factors, point).replaced("seed", seed))
@@ -145,6 +138,18 @@ def sensitivity(
                          **{key: float(values[at]) for key, values in whole.items()},
                          "seed_low": low, "seed_high": high})
     return pd.DataFrame(rows)
+
+
+def check_design(method: Method, size: int) -> None:
+    """Check that a design can be made, before anything is run; raises as `sensitivity` does."""
+    try:
+        import SALib  # noqa: F401
+    except ImportError:
+        raise RunError("SALib is missing: install the extra `sensitivity`") from None
+    if method == "sobol" and (size < 2 or size & (size - 1)):
+        raise InputError(f"the size of a Sobol design is a power of two, not {size}")
+    if size < 2:
+        raise InputError(f"a design has at least two trajectories, not {size}")
 
 
 def _placed(scenario: Scenario, factors: Sequence[Factor], point: Sequence[float]) -> Scenario:

@@ -44,7 +44,7 @@ def cards(run):
 def test_every_card_has_a_name_of_its_own(cards):
     names = [card.name for card in cards]
     assert names == ["timeline", "liquidation-map", "heatmap", "generation-tree", "fan",
-                     "reproduction", "branching", "contagion", "fund", "adl"]
+                     "reproduction", "branching", "contagion", "fund", "adl", "targets"]
     for card in cards:
         assert card.title in card.html() and card.how in card.html()
         assert card.html().count("plotly-graph-div") == len(card.charts) > 0
