@@ -213,7 +213,8 @@ def generation_tree(run: Run, causes: Causes, most: int = 700) -> Any:
             run.breaches["seq"][mine], run.breaches["account"][mine], closed, strict=True)],
         marker={"size": np.clip(2.4 * np.log1p(closed / 1_500), 3, 26), "color": seconds[mine],
                 "colorscale": [[0, GOLD], [1, RED]], "opacity": 0.8, "line": {"width": 0}})
-    figure.update_yaxes(autorange="reversed")
+    few = int(causes.generation[mine].max()) <= 8
+    figure.update_yaxes(autorange="reversed", dtick=1 if few else None)
     return figure
 
 
@@ -347,7 +348,8 @@ def phase(frame: pd.DataFrame, x: str, y: str, value: str = "reproduction_twin")
     figure.add_heatmap(
         x=columns, y=rows, z=table.to_numpy(), colorscale=[[0, "#f3efe4"], [0.5, "#e08a3c"],
                                                            [1, "#7d1d12"]],
-        text=np.round(table.to_numpy(), 2), texttemplate="%{text}", colorbar={"title": value})
+        text=[[f"{cell:.2g}" for cell in row] for row in table.to_numpy().tolist()],
+        texttemplate="%{text}", colorbar={"title": value.replace("_", "<br>")})
     figure.update_xaxes(type="category")
     figure.update_yaxes(type="category")
     return figure

@@ -257,8 +257,7 @@ class Recorder:
         """Return the run, with its hash and its proof of conservation."""
         run = self._run
         run.lines, run.clock = self._lines, self._clock
-        run.records = (np.concatenate(self._kept) if self._kept
-                       else np.empty((0, RECORD_WIDTH), np.int64))
+        run.records = self._joined()
         names = ("row", "seq", "ts", "step", "account", "equity", "maintenance", "notional",
                  "symbol", "moved", "push", "share")
         run.breaches = {name: np.concatenate([one[name] for one in self._breaches])
@@ -274,6 +273,16 @@ class Recorder:
         run.cpu_s = time.process_time() - self._started
         return run
 
+
+    def _joined(self) -> Ints:
+        """Return the kept records in one piece; each part is let go of once it is in."""
+        out: Ints = np.empty((self._kept_count, RECORD_WIDTH), np.int64)
+        end = self._kept_count
+        while self._kept:
+            rows = self._kept.pop()
+            out[end - len(rows):end] = rows
+            end -= len(rows)
+        return out
 
     def _excess(self, breaches: dict[str, Any]) -> npt.NDArray[np.bool_]:
         """Which pools would not have become due on the shadow path, now or later.

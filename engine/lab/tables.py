@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 #: Columns of a sweep's rows that are no figures.
 LISTS = ("path", "fund_path", "twin_path", "sizes", "haircuts")
-_NOTES = ("engine", "numpy", "fingerprint", "state_hash", "twin_hash", "drift", "is_balanced")
+_NOTES = ("engine", "code", "numpy", "fingerprint", "state_hash", "twin_hash", "drift",
+          "is_balanced")
 
 
 def number(value: float) -> str:

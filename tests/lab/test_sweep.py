@@ -48,6 +48,15 @@ def test_a_sweep_goes_on_where_it_stopped(tmp_path):
     assert first[0] in [file.read_bytes() for file in (tmp_path / "rows").glob("*.json")]
 
 
+def test_what_other_code_has_run_is_run_again(tmp_path):
+    sweep(SMALL, seeds=(1,), twin=False, out=tmp_path)
+    (file,) = (tmp_path / "rows").glob("*.json")
+    row = json.loads(file.read_text())
+    file.write_text(json.dumps({**row, "code": "0" * 16, "liquidations": -1.0}))
+    assert sweep(SMALL, seeds=(1,), twin=False, out=tmp_path)["liquidations"][0] >= 0
+    assert json.loads(file.read_text()) == row
+
+
 def test_files_say_where_they_come_from(tmp_path):
     from engine.lab.causes import find_causes
 
