@@ -14,10 +14,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 pytest.register_assert_rewrite(
     "support.followers", "support.lockstep", "support.market", "support.oracle")
 
+from hypothesis import settings  # noqa: E402
 from support import CORES  # noqa: E402
 from support.market import Desk, audit  # noqa: E402
 
 from engine import Exchange  # noqa: E402
+
+# How long an example takes says what else the machine does.
+settings.register_profile("project", deadline=None)
+settings.load_profile("project")
 
 
 @pytest.fixture(params=CORES)

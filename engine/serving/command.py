@@ -139,16 +139,24 @@ def serve(
             events.end()
         if standbys is not None:
             standbys.finish()
-    rows = [
-        ("journal", settings.journal), ("epoch", str(epoch)),
-        *(feed.health.rows() if feed else []), *(feeds.rows() if feeds else []),
-        ("commands", str(sequencer.command_count)),
-        ("batches", str(figures.batch_count)), ("seq", str(exchange.seq)),
-        ("drift", drift_text(exchange)), ("state_hash", state_hash),
-    ]
+    rows = _summary(settings, figures, sequencer, feed, feeds)
+    rows += [("drift", drift_text(exchange)), ("state_hash", state_hash)]
     is_complete = feed is None or feed.health.is_complete
     is_complete = is_complete and (feeds is None or feeds.is_complete)
     return rows, gateway is not None or stop.is_set or is_complete
+
+
+def _summary(
+    settings: Settings, figures: Figures, sequencer: Sequencer, feed: MarkSubscriber | None,
+    feeds: Feeds | None,
+) -> Rows:
+    """What the server took in, for when it ends."""
+    return [
+        ("journal", settings.journal), ("epoch", str(figures.epoch)),
+        *(feed.health.rows() if feed else []), *(feeds.rows() if feeds else []),
+        ("commands", str(sequencer.command_count)),
+        ("batches", str(figures.batch_count)), ("seq", str(sequencer.exchange.seq)),
+    ]
 
 
 def _open_feed(

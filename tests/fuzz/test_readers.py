@@ -79,7 +79,7 @@ def test_the_corpus_is_whole():
 
 @pytest.mark.parametrize("kind", sorted(MESSAGES))
 @given(edits=edits, size=st.integers(0, 400) | st.just(400))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_messages_with_other_bytes(kind, edits, size):
     try:
         decoder(kind)(mangled(MESSAGES[kind], edits, size))
@@ -92,7 +92,7 @@ def test_messages_with_other_bytes(kind, edits, size):
 @example(path=[3, 0, 0], value=[])
 @example(path=[3, 1, 5], value=[["1"]])
 @example(path=[3, 1, 5], value=7)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_messages_with_other_parts(kind, path, value):
     payload = msgpack.packb(changed(msgpack.unpackb(MESSAGES[kind]), path, value))
     try:
@@ -112,19 +112,18 @@ def outcome(line: str, core: str) -> str | None:
 
 
 @given(line=st.sampled_from(LINES), path=places, value=json_values | st.just(...))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_lines_with_other_parts(line, path, value):
     text = json.dumps(changed(json.loads(line), path, value))
     assert outcome(text, "compiled") == outcome(text, "reference")
 
 
 @given(line=st.sampled_from(LINES), edits=edits, size=st.integers(0, 400) | st.just(400))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_lines_with_other_bytes(line, edits, size):
     outcome(mangled(line.encode(), edits, size).decode(errors="replace"), "compiled")
 
 
 @given(st.text(max_size=60) | json_values.map(json.dumps))
-@settings(deadline=None)
 def test_lines_of_any_kind(line):
     outcome(line, "compiled")

@@ -32,7 +32,7 @@ RULES = VolatilityRules("0.04", half_life_ns=10 * MINUTE, cap="3", warm_up=5, pa
 BANDS = (("1000000", "1"), ("5000000", "1.25"), (None, "2"))
 CROWDED = OpenInterestRules(BANDS, patience=PATIENT)
 RATIOS = st.fractions(0, 10)
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=60)
 
 
 def commands_of(multipliers: MarginMultipliers, marks: list[str]) -> list[dict[str, Any]]:

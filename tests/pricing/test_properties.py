@@ -27,7 +27,7 @@ INDEX_RULES = st.builds(
 SOURCES = st.lists(
     st.tuples(st.integers(900, 1100) | PRICES, st.sampled_from((1, 2, "0.3")), st.integers(0, 9)),
     min_size=3, max_size=7)
-few = settings(max_examples=40, deadline=None)
+few = settings(max_examples=40)
 
 
 def index_of(rows: list[tuple[str, tuple[int, int | str, int]]], rules: IndexRules) -> Index:

@@ -46,7 +46,7 @@ def agreement(said: dict, rules: AgreementRules, names: list[str] = NAMES) -> Ag
     return found
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(observations, st.integers(2 * AGE, 4 * AGE), st.integers(1, 4),
        st.sampled_from([None, "0.01", "0.05", "0.5"]), st.randoms(use_true_random=False))
 def test_the_median_of_those_that_count(said, now, least, limit, dice):
@@ -64,7 +64,7 @@ def test_the_median_of_those_that_count(said, now, least, limit, dice):
     assert again.read(now) == agreed
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.integers(1_000_000, 1_009_000), min_size=3, max_size=3),
        st.integers(1, 10**12))
 def test_one_of_four_cannot_move_the_mark_beyond_the_others(honest, wild):

@@ -414,7 +414,7 @@ def run(examples: int, steps: int, *, derandomize: bool) -> None:
     try:
         # Not hypothesis but `explain_failure` shortens: it knows what a command is.
         run_state_machine_as_test(Market, settings=settings(
-            max_examples=examples, stateful_step_count=steps, deadline=None, database=None,
+            max_examples=examples, stateful_step_count=steps, database=None,
             derandomize=derandomize, print_blob=False, phases=[Phase.generate],
             suppress_health_check=list(HealthCheck)))
     except (AssertionError, KeyError) as error:

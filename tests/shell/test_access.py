@@ -329,7 +329,7 @@ def test_a_client_that_floods_does_not_slow_down_the_others(realm):
     taken = [entry.client for entry in realm.server.entries()].count("flood")
     assert 0 < taken < outcomes["rate_limited"]
     # Round trips, sorted: a turn has room for so many refused messages and no more.
-    assert beside[len(beside) // 2] < max(10 * alone[len(alone) // 2], 0.02)
+    assert beside[len(beside) // 2] < max(10 * alone[len(alone) // 2], 0.05)
 
 
 def _round_trips(client: Client) -> list[float]:

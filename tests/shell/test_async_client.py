@@ -30,7 +30,7 @@ def server(shell, tmp_path: Path) -> Iterator[Server]:
 
 def run(server: Server, use: Callable[[AsyncClient], Awaitable[None]], **options) -> None:
     async def main() -> None:
-        options.setdefault("timeout_s", 30)
+        options.setdefault("timeout_s", 60)
         async with AsyncClient(server.endpoint, "desk", retry_s=0.2, **options) as client:
             await use(client)
 

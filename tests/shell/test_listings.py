@@ -538,7 +538,7 @@ JUNK = st.one_of(
     st.sampled_from(["0", "-1", "1e400", "1e-400", "0.3", "NaN", "9" * 50, [], {}, [{}], [1]]))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(sorted(SHAPES)), st.integers(0), JUNK)
 @example("bybit", 0, Decimal("sNaN"))
 @example("bybit", 0, "\n")

@@ -137,7 +137,7 @@ CANCEL = st.tuples(st.just("cancel"), OWNERS, IDS)
 AMEND = st.tuples(st.just("amend"), OWNERS, IDS, PRICES, LOTS)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.one_of(PLACE, PLACE, PLACE, CANCEL, AMEND), max_size=40))
 def test_against_the_plain_book(commands: list[tuple[Any, ...]]) -> None:
     book, plain = OrderBook(), PlainBook()

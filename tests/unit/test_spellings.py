@@ -158,7 +158,7 @@ DAYS = st.none() | st.dates(date(2020, 1, 1), date(2099, 12, 31))
 PARTS = st.tuples(BASES, st.sampled_from(["USDT", "USDC", "USD"]), DAYS)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.sets(PARTS, min_size=1, max_size=12), WRITERS, st.booleans())
 def test_a_contract_is_found_by_each_venues_name_for_it(parts, writer, is_lower):
     # The order of a set of drawn parts does not matter: symbols are numbers.
@@ -173,7 +173,7 @@ def test_a_contract_is_found_by_each_venues_name_for_it(parts, writer, is_lower)
         assert unified_name(one) == ccxt(one, day)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(
     st.text("ABUSDTP0-", min_size=1, max_size=6), st.text("USDTA", min_size=1, max_size=4), DAYS),
     min_size=1, max_size=8), WRITERS)
@@ -189,7 +189,7 @@ def test_whatever_names_collide_the_contract_is_among_those_told(parts, writer):
         assert one["symbol"] in found
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.text(max_size=20))
 def test_any_text_is_found_or_refused_in_one_line(text):
     try:
