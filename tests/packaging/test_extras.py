@@ -13,8 +13,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 #: What extras bring, as it is imported.
 MODULES = {
-    "SALib", "dask", "databento_dbn", "distributed", "hdrh", "joblib", "lmdb", "numba", "pandas",
-    "plotly", "prometheus_client", "pyarrow", "scipy", "zstandard",
+    "SALib", "dask", "databento_dbn", "distributed", "hdrh", "joblib", "kaleido", "lmdb", "numba",
+    "pandas", "plotly", "prometheus_client", "pyarrow", "scipy", "zstandard",
 }
 #: Python reads this first, and then finds none of them, as if they were not installed.
 SITECUSTOMIZE = f"""\
@@ -88,14 +88,25 @@ def test_the_missing_extra_is_named_in_one_line(
     assert f"[{extra}]" in line or f"the extra `{extra}`" in line
 
 
-def test_a_study_of_sensitivity_names_its_extra(bare: Path, tmp_path: Path) -> None:
-    program = (
-        "from engine.lab import Scenario\n"
-        "from engine.lab.sensitivity import Factor, sensitivity\n"
-        "sensitivity(Scenario(), 'morris', [Factor('makers.depth', 0.02, 0.2)], size=2)\n")
+PARTS = [
+    ("sensitivity", "SALib",
+     "from engine.lab import Scenario\n"
+     "from engine.lab.sensitivity import Factor, sensitivity\n"
+     "sensitivity(Scenario(), 'morris', [Factor('makers.depth', 0.02, 0.2)], size=2)\n"),
+    ("images", "kaleido",
+     "from pathlib import Path\n"
+     "from engine.lab.images import write_images\n"
+     "write_images([], Path('out'))\n"),
+]
+
+
+@pytest.mark.parametrize(("extra", "package", "program"), PARTS)
+def test_what_the_lab_may_have_besides_names_its_extra(
+    bare: Path, tmp_path: Path, extra: str, package: str, program: str
+) -> None:
     done = run(bare, tmp_path, "-c", program)
     assert done.stderr.splitlines()[-1] == (
-        "engine.errors.RunError: SALib is missing: install the extra `sensitivity`")
+        f"engine.errors.RunError: {package} is missing: install the extra `{extra}`")
 
 
 def test_what_needs_no_extra_runs(bare: Path, tmp_path: Path) -> None:
@@ -106,7 +117,7 @@ def test_what_needs_no_extra_runs(bare: Path, tmp_path: Path) -> None:
 
 def test_all_extras_that_users_may_name_are_tried() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    tried = {"sensitivity", *(extra for extra, _ in NEEDS)}
+    tried = {*(extra for extra, _, _ in PARTS), *(extra for extra, _ in NEEDS)}
     # These are for working on the project; bench leaves its comparisons out.
     assert set(project["optional-dependencies"]) - tried == {
         "bench", "build", "dev", "docs", "test"}
