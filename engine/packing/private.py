@@ -6,10 +6,9 @@ and so does his topic: account, order and fee of the other side are nil.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-import msgpack
+from engine import wire
 
 #: Of events with two sides: the field that names the account of one, and all that is its own.
 SIDES: dict[str, dict[str, tuple[str, ...]]] = {
@@ -23,7 +22,7 @@ SIDES: dict[str, dict[str, tuple[str, ...]]] = {
 _TOLD_BY = (b"maker_account", b"counterparty")
 
 
-def private_event(event: Mapping[str, Any], account: int) -> Mapping[str, Any]:
+def private_event(event: dict[str, Any], account: int) -> dict[str, Any]:
     """Return an event as an account may see it; 0, the fund, is no secret.
 
     Examples
@@ -46,6 +45,6 @@ def private_payload(payload: bytes, account: int) -> bytes:
     """Return the payload of `events.` with one account's events as it may see them."""
     if not any(name in payload for name in _TOLD_BY):
         return payload
-    *head, events = msgpack.unpackb(payload)
-    told: bytes = msgpack.packb([*head, [private_event(event, account) for event in events]])
-    return told
+    epoch, seq, ts_ns, events = wire.decode_events(payload)
+    return wire.encode_events(
+        epoch, seq, ts_ns, [private_event(event, account) for event in events])
