@@ -21,13 +21,13 @@ from engine.driver import MarkDriver
 from engine.errors import InputError
 from engine.exchange import Exchange
 from engine.feeds.steps import Step
-from engine.keys import ServerKeys
+from engine.keys import ServerKeys, user_key
 from engine.packing.plain import Message, events_by_account
 from engine.packing.private import private_payload
 from engine.publisher import PublishError, wait_until_left
 from engine.render import render_event
 from engine.tally import Tally
-from engine.topics import TopicPublisher
+from engine.topics import AccountBeats, TopicPublisher
 
 #: How often the caller hears of progress, in steps.
 _REPORT_STEPS = 64
@@ -128,6 +128,9 @@ class EventPublisher(TopicPublisher):
     context : zmq.Context, optional
         As of `BoundSocket`.
     clock : Clock, optional
+    may_follow : callable, optional
+        Goes with the keys: asked with a listener's key and a topic, whether it may have that.
+        Who may not hears nothing of it.
 
     Attributes
     ----------
@@ -138,14 +141,18 @@ class EventPublisher(TopicPublisher):
     def __init__(
         self, endpoint: str, epoch: int | None = None, *, keys: ServerKeys | None = None,
         context: zmq.Context[zmq.Socket[bytes]] | None = None, clock: Clock | None = None,
+        may_follow: Callable[[bytes | None, bytes], bool] | None = None,
     ) -> None:
         self._clock = clock or Clock()
+        self._may_follow = may_follow
+        self._beats = AccountBeats()
         self._event_count = 0
         self._listener_count = 0
         self.accounts: dict[int, bytes] = {}
         super().__init__(
             zmq.XPUB, endpoint, self._clock.time_ns() if epoch is None else epoch,
-            {zmq.XPUB_VERBOSER: 1}, keys=keys, domain="events", context=context)
+            {zmq.XPUB_VERBOSER if may_follow is None else zmq.XPUB_MANUAL: 1}, keys=keys,
+            domain="events", context=context)
         self.topics.add(wire.EVENTS)
 
     def publish(self, seq: int, ts_ns: int, events: Sequence[dict[str, Any]]) -> None:
@@ -197,12 +204,39 @@ class EventPublisher(TopicPublisher):
         for _ in range(_NOTES_AT_ONCE):
             if not self._frames.has_news():
                 return
-            note = self._socket.recv()
+            note = self._next_note()
             topic = note[1:]
             if wire.EVENTS.startswith(topic) and note[:1] in (b"\x00", b"\x01"):
                 self._listener_count += 1 if note[:1] == b"\x01" else -1
             elif note[:1] == b"\x01" and (account := account_of(topic)) is not None:
                 self.follow_account(account)
+
+    def _next_note(self) -> bytes:
+        """Return the next note about a subscription; with keys only those hold that are granted."""
+        if self._may_follow is None:
+            return self._socket.recv()
+        frame = self._socket.recv(copy=False)
+        note, topic, key = frame.bytes, frame.bytes[1:], user_key(frame)
+        if note[:1] == b"\x00":
+            # Of a connection that has ended all are told, without a key, and hold no more.
+            if key is not None:
+                self._socket.setsockopt(zmq.UNSUBSCRIBE, topic)
+        elif note[:1] == b"\x01" and self._may_follow(key, topic):
+            self._socket.setsockopt(zmq.SUBSCRIBE, topic)
+            self._beats.follow(topic)
+        elif not wire.EVENTS.startswith(topic):
+            return b""
+        # Of `events.` those that are not granted count, too: their end will be told like others'.
+        return note
+
+    def send_heartbeat(self) -> None:
+        """Tell listeners what they should have seen by now, of one account or of all."""
+        super().send_heartbeat()
+        for account, topic in self._beats.due():
+            name = wire.topic_name(wire.ACCOUNT, account)
+            self._socket.send_multipart(wire.make_frames(
+                topic, self._heartbeat_count,
+                wire.encode_heartbeat(self.epoch, {name: self.topics.last(name)})))
 
     def end(self) -> None:
         """Say that there is no more, and give listeners a moment to read it."""

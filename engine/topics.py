@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import zmq
@@ -16,6 +17,7 @@ HEARTBEAT_TOPICS_MAX = 512
 HIGH_WATER_MARK = 10_000
 #: Longest subscription, in bytes; who sends more is cut off.
 _NOTE_SIZE_MAX = 4096
+_BEAT_TOPIC = re.compile(rb"beat\.([1-9][0-9]{0,17})\.")
 
 
 class Topics:
@@ -71,6 +73,33 @@ class Topics:
             self._at = (self._at + 1) % len(self._round)
             told[topic] = self._last[topic]
         return told
+
+
+class AccountBeats:
+    """Accounts whose topics have heartbeats of their own, and whose turn it is.
+
+    For listeners who may hear of one account alone: in a heartbeat of all, the others' sequences
+    would tell who traded with whom.
+    """
+
+    def __init__(self) -> None:
+        self._topics: dict[int, bytes] = {}
+        self._round: list[int] = []
+        self._at = 0
+
+    def follow(self, topic: bytes) -> None:
+        """Beat for an account from now on, if this is the topic of its heartbeats."""
+        found = _BEAT_TOPIC.fullmatch(topic)
+        if found is not None and int(found[1]) not in self._topics:
+            self._topics[int(found[1])] = topic
+            self._round.append(int(found[1]))
+
+    def due(self) -> list[tuple[int, bytes]]:
+        """Return the next accounts, and the topics of their heartbeats, so many as one may name."""
+        count = min(len(self._round), HEARTBEAT_TOPICS_MAX)
+        turn = [self._round[(self._at + at) % len(self._round)] for at in range(count)]
+        self._at += count
+        return [(account, self._topics[account]) for account in turn]
 
 
 class TopicPublisher(BoundSocket):

@@ -25,6 +25,8 @@ VERSION = 1
 # this way can be a prefix of another one.
 MARKS = b"marks."
 HEARTBEAT = b"hb."
+#: Begins the topic with the heartbeats of one account's topic, for those who may hear of no other.
+BEAT = "beat"
 END = b"end."
 EVENTS = b"events."
 RECORDS = b"records."

@@ -21,6 +21,7 @@ Reason = Literal["start", "gap", "restart"]
 
 #: Messages kept for a topic that waits for its snapshot; if more come it asks again.
 KEPT_MAX = 10_000
+_BEATS = f"{wire.BEAT}.".encode()
 #: Snapshots asked for at once: fewer than a server keeps for a client that reads slowly.
 ASKED_MAX = 100
 #: An answer that stays out is waited for twice as long as the one before, up to this.
@@ -258,7 +259,7 @@ class Following:
         """
         try:
             name, sequence, payload = wire.split_frames(frames)
-            if name == wire.HEARTBEAT:
+            if name == wire.HEARTBEAT or name.startswith(_BEATS):
                 beat = wire.decode_heartbeat(payload)
                 self._compare(beat.epoch, beat.last_sequences)
                 return []

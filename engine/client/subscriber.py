@@ -72,13 +72,18 @@ class SubscriberBase:
         """Follow topics from now on; each begins with a snapshot."""
         for name in topics:
             self.following.follow(name)
-            self._subscriber.setsockopt(zmq.SUBSCRIBE, name.encode())
+            self._subscribe(name)
 
     def unfollow(self, *topics: str) -> None:
         """Follow topics no longer."""
         for name in topics:
             self.following.unfollow(name)
-            self._subscriber.setsockopt(zmq.UNSUBSCRIBE, name.encode())
+            for topic in _with_beats(name):
+                self._subscriber.setsockopt(zmq.UNSUBSCRIBE, topic)
+
+    def _subscribe(self, name: str) -> None:
+        for topic in _with_beats(name):
+            self._subscriber.setsockopt(zmq.SUBSCRIBE, topic)
 
     def is_synced(self, topic: str) -> bool:
         """Tell whether nothing is known to be missing of a topic."""
@@ -99,8 +104,10 @@ class SubscriberBase:
         socket.setsockopt(zmq.MAXMSGSIZE, wire.MESSAGE_SIZE_MAX)
         socket.setsockopt(zmq.RECONNECT_IVL, 20)
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
-        for name in (wire.HEARTBEAT, wire.END, *map(str.encode, self.following.topics)):
-            socket.setsockopt(zmq.SUBSCRIBE, name)
+        for topic in (wire.HEARTBEAT, wire.END):
+            socket.setsockopt(zmq.SUBSCRIBE, topic)
+        for name in self.following.topics:
+            self._subscribe(name)
         for endpoint in self._endpoints:
             connect_socket(socket, endpoint, self._keys)
         self._heard_at = time.monotonic()
@@ -224,3 +231,9 @@ class Subscriber(SubscriberBase, Closing):
             self._take_published(self._subscriber.recv_multipart())
         if self._dealer in ready:
             self._items += self.following.take_answer(self._dealer.recv_multipart())
+
+
+def _with_beats(name: str) -> list[bytes]:
+    """Return a topic as it is subscribed to, and the one with its own heartbeats if it has one."""
+    channel, _, rest = name.partition(".")
+    return [name.encode(), *([f"{wire.BEAT}.{rest}".encode()] if channel == wire.ACCOUNT else [])]

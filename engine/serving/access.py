@@ -17,7 +17,7 @@ from typing import Any
 
 from engine.errors import InputError
 from engine.keys import KeyPair, ServerKeys, check_public_key
-from engine.serving.roles import Role, may_connect
+from engine.serving.roles import Role, may_connect, may_follow
 from engine.serving.sessions import is_client_name
 from engine.serving.toml_file import read_toml
 from engine.wire import MESSAGE_SIZE_MAX, PACKED_MAX
@@ -163,6 +163,11 @@ class Access:
             return True
         self.refused_connections += 1
         return False
+
+    def may_follow(self, key: bytes | None, topic: bytes) -> bool:
+        """Tell whether the holder of a key may subscribe to a topic of events."""
+        caller = self.caller(key)
+        return caller is not None and may_follow(caller.role, caller.accounts, topic)
 
     def replace(self, entries: list[ClientEntry]) -> None:
         """Put other clients in place of these; who stays keeps what is left of its limits."""

@@ -22,7 +22,8 @@ def open_events(
         return None
     return stack.enter_context(EventPublisher(
         settings.events, epoch, keys=settings.server_keys, context=outside.make_context(),
-        clock=outside.clock))
+        clock=outside.clock,
+        may_follow=None if settings.access is None else settings.access.may_follow))
 
 
 def open_market_data(

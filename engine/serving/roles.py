@@ -5,6 +5,7 @@ What is not in a table is for `admin` alone. The tables are those of docs/operat
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Set
 from enum import StrEnum
 from typing import Any
@@ -63,16 +64,19 @@ QUERIES: dict[str, Set[Role]] = {
     ), _LOOK),
 }
 
-#: Sockets, by their domain, each with the roles that may connect. `marks` is a publisher's.
+#: Sockets, by their domain, each with the roles that may connect. `marks` is a publisher's. What
+#: may be followed at that of events is up to `may_follow`.
 SOCKETS: dict[str, Set[Role]] = {
     "commands": _ALL,
     "marks": _LOOK,
-    "events": _LOOK,
+    "events": _OWN,
     "market_data": _ALL,
     "snapshots": _ALL,
     "replication": _ADMIN,
 }
 
+#: Topics about one account: of its events, and of their heartbeats.
+_OF_ACCOUNT = re.compile(rb"(?:account|beat)\.([1-9][0-9]{0,17})\.")
 _NAMES = {int(code): code.name.lower() for code in Command}
 #: Packed commands that name an account, or mean all where they name none.
 _OF_ACCOUNTS = [
@@ -86,6 +90,25 @@ _ABOUT_EVERYBODY = frozenset({"liquidation_queue", "adl_ranking", "backstops"})
 def may_connect(role: Role, domain: str) -> bool:
     """Tell whether a role may connect to a socket."""
     return role in SOCKETS.get(domain, _ADMIN)
+
+
+def may_follow(role: Role, accounts: Set[int] | None, topic: bytes) -> bool:
+    """Tell whether a client may subscribe to a topic, or a prefix, of the socket of events.
+
+    Parameters
+    ----------
+    role : Role
+    accounts : set of int or None
+        As of `why_not`; of role `trade` alone: who may look may look at all events.
+    topic : bytes
+    """
+    if role in _LOOK:
+        return True
+    if role is not Role.TRADE:
+        return False
+    # Heartbeats and the end name the topics of everybody.
+    found = _OF_ACCOUNT.fullmatch(topic)
+    return found is not None and (accounts is None or int(found[1]) in accounts)
 
 
 def why_not(role: Role, accounts: Set[int] | None, line: Mapping[str, Any]) -> str | None:

@@ -19,7 +19,7 @@ from engine.server import EventPublisher, account_of
 from engine.serving.access import Access, Caller
 from engine.serving.gateway import MALFORMED_MESSAGE, UNKNOWN_CLIENT
 from engine.serving.market import MarketPublisher
-from engine.serving.roles import Role, may_connect, why_not
+from engine.serving.roles import Role, may_follow, why_not
 from engine.serving.sessions import FORBIDDEN, RATE_LIMITED
 
 #: Requests are answered for so long before the engine gets its turn again; one is always.
@@ -136,7 +136,7 @@ class TopicStates(BoundSocket):
         """Refuse what the caller may not know: the books are for everybody, the rest is not."""
         forbidden = None
         if topic == wire.EVENTS.decode():
-            if not may_connect(caller.role, "events"):
+            if not may_follow(caller.role, caller.accounts, wire.EVENTS):
                 forbidden = f"role {caller.role} may not follow all events"
         elif (account := account_of(topic.encode())) is not None:
             forbidden = why_not(

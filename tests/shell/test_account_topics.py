@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgpack
 import pytest
+import zmq
 from support.servers import Server
 
 from engine import wire
-from engine.client import Subscriber, Update
+from engine.client import Client, Snapshot, SnapshotRefused, Subscriber, Update
+from engine.endpoints import connect_socket
+from engine.keys import ClientKeys, make_key_files, read_client_keys
 from engine.messages import EVENT_ACCOUNTS, EVENT_LAYOUTS
 from engine.packing.private import SIDES, private_event, private_payload
 from tests.shell.test_packed import SETUP, as_map, orders
@@ -92,3 +97,114 @@ def test_nothing_is_hidden_of_oneself_or_of_the_fund():
     assert private_payload(payload, 7) == payload
     assert msgpack.unpackb(private_payload(wire.encode_events(1, 2, 3, [odd, adl]), 7)) == (
         [*msgpack.unpackb(payload)[:-1], [odd, {**adl, "counterparty": None}]])
+
+
+@pytest.fixture
+def realm(server, tmp_path) -> Iterator[Callable[[str], ClientKeys]]:
+    """A server with keys that publishes everything; and the keys of its clients by name."""
+    folder, rows = tmp_path / "keys", ""
+    for name, more in (
+        ("boss", 'role = "admin"'), ("eyes", 'role = "read"'), ("prices", 'role = "feed"'),
+        ("one", 'role = "trade"\naccounts = [1]'), ("two", 'role = "trade"\naccounts = [2]'),
+        ("desk", 'role = "trade"'),
+    ):
+        public = make_key_files(str(folder), name)[2].decode()
+        rows += f'[[client]]\nname = "{name}"\nkey = "{public}"\n{more}\n'
+    make_key_files(str(folder), "server")
+    (tmp_path / "clients.toml").write_text(rows)
+
+    def keys(name: str) -> ClientKeys:
+        found = read_client_keys(str(folder / f"{name}.key_secret"), str(folder / "server.key"))
+        assert found is not None
+        return found
+
+    server.start(*server.published, "--key", str(folder / "server.key_secret"),
+                 "--clients", str(tmp_path / "clients.toml"))
+    yield keys
+
+
+class Raw:
+    """A SUB socket that asks for topics whether it may have them or not."""
+
+    def __init__(self, endpoint: str, keys: ClientKeys, *topics: bytes) -> None:
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.SUB)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        for topic in topics:
+            self._socket.setsockopt(zmq.SUBSCRIBE, topic)
+        connect_socket(self._socket, endpoint, keys)
+
+    def heard(self, quiet_s: float = 1.2) -> Counter[bytes]:
+        """Topics of what comes until nothing but heartbeats does."""
+        found: Counter[bytes] = Counter()
+        ends = time.monotonic() + quiet_s
+        while (left := ends - time.monotonic()) > 0:
+            if self._socket.poll(int(left * 1000) + 1):
+                topic = self._socket.recv_multipart()[0]
+                found[topic] += 1
+                if not topic.startswith((b"hb.", b"beat.")):
+                    ends = time.monotonic() + quiet_s
+        return found
+
+    def close(self) -> None:
+        self._socket.close()
+        self._context.term()
+
+
+EVERYTHING = (b"", b"events.", b"hb.", b"end.", b"account.", b"account.1.", b"account.2.",
+              b"beat.", b"beat.1.", b"beat.2.", b"account.1")
+
+
+def test_with_keys_traders_hear_of_their_own_accounts_alone(server, realm):
+    with Client(server.endpoint, "boss", keys=realm("boss"), timeout_s=20) as boss:
+        boss.send_many(OPENING)
+        listeners = {name: Raw(server.events, realm(name), *EVERYTHING)
+                     for name in ("one", "two", "desk", "eyes", "prices")}
+        try:
+            for name in ("one", "two", "desk", "eyes"):
+                assert listeners[name].heard(), name  # heartbeats: the subscriptions are there
+            boss.send_packed(orders(count=40))
+            heard = {name: each.heard() for name, each in listeners.items()}
+        finally:
+            for each in listeners.values():
+                each.close()
+        assert set(heard["one"]) == {b"account.1.", b"beat.1."}
+        assert set(heard["two"]) == {b"account.2.", b"beat.2."}
+        assert set(heard["desk"]) == {b"account.1.", b"account.2.", b"beat.1.", b"beat.2."}
+        assert {b"events.", b"hb.", b"account.1.", b"account.2."} <= set(heard["eyes"])
+        assert not heard["prices"]
+        assert heard["one"][b"account.1."] == heard["eyes"][b"account.1."] > 5
+        # They are gone, those that were not granted too: nothing is rendered, nobody is missed.
+        boss.send_packed(orders(first_id=100, count=10))
+        with Subscriber(server.events, server.states, ["events."], keys=realm("eyes")) as late:
+            begun(late)
+            boss.send({"cmd": "insurance", "asset": "USDT", "amount": "1"})
+            assert late.receive(10).messages[0]["event"] == "insurance"
+    began = time.monotonic()
+    server.stop()
+    assert time.monotonic() - began < 4.5  # no wait for listeners that have left
+
+
+def test_a_trader_heals_what_it_lost_by_itself(server, realm, monkeypatch):
+    """Its own heartbeats show the loss of a last message; the state is asked for again."""
+    with Client(server.endpoint, "boss", keys=realm("boss"), timeout_s=20) as boss:
+        boss.send_many(OPENING)
+        with Subscriber(server.events, server.states, ["account.1."], keys=realm("one"),
+                        retry_s=0.3) as subscriber:
+            assert subscriber.receive(10).state["account"]["balances"] == {"USDT": "1000"}
+            boss.send({"cmd": "deposit", "account": 1, "asset": "USDT", "amount": "5"})
+            item = subscriber.receive(10)
+            while not isinstance(item, Update):
+                item = subscriber.receive(10)
+            assert [event["event"] for event in item.messages] == ["balance"]
+            take = subscriber.following.take
+            monkeypatch.setattr(subscriber.following, "take", lambda frames: (
+                [] if frames[0] == b"account.1." else take(frames)))
+            boss.send({"cmd": "deposit", "account": 1, "asset": "USDT", "amount": "7"})
+            again = subscriber.receive(10)
+            assert isinstance(again, Snapshot) and again.reason == "gap"
+            assert again.state["account"]["balances"] == {"USDT": "1012"}
+            assert subscriber.silent_s < 5
+        with Subscriber(server.events, server.states, ["account.1."], keys=realm("two")) as other:
+            with pytest.raises(SnapshotRefused, match="forbidden"):
+                other.receive(10)

@@ -24,7 +24,7 @@ from engine.keys import (
 from engine.messages import NONE, Command
 from engine.serving import roles
 from engine.serving.access import Access, Caller, ClientEntry, Limits, read_clients
-from engine.serving.roles import Role, may_connect, why_not, why_not_packed
+from engine.serving.roles import Role, may_connect, may_follow, why_not, why_not_packed
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
 
@@ -118,9 +118,24 @@ def test_what_a_role_may_send_packed(role, accounts, rows, problem):
     assert found is None if problem is None else problem in found
 
 
+@pytest.mark.parametrize("role, accounts, topic, may", [
+    (Role.ADMIN, None, b"", True), (Role.READ, None, b"events.", True),
+    (Role.READ, {1}, b"account.2.", True), (Role.FEED, None, b"account.1.", False),
+    (Role.TRADE, None, b"account.1.", True), (Role.TRADE, {1}, b"account.1.", True),
+    (Role.TRADE, {1}, b"beat.1.", True), (Role.TRADE, {1}, b"account.2.", False),
+    # A prefix would bring more than its name.
+    (Role.TRADE, {1}, b"account.1", False), (Role.TRADE, None, b"account.", False),
+    (Role.TRADE, {1}, b"", False), (Role.TRADE, None, b"events.", False),
+    (Role.TRADE, None, b"hb.", False), (Role.TRADE, None, b"end.", False),
+    (Role.TRADE, {1}, b"account.01.", False), (Role.TRADE, {1}, b"account.1.\n", False),
+])
+def test_who_may_follow_which_topic(role, accounts, topic, may):
+    assert may_follow(role, accounts, topic) is may
+
+
 def test_who_may_connect_where():
     assert may_connect(Role.FEED, "commands") and not may_connect(Role.FEED, "events")
-    assert may_connect(Role.READ, "events") and not may_connect(Role.TRADE, "events")
+    assert may_connect(Role.READ, "events") and may_connect(Role.TRADE, "events")
     assert [role for role in Role if may_connect(role, "a new socket")] == [Role.ADMIN]
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine import wire
-from engine.topics import HEARTBEAT_TOPICS_MAX, Topics
+from engine.topics import HEARTBEAT_TOPICS_MAX, AccountBeats, Topics
 
 
 def names(count: int) -> list[bytes]:
@@ -58,3 +58,16 @@ def test_a_heartbeat_never_says_anything_but_the_last_sequence(steps):
         else:
             last[listed[step]] = last.get(listed[step], 0) + 1
             assert topics.advance(listed[step]) == last[listed[step]]
+
+
+def test_heartbeats_of_accounts_take_turns():
+    beats = AccountBeats()
+    assert beats.due() == []
+    for topic in (b"beat.7.", b"beat.7.", b"account.8.", b"beat.x.", b"beat.", b"beat.0."):
+        beats.follow(topic)
+    assert beats.due() == beats.due() == [(7, b"beat.7.")]
+    count = 2 * HEARTBEAT_TOPICS_MAX + 3
+    for account in range(1, count + 1):
+        beats.follow(f"beat.{account}.".encode())
+    told = [account for _ in range(3) for account, _ in beats.due()]
+    assert len(told) == 3 * HEARTBEAT_TOPICS_MAX and set(told) == set(range(1, count + 1))
