@@ -65,8 +65,10 @@ def test_paper_is_white_and_the_figure_stays_as_it_was(run):
     assert len(paper.data) == len(chart.data)
 
 
+# A browser starts for each, which takes long where many things run at once.
 @needs_browser
-@pytest.mark.parametrize("form", images.FORMATS)
+@pytest.mark.parametrize("form", [
+    "png", *(pytest.param(form, marks=pytest.mark.slow) for form in images.FORMATS[1:])])
 def test_files_of_every_format(form, run, tmp_path):
     pytest.importorskip("kaleido")
     charts = figures.liquidation_map(run), figures.heatmap(run, find_causes(run))
