@@ -9,6 +9,7 @@ from engine.feeds.steps import is_symbol
 from engine.messages import COMMAND_COLUMNS, MONEY_MAX as LARGEST, NONE as ABSENT, Command
 from engine.wire import VERSION
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
@@ -240,6 +241,7 @@ cdef class MarkReader:
         return ticks
 
 
+@cython.overflowcheck(False)  # sums wrap around
 def sum_rows(bytes rows, list factors):
     """Return a number for each packed command that tells it from another one, as bytes of uint32.
 
