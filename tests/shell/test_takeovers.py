@@ -226,7 +226,7 @@ def test_so_many_snapshots_are_kept_and_what_they_need(pair, shell):
     kept = sorted(pair.leader.journal.glob("snapshots/*.snapshot"))
     assert len(kept) == 3
     first = int(segments(pair.leader.journal)[0].name[:20])
-    assert 1 < first <= int(kept[0].name[:20])
+    assert 1 < first <= int(kept[0].name[:20]) + 1  # a segment may begin right behind it
     done = shell.run("verify", str(pair.leader.journal))
     assert done.code == 0, done.err
     assert done.figures["seq"] == "25002"
