@@ -22,7 +22,7 @@ _EVENTS = {
     "steps": EventKind.LIQUIDATION_STEP, "takeovers": EventKind.LIQUIDATION_TAKEOVER,
     "adl": EventKind.ADL, "fund": EventKind.INSURANCE, "margin_calls": EventKind.MARGIN_CALL,
     "trades": EventKind.TRADE, "finished": EventKind.LIQUIDATION_FINISHED,
-    "conversions": EventKind.COLLATERAL_CONVERTED,
+    "conversions": EventKind.COLLATERAL_CONVERTED, "started": EventKind.LIQUIDATION_STARTED,
 }
 
 
@@ -34,9 +34,9 @@ def frames(run: Run, causes: Causes) -> dict[str, pd.DataFrame]:
     dict
         ``liquidations``: one row for each, with its parent, generation and what closed it,
         notional in the settle asset. ``steps``, ``takeovers``, ``adl``, ``fund``,
-        ``margin_calls``, ``trades`` (forced ones), ``finished``, ``conversions``: the events,
-        as `engine.messages.EVENT_LAYOUTS` names their fields, with `seq`: the number of the
-        command. ``lines``: a row for each step and symbol.
+        ``margin_calls``, ``trades`` (forced ones), ``finished``, ``conversions``,
+        ``started``: the events, as `engine.messages.EVENT_LAYOUTS` names their fields, with
+        `seq`: the number of the command. ``lines``: a row for each step and symbol.
     """
     import pandas as pd
 

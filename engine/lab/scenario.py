@@ -286,7 +286,7 @@ class MarginSpec:
     half_life_s : float
         Of the moving average of squared moves.
     largest : float
-        Multiple of the schedule.
+        Multiple of the schedule; no maintenance rate may come above 1 by it.
     interval_s : int
         Between looks at it.
     """
@@ -294,7 +294,7 @@ class MarginSpec:
     source: MarginSource = "fixed"
     calm: float = 0.0003
     half_life_s: float = 60.0
-    largest: float = 3.0
+    largest: float = 2.0
     interval_s: int = 10
 
 

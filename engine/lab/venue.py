@@ -100,6 +100,7 @@ class Venue:
             elif shock.kind == "tiers":
                 for symbol in self._symbols(shock):
                     self._core.set_tiers(symbol, self._tiers[at], ts_ns)
+                    self._check(f"a new schedule of {self._scenario.symbols[symbol].name}")
                     self._lowest[symbol] = float(shock.tiers[0][1])
         spec = self._scenario.margins
         if spec.source != "fixed" and now_s % spec.interval_s < length:
@@ -130,7 +131,12 @@ class Venue:
     def _multiply(self, symbol: int, multiplier: float, ts_ns: int) -> None:
         rate = round(multiplier * RATE_SCALE)
         self._core.set_margin_multiplier(symbol, rate, rate, NONE, ts_ns)
+        self._check(f"{multiplier:g} times the margins of {self._scenario.symbols[symbol].name}")
         self.multiplier[symbol] = multiplier
+
+    def _check(self, what: str) -> None:
+        if self._core.rejected_seq == self._core.seq:
+            raise InputError(f"{what}: the exchange refuses it; is a maintenance rate above 1?")
 
     def _outages(self, step: int, ts_ns: int) -> None:
         for symbol in range(len(self.multiplier)):

@@ -126,7 +126,8 @@ def test_a_wrong_shock_is_refused(shock):
 @pytest.mark.parametrize(("part", "said"), [
     ({"shocks": [{"kind": "tiers", "at_s": 1, "tiers": [[None, "0.5", 5]]}]}, "shocks.0: "),
     ({"collateral": {"share": 0.5, "weight": "1.2"}}, "collateral: "),
-], ids=["rate above 1 / leverage", "weight above 1"])
+    ({"shocks": [{"kind": "margin_multiplier", "at_s": 2, "size": 3.0}]}, "3 times the margins"),
+], ids=["rate above 1 / leverage", "weight above 1", "rate above 1"])
 def test_what_the_exchange_refuses_is_said_in_one_line(part, said, tmp_path, capsys):
     file = tmp_path / "mine.json"
     file.write_text(json.dumps({"duration_s": 5, "population": {"accounts": 20}, **part}))
