@@ -115,6 +115,13 @@ def underline_sections(
             lines.insert(at + 1, "-" * len(lines[at]))
 
 
+def skip_aliases(
+    app: Sphinx, what: str, name: str, thing: object, skip: bool, options: object
+) -> bool | None:
+    # Fields of a named tuple say no more of themselves than this; the class explains them.
+    return True if (thing.__doc__ or "").startswith("Alias for field number") else None
+
+
 def without_self(
     app: Sphinx, what: str, name: str, thing: object, options: object, signature: str | None,
     returns: str | None,
@@ -137,6 +144,7 @@ def setup(app: Sphinx) -> None:
     app.connect("doctree-read", unlink_words)
     app.connect("autodoc-process-docstring", underline_sections, priority=400)
     app.connect("autodoc-process-signature", without_self)
+    app.connect("autodoc-skip-member", skip_aliases)
     # Fences of test vectors, which tests read by these names.
     for language in ("vectors", "market-data"):
         app.add_lexer(language, TextLexer)

@@ -70,6 +70,7 @@ def test_links_lead_to_what_the_site_has(site: Path) -> None:
         ("quickstart.html", "Replaying a recorded feed in two processes"),
         ("rules.html", "Trading and risk rules"),
         ("api/exchange.html", "engine.Exchange.state_hash"),
+        ("api/embedding.html", "MarketCommands.add_instrument"),
         ("api/core.html", "engine.core.OrderBook.place"),
         ("api/pricing.html", "engine.pricing.PriceEngine"),
         ("changelog.html", "Semantic Versioning"),
