@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,9 @@ from support.market import Desk, audit  # noqa: E402
 
 from engine import Exchange  # noqa: E402
 
+# A suite started in the background of a shell is told to ignore SIGINT, and so would be
+# every program that it starts, those included that are to end by it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # How long an example takes says what else the machine does.
 settings.register_profile("project", deadline=None)
 settings.load_profile("project")
