@@ -216,8 +216,12 @@ def main() -> None:
     if len(sys.argv) == 1:
         print("\n".join(lab_report(LabPlan(), run_lab(LabPlan())).plain()))
         return
-    part, plan = sys.argv[1], LabPlan(**json.loads(sys.argv[2]))
-    print(json.dumps({"hour": _hour, "sweep": _sweep, "large": _large}[part](plan)))
+    measures: dict[str, Callable[[LabPlan], dict[str, Any]]] = {
+        "hour": _hour, "sweep": _sweep, "large": _large}
+    if sys.argv[1] not in measures:
+        sys.exit(f"error: {sys.argv[1]}: expected {', '.join(measures)}")
+    plan = LabPlan(**json.loads(sys.argv[2])) if len(sys.argv) > 2 else LabPlan()
+    print(json.dumps(measures[sys.argv[1]](plan)))
 
 
 if __name__ == "__main__":
