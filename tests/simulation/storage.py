@@ -145,8 +145,12 @@ class Disk:
         """Lose what was not flushed, or some of it; processes must have ended."""
         random = self.world.random
         share = random.choice((0.0, 0.5, 0.9, 1.0))
-        for change in self._changes[:random.randint(0, len(self._changes))]:
+        kept = random.randint(0, len(self._changes))
+        for change in self._changes[:kept]:
             self._make_durable(change)
+        for _, old, new, _ in self._changes[kept:]:
+            if new is None:  # it is there again or, if the disk lied, never was
+                self.removed.pop(str(old), None)
         self._changes = []
         self.is_liar = bool(self._folders_lied_about) or any(
             file.was_lied_about for file in self.files.values())
