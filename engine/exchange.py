@@ -142,16 +142,6 @@ class Exchange(OrderCommands, AccountCommands, MarketCommands, TypedQueries):
                 raise SubscriberError(errors, events) from errors[0]
         return events
 
-    def _submit_line(self, command: Mapping[str, Any]) -> None:
-        self._apply_line(command)
-        self._settle_bulk()
-
-    def _apply_line(self, command: Mapping[str, Any]) -> None:
-        if check_shape(command) != "cmd":
-            raise CommandError("a query is not a command")
-        self.core.require_idle()
-        self._handlers[command["cmd"]](command, command.get("ts", NONE))
-
     def apply_marks(
         self, marks: Iterable[MarkRow], ts: int | None = None, cause: int | None = None
     ) -> None:

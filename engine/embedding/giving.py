@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from engine.commands import check_shape
@@ -15,7 +15,7 @@ from engine.embedding.acknowledgement import (
 )
 from engine.embedding.codes import code_of
 from engine.embedding.subscriptions import Callback, Subscription, Subscriptions
-from engine.errors import Rejected, SubscriberError
+from engine.errors import CommandError, Rejected, SubscriberError
 from engine.handlers import Handlers
 from engine.messages import NONE, Command, EventKind, OrderStatus, RejectReason
 from engine.render import render_event
@@ -53,10 +53,8 @@ class Giving(Handlers):
                 line[field] = value
         if ts is not None:
             line["ts"] = ts
-        check_shape(line)
-        self.core.require_idle()
         self._set_aside()
-        self._handlers[name](line, NONE if ts is None else ts)
+        self._apply_line(line)
         core = self.core
         seq = int(core.seq)
         records = tuple(core.drain())
@@ -72,6 +70,17 @@ class Giving(Handlers):
         if refusal is not None:
             raise refusal
         return answer
+
+    def _submit_line(self, command: Mapping[str, Any]) -> None:
+        """Apply a command as a mapping; its events are left to be drained."""
+        self._apply_line(command)
+        self._settle_bulk()
+
+    def _apply_line(self, command: Mapping[str, Any]) -> None:
+        if check_shape(command) != "cmd":
+            raise CommandError("a query is not a command")
+        self.core.require_idle()
+        self._handlers[command["cmd"]](command, command.get("ts", NONE))
 
     def subscribe(
         self, callback: Callback, kinds: str | Iterable[str] | None = None,

@@ -136,10 +136,6 @@ float) or null, not 100.5
             take_profit=as_object(take_profit), stop_loss=as_object(stop_loss),
             position_side=position_side, client_order_id=client_order_id)
 
-    def _submit_line(self, command: Mapping[str, Any]) -> None:
-        """Apply a command as a mapping; its events are left to be drained."""
-        raise NotImplementedError
-
     def amend(
         self, account: int, symbol: str, order_id: int, *, price: DecimalLike | None = None,
         trigger_price: DecimalLike | None = None, quantity: DecimalLike | None = None,

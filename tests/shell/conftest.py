@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from support.publishers import Publisher
+from support.servers import Server
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -156,6 +158,24 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
     it = Shell(tmp_path)
     yield it
     it.close()
+
+
+@pytest.fixture
+def server(shell: Shell, tmp_path: Path) -> Iterator[Server]:
+    """A journaled server that a test starts, kills and looks into."""
+    it = Server(tmp_path, shell.core)
+    yield it
+    it.close()
+
+
+@pytest.fixture
+def publishers() -> Iterator[dict[str, Publisher]]:
+    """Three publishers of marks, `a` to `c`."""
+    with tempfile.TemporaryDirectory(prefix="eng") as folder:
+        made = {name: Publisher(f"ipc://{folder}/{name}") for name in "abc"}
+        yield made
+        for publisher in made.values():
+            publisher.close()
 
 
 @pytest.fixture

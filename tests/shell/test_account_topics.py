@@ -5,12 +5,10 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import msgpack
 import pytest
 import zmq
-from support.servers import Server
 
 from engine import wire
 from engine.client import Client, Snapshot, SnapshotRefused, Subscriber, Update
@@ -26,13 +24,6 @@ OPENING = [*SETUP, *(
         {"cmd": "account", "account": account},
         {"cmd": "deposit", "account": account, "asset": "USDT", "amount": "1000"}))]
 SIDE_FIELDS = ("account", "order_id", "fee")
-
-
-@pytest.fixture
-def server(shell, tmp_path: Path) -> Iterator[Server]:
-    it = Server(tmp_path, shell.core)
-    yield it
-    it.close()
 
 
 @pytest.mark.parametrize("is_packed", [False, True])

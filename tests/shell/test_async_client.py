@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 
 import numpy as np
 import pytest
@@ -19,13 +18,6 @@ ASSET = {"cmd": "asset", "asset": "USDT", "decimals": 6}
 ACCOUNT = {"cmd": "account", "account": 1}
 DEPOSIT = {"cmd": "deposit", "account": 1, "asset": "USDT", "amount": "1"}
 WALLET = {"query": "account", "account": 1}
-
-
-@pytest.fixture
-def server(shell, tmp_path: Path) -> Iterator[Server]:
-    it = Server(tmp_path, shell.core)
-    yield it
-    it.close()
 
 
 def run(server: Server, use: Callable[[AsyncClient], Awaitable[None]], **options) -> None:

@@ -10,13 +10,11 @@ import socket
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
-from support.servers import Server
 
 from engine import logs
 from engine.batches import empty_commands
@@ -29,13 +27,6 @@ ASSET = {"cmd": "asset", "asset": "USDT", "decimals": 6}
 ACCOUNT = {"cmd": "account", "account": 1}
 DEPOSIT = {"cmd": "deposit", "account": 1, "asset": "USDT", "amount": "1"}
 STAGES = {"receive", "journal", "apply", "publish", "turn"}
-
-
-@pytest.fixture
-def server(shell, tmp_path: Path) -> Iterator[Server]:
-    it = Server(tmp_path, shell.core)
-    yield it
-    it.close()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import msgpack
 import numpy as np
@@ -28,13 +27,6 @@ INSTRUMENT = {
 MARK = {"cmd": "mark", "symbol": "BTC", "mark_price": "100"}
 SETUP = [ASSET, INSTRUMENT, MARK]
 ACCOUNTS = np.arange(1, 6)
-
-
-@pytest.fixture
-def server(shell, tmp_path: Path) -> Iterator[Server]:
-    it = Server(tmp_path, shell.core)
-    yield it
-    it.close()
 
 
 @pytest.fixture

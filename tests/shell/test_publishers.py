@@ -6,8 +6,6 @@ import random
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from support.publishers import Publisher, until
@@ -18,22 +16,6 @@ from engine.client import Client
 S = 1_000_000_000
 #: After the scenario, which has no time.
 START = 1_700_000_000 * S
-
-
-@pytest.fixture
-def server(shell, tmp_path: Path) -> Iterator[Server]:
-    it = Server(tmp_path, shell.core)
-    yield it
-    it.close()
-
-
-@pytest.fixture
-def publishers() -> Iterator[dict[str, Publisher]]:
-    with tempfile.TemporaryDirectory(prefix="eng") as folder:
-        made = {name: Publisher(f"ipc://{folder}/{name}") for name in "abc"}
-        yield made
-        for publisher in made.values():
-            publisher.close()
 
 
 def feeds_of(publishers: dict[str, Publisher]) -> list[str]:

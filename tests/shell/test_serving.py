@@ -39,13 +39,6 @@ def deposit(amount: int) -> dict:
 
 
 @pytest.fixture
-def server(shell, tmp_path: Path) -> Iterator[Server]:
-    it = Server(tmp_path, shell.core)
-    yield it
-    it.close()
-
-
-@pytest.fixture
 def client(server: Server) -> Iterator[Client]:
     with server.client() as it:
         yield it

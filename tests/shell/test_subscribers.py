@@ -7,7 +7,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -35,13 +34,6 @@ from engine.serving.topic_states import TopicStates
 
 SETTLE_S = 30.0
 ASSET = {"cmd": "asset", "asset": "USDT", "decimals": 6}
-
-
-@pytest.fixture
-def server(shell, tmp_path: Path) -> Iterator[Server]:
-    it = Server(tmp_path, shell.core)
-    yield it
-    it.close()
 
 
 @pytest.fixture

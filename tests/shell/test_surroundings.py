@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import socket
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
-import pytest
-from support.publishers import Publisher
-from support.servers import Server
 from support.standbys import Standby, client_of
 
 from tests.shell.test_operations import ASSET, scrape
@@ -33,22 +28,6 @@ def wait(address: str, holds: Callable[[Samples], object]) -> Samples:
             key: value for key, value in found.items() if "bucket" not in key[0]})
         time.sleep(0.1)
     return found
-
-
-@pytest.fixture
-def server(shell, tmp_path: Path) -> Iterator[Server]:
-    it = Server(tmp_path, shell.core)
-    yield it
-    it.close()
-
-
-@pytest.fixture
-def publishers() -> Iterator[dict[str, Publisher]]:
-    with tempfile.TemporaryDirectory(prefix="eng") as folder:
-        made = {name: Publisher(f"ipc://{folder}/{name}") for name in "abc"}
-        yield made
-        for publisher in made.values():
-            publisher.close()
 
 
 def test_what_publishers_do_is_counted(server, publishers, shell):

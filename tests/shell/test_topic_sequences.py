@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import pytest
 import zmq
-from support.servers import Server
 
 from engine import wire
 from engine.client import Subscriber, Update
@@ -18,13 +16,6 @@ from engine.packing.private import private_event
 from tests.shell.test_subscribers import Market, begun
 
 _QUIET_S = 1.2  # more than two heartbeats
-
-
-@pytest.fixture
-def server(shell, tmp_path: Path) -> Iterator[Server]:
-    it = Server(tmp_path, shell.core)
-    yield it
-    it.close()
 
 
 class Listener:
