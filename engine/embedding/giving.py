@@ -171,16 +171,19 @@ None, 'feed_seq': None, 'cause': 8}
         """The names that these events need, which later commands cannot change."""
         if not self.client_ids and not self._details:
             return self._plain_names
-        client_ids = {}
+        client_ids, details = {}, {}
         for record in records:
+            seq = record[1]
             if record[0] in ORDER_KINDS:
-                key = (record[4], record[6], record[1])
+                key = (record[4], record[6], seq)
                 name = self.client_order_id(*key)
                 if name is not None:
                     client_ids[key] = name
+            elif record[0] == _REJECTED and seq in self._details:
+                details[seq] = self._details[seq]
         return EventNames(
             self.assets_by_index, self.instruments_by_index, self.funds_by_index, client_ids,
-            dict(self._details))
+            details)
 
     def _forget_all(self, records: Iterable[Record]) -> None:
         """Forget what only the rendering of these events needed."""
