@@ -155,14 +155,14 @@ def check_design(method: Method, size: int) -> None:
 def _placed(scenario: Scenario, factors: Sequence[Factor], point: Sequence[float]) -> Scenario:
     for factor, share in zip(factors, point, strict=True):
         value: float = factor.value(share)
+        moved = scenario.replaced(factor.path, value)  # says so where there is no such part
         if isinstance(_part(scenario, factor.path), int):
-            value = round(value)
-        scenario = scenario.replaced(factor.path, value)
+            moved = scenario.replaced(factor.path, round(value))
+        scenario = moved
     return scenario
 
 
 def _part(scenario: Scenario, path: str) -> Any:
-    scenario.replaced(path, None)  # says so where there is no such part
     part: Any = scenario
     for name in path.split("."):
         part = part[int(name)] if name.isdigit() else getattr(part, name)

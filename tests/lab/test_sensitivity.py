@@ -83,6 +83,13 @@ def test_what_is_refused(call, says):
         sensitivity.sensitivity(SMALL.replaced("duration_s", 2), **{"seeds": (1,), **call})
 
 
+@pytest.mark.parametrize(("path", "value"), [("duration_s", 6), ("margins.largest", 5.5)])
+def test_factors_may_be_parts_that_a_scenario_checks(path, value):
+    placed = sensitivity._placed(SMALL, [Factor(path, 1.0, 10.0)], [0.5])
+    found = sensitivity._part(placed, path)
+    assert (found, type(found)) == (value, type(value))
+
+
 @pytest.mark.parametrize("bounds", [(2.0, 1.0, "linear"), (0.0, 1.0, "log")])
 def test_bounds_that_are_none(bounds):
     with pytest.raises(InputError, match=r"factor makers\.depth"):
