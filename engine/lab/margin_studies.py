@@ -111,7 +111,8 @@ def with_schedules(study: Study, files: Sequence[str]) -> Study:
     Raises
     ------
     InputError
-        A file that cannot be read, or without one of the symbols.
+        A file that cannot be read, is without one of the symbols, or has a cap or a leverage
+        for one that is no whole number.
     """
     choices = {}
     for file in files:
@@ -130,8 +131,12 @@ def _tiers_of(
     for spelling in (name, f"{name}USDT", f"{name}/USDT", f"{name}/USDT:USDT"):
         if spelling in schedules:
             rows = schedules[spelling]
-            return tuple(
-                (None if row is rows[-1] else int(str(row["max_notional"])),
-                 str(row["maintenance_margin_rate"]), int(str(row["max_leverage"])))
-                for row in rows)
+            try:
+                return tuple(
+                    (None if row is rows[-1] else int(str(row["max_notional"])),
+                     str(row["maintenance_margin_rate"]), int(str(row["max_leverage"])))
+                    for row in rows)
+            except ValueError:
+                raise InputError(
+                    f"{file}: {spelling}: caps and leverages are whole numbers here") from None
     raise InputError(f"{file}: no schedule of {name}")

@@ -126,6 +126,15 @@ def test_schedules_of_files_are_compared(tmp_path):
         with_schedules(STUDIES["crash"], files)
 
 
+def test_the_lab_takes_schedules_of_whole_numbers(tmp_path):
+    brackets = [_brackets(f"{one}USDT", 50_000) for one in ("BTC", "ETH", "SOL")]
+    brackets[1]["brackets"][0]["initialLeverage"] = 12.5
+    file = tmp_path / "half.json"
+    file.write_text(json.dumps(brackets))
+    with pytest.raises(InputError, match=r"half\.json: ETHUSDT: caps and leverages are whole"):
+        with_schedules(STUDIES["tier_schedules"], [str(file)])
+
+
 def test_a_file_without_schedules(tmp_path, capsys):
     assert call(app, ["cascade", "tier_schedules", "--tiers", str(tmp_path / "none.json")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
