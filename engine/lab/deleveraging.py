@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 
 from engine.lab import metrics
-from engine.lab.causes import Causes
 from engine.lab.market import MARKS_PER_TICK, MINOR, Floats, Ints
 from engine.lab.recorder import Run
 from engine.messages import EventKind, Side
@@ -142,7 +141,7 @@ def winners(run: Run) -> tuple[Floats, Floats, Floats]:
             np.asarray(people.leverage[people.holder[place]][known], np.float64))
 
 
-def figures_of(run: Run, causes: Causes, deficit: float) -> dict[str, float]:
+def figures_of(run: Run, deficit: float) -> dict[str, float]:
     """Return the figures of deleveraging for the row of a run.
 
     Parameters

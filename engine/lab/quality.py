@@ -127,8 +127,7 @@ def expected_slippage(slippage: Floats, weight: Floats, level: float = RISK_LEVE
     """Return ESaR: the mean slippage, by weight, from the slippage at risk on."""
     at_risk = slippage_at_risk(slippage, weight, level)
     beyond = slippage >= at_risk
-    return float(np.average(slippage[beyond], weights=weight[beyond])) if beyond.any() else (
-        float("nan"))
+    return _mean(slippage[beyond], weight[beyond])
 
 
 def pending(start: Ints, end: Ints, notional: Floats, steps: int) -> Floats:
@@ -237,22 +236,31 @@ def _slippage(run: Run) -> dict[str, float]:
     limit = steps["limit_price"][some].astype(np.float64) * MARKS_PER_TICK
     inside = -metrics.slippage_bps(value, lots, np.maximum(limit, 1.0), is_sale)
     return {
+        "slippage_bps": _mean(slips, value),
         "slippage_at_risk_bps": slippage_at_risk(slips, value),
         "slippage_expected_bps": expected_slippage(slips, value),
         "slippage_quote": float((slips * value).sum() / 1e4 / MINOR),
-        "inside_limit_bps": float(np.average(inside, weights=value)) if len(value) else (
-            float("nan")),
+        "inside_limit_bps": _mean(inside, value),
     }
+
+
+def _mean(values: Floats, weight: Floats) -> float:
+    return float(np.average(values, weights=weight)) if len(values) else float("nan")
+
+
+def needed(run: Run) -> Floats:
+    """Return the least that each liquidation had to close at the mark, minor units."""
+    rows = run.breaches
+    return metrics.needed_to_restore(
+        np.maximum(np.asarray(rows["notional"], np.float64), 1.0),
+        np.asarray(rows["equity"], np.float64),
+        np.maximum(np.asarray(rows["maintenance"], np.float64), 1.0))
 
 
 def _fairness(run: Run, causes: Causes) -> dict[str, float]:
     rows = run.breaches
     if not len(rows["seq"]):
         return {"over_liquidated_small": float("nan"), "over_liquidated_large": float("nan")}
-    notional = np.maximum(np.asarray(rows["notional"], np.float64), 1.0)
-    needed = metrics.needed_to_restore(
-        notional, np.asarray(rows["equity"], np.float64),
-        np.maximum(np.asarray(rows["maintenance"], np.float64), 1.0))
-    over = np.maximum(causes.closed - needed, 0)
-    shares = by_size(over, np.maximum(causes.closed, 1.0), notional)
+    over = np.maximum(causes.closed - needed(run), 0)
+    shares = by_size(over, np.maximum(causes.closed, 1.0), np.asarray(rows["notional"], np.float64))
     return {"over_liquidated_small": float(shares[0]), "over_liquidated_large": float(shares[-1])}

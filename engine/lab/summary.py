@@ -36,7 +36,7 @@ def summarize(run: Run, twin: Run | None = None, causes: Causes | None = None) -
     causes = find_causes(run) if causes is None else causes
     payers = _payers(run, causes)
     row = {**_liquidations(run, causes), **_prices(run, twin), **payers,
-           **deleveraging.figures_of(run, causes, payers["bad_debt"]),
+           **deleveraging.figures_of(run, payers["bad_debt"]),
            **quality.figures_of(run, causes),
            **_reproduction(run, twin, causes), **contagion.figures_of(run, causes),
            **_branching(run, twin)}
@@ -50,11 +50,7 @@ def _liquidations(run: Run, causes: Causes) -> dict[str, float]:
     closed, ts = causes.closed / MINOR, np.asarray(run.breaches["ts"], np.int64)
     breaches = run.breaches
     n = len(closed)
-    needed = np.zeros(n)
-    if n:
-        needed = metrics.needed_to_restore(
-            np.maximum(breaches["notional"], 1.0), breaches["equity"].astype(np.float64),
-            np.maximum(breaches["maintenance"], 1).astype(np.float64)) / MINOR
+    needed = quality.needed(run) / MINOR
     forced = np.abs(run.lines["forced"]).sum()
     return {
         "liquidations": float(n),
@@ -119,14 +115,6 @@ def _payers(run: Run, causes: Causes) -> dict[str, float]:
     mark = run.marks_at(taken["seq"], taken["symbol"])
     price = taken["price"].astype(np.float64) * MARKS_PER_TICK
     debt = metrics.shortfall(price, mark, taken["quantity"], taken["side"] == Side.SELL)
-    steps = run.table(EventKind.LIQUIDATION_STEP)
-    filled = steps["filled"] > 0
-    slips = metrics.slippage_bps(
-        np.abs(steps["filled_value"][filled]).astype(np.float64),
-        steps["filled"][filled].astype(np.float64),
-        run.marks_at(steps["seq"][filled], steps["symbol"][filled]),
-        steps["side"][filled] == Side.SELL)
-    worth = np.abs(steps["filled_value"][filled]).astype(np.float64)
     fund = run.clock["fund"].astype(np.float64)
     start = float(run.scenario.insurance) * MINOR
     balances = np.concatenate([[start], fund])
@@ -136,7 +124,6 @@ def _payers(run: Run, causes: Causes) -> dict[str, float]:
     social = run.table(EventKind.SOCIALIZED_LOSS)
     bad_debt = float(np.maximum(debt, 0).sum() / MINOR + np.maximum(haircuts, 0).sum())
     return {
-        "slippage_bps": float(np.average(slips, weights=worth)) if len(slips) else float("nan"),
         "bad_debt": bad_debt,
         "fund_start": start / MINOR, "fund_end": float(balances[-1] / MINOR),
         "fund_low": float(balances.min() / MINOR),

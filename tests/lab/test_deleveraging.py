@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from engine.lab import PopulationSpec, Scenario, Shock, deleveraging, metrics
-from engine.lab.causes import find_causes
 from engine.lab.summary import adl_haircuts, summarize
 from engine.messages import EventKind
 
@@ -83,6 +82,6 @@ def test_winners_won_what_their_positions_say(run):
 
 def test_nobody_deleveraged():
     calm = GAP.replaced("shocks", ()).replaced("duration_s", 5).run(maps=False)
-    figures = deleveraging.figures_of(calm, find_causes(calm), 0.0)
+    figures = deleveraging.figures_of(calm, 0.0)
     assert figures["adl_fills"] == figures["adl_taken"] == figures["adl_overshoot"] == 0
     assert np.isnan(figures["adl_max_haircut"]) and np.isnan(figures["adl_severity"])
