@@ -418,6 +418,8 @@ class Scenario:
         ------
         InputError
             No such part.
+        ValueError
+            Several paths, and not as many values.
         """
         if "," not in path:
             return typing.cast(Scenario, _replaced(self, path.split("."), value, path))
