@@ -114,15 +114,17 @@ def with_schedules(study: Study, files: Sequence[str]) -> Study:
         A file that cannot be read, is without one of the symbols, or has a cap or a leverage
         for one that is no whole number.
     """
+    names = [Path(file).stem for file in files]
+    if len(set(names)) < len(names):  # of the same name in several folders
+        names = list(files)
     choices = {}
-    for file in files:
+    for name, file in zip(names, files, strict=True):
         schedules = load_schedules(file)
-        choices[Path(file).stem] = tuple(
+        choices[name] = tuple(
             replace(symbol, tiers=_tiers_of(schedules, symbol.name, file))
             for symbol in study.scenario.symbols)
-    names = " and ".join(choices)
     return replace(study, parameters={"symbols": choices},
-                   text=f"{study.text} Here they are of {names}.")
+                   text=f"{study.text} Here they are of {' and '.join(choices)}.")
 
 
 def _tiers_of(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -124,6 +125,16 @@ def test_schedules_of_files_are_compared(tmp_path):
     assert "old and new" in study.text
     with pytest.raises(InputError, match=r"old\.json: no schedule of ALT$"):
         with_schedules(STUDIES["crash"], files)
+
+
+def test_schedules_of_the_same_name_in_two_folders_are_two(tmp_path):
+    files = [str(tmp_path / folder / "tiers.json") for folder in ("2022", "2025")]
+    for file in map(Path, files):
+        file.parent.mkdir()
+        file.write_text(json.dumps([
+            _brackets(f"{one}USDT", 50_000) for one in ("BTC", "ETH", "SOL")]))
+    study = with_schedules(STUDIES["tier_schedules"], files)
+    assert list(study.parameters["symbols"]) == files
 
 
 def test_the_lab_takes_schedules_of_whole_numbers(tmp_path):
