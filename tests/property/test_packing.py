@@ -120,6 +120,15 @@ def test_runs_are_packed_as_they_are_rendered(core: str, seed: int) -> None:
     assert packed.state_hash() == rendered.state_hash()
 
 
+@pytest.mark.parametrize("packer", [EventPacker, PlainPacker])
+@pytest.mark.parametrize("kind", [-1, 63, 64, 2**40])
+def test_rows_of_no_kind_are_refused(packer: Any, kind: int) -> None:
+    rows = np.zeros((1, RECORD_WIDTH), np.int64)
+    rows[0, 0] = kind
+    with pytest.raises(ValueError, match=rf"{kind}\b"):
+        packer(an_exchange()).pack(rows, EPOCH)
+
+
 def test_rows_of_another_width_are_refused() -> None:
     with pytest.raises(ValueError, match="rows must have"):
         EventPacker(an_exchange()).pack(np.zeros((1, RECORD_WIDTH - 1), np.int64), EPOCH)

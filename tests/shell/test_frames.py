@@ -121,6 +121,21 @@ def test_the_poller_tells_of_sockets_and_files(context: zmq.Context[Any]) -> Non
         os.close(number)
 
 
+def test_the_poller_waits_on_any_number_of_sockets(context: zmq.Context[Any]) -> None:
+    pairs, poller = [], Poller()
+    for number in range(100):
+        near, far = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
+        near.bind(f"inproc://{number}")
+        far.connect(f"inproc://{number}")
+        poller.register(far, zmq.POLLIN)
+        pairs.append((near, far))
+    assert poller.poll(0) == []
+    for near, far in (pairs[0], pairs[99], pairs[63], pairs[64]):
+        near.send(b"one")
+        assert poller.poll(20_000) == [(far, zmq.POLLIN)]
+        far.recv()
+
+
 def test_the_poller_wakes_for_a_message_from_elsewhere(context: zmq.Context[Any]) -> None:
     near, far = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
     port = far.bind_to_random_port("tcp://127.0.0.1")

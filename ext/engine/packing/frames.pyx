@@ -14,6 +14,7 @@ from time import monotonic_ns
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint64_t, uintptr_t
+from libc.stdlib cimport free, realloc
 
 cdef extern from "poll.h" nogil:
     struct pollfd:
@@ -26,7 +27,6 @@ cdef extern from "poll.h" nogil:
 
 cdef enum:
     SEQUENCE_BYTES = 8
-    WAITED_MAX = 64              # sockets and files that one waits on
 
 # A zmq_msg_t of zmq.h: 64 bytes, aligned as a pointer.
 cdef struct message_t:
@@ -176,22 +176,38 @@ cdef class Poller:
     """
 
     cdef list waited             # sockets, or numbers of files
-    cdef void *handles[WAITED_MAX]
-    cdef pollfd files[WAITED_MAX]
+    cdef void **handles
+    cdef pollfd *files
 
     def __cinit__(self):
         self.waited = []
 
+    def __dealloc__(self):
+        free(self.handles)
+        free(self.files)
+
     def register(self, one, int flags):
         """Wait for a socket, or the number of a file, from now on; flags are `zmq.POLLIN`."""
         cdef Py_ssize_t at = len(self.waited)
-        if flags != POLLIN or at == WAITED_MAX:
-            raise ValueError(f"only to be read, and {WAITED_MAX} at most")
+        if flags != POLLIN:
+            raise ValueError("only to be read")
+        self.make_room(at + 1)
         is_file = isinstance(one, int)
         self.handles[at] = NULL if is_file else <void *><uintptr_t>one.underlying
         self.files[at].fd = one if is_file else one.getsockopt(zmq.FD)
         self.files[at].events = FILE_READY
         self.waited.append(one)
+
+    cdef int make_room(self, size_t count) except -1:
+        cdef void *handles = realloc(self.handles, count * sizeof(self.handles[0]))
+        if handles == NULL:
+            raise MemoryError()
+        self.handles = <void **>handles
+        cdef void *files = realloc(self.files, count * sizeof(self.files[0]))
+        if files == NULL:
+            raise MemoryError()
+        self.files = <pollfd *>files
+        return 0
 
     def unregister(self, one):
         """Do not wait for a socket any more."""
