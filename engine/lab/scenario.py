@@ -251,6 +251,14 @@ class CollateralSpec:
     weight: str = "0.95"
     conversion_fee: str = "0.005"
 
+    def __post_init__(self) -> None:
+        try:
+            is_some = float(self.weight) > 0
+        except ValueError:
+            is_some = False
+        if not is_some:
+            raise InputError(f"collateral: a weight is a number above 0, not {self.weight}")
+
 
 @dataclass(frozen=True)
 class MarkSpec:
@@ -367,6 +375,8 @@ class Scenario:
         if min(self.margins.calm, self.margins.half_life_s, self.margins.interval_s) <= 0 or (
                 self.margins.largest < 1):
             raise InputError("margins: calm, half_life_s, interval_s above 0, largest from 1")
+        if self.funds.count < 0:
+            raise InputError("funds: a count below 0")
         names = {symbol.name for symbol in self.symbols}
         for at, shock in enumerate(self.shocks):
             if shock.symbol is not None and shock.symbol not in names:

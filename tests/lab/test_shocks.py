@@ -123,6 +123,15 @@ def test_a_wrong_shock_is_refused(shock):
         Scenario.from_json(json.dumps({"shocks": [shock]}))
 
 
+@pytest.mark.parametrize(("part", "says"), [
+    ({"collateral": {"weight": "0"}}, "^collateral: a weight"),
+    ({"collateral": {"weight": "much"}}, "^collateral: a weight"),
+    ({"funds": {"count": -1}}, "^funds: ")])
+def test_what_nobody_can_be_drawn_from_is_refused(part, says):
+    with pytest.raises(InputError, match=says):
+        Scenario.from_json(json.dumps(part))
+
+
 @pytest.mark.parametrize(("part", "said"), [
     ({"shocks": [{"kind": "tiers", "at_s": 1, "tiers": [[None, "0.5", 5]]}]}, "shocks.0: "),
     ({"collateral": {"share": 0.5, "weight": "1.2"}}, "collateral: "),
