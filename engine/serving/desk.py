@@ -83,7 +83,7 @@ class Desk:
     Attributes
     ----------
     counters : collections.Counter
-        `(figure, source or symbol) → count`, since the start of the server.
+        `(figure, source) → count`, since the start of the server.
     watch : Watch
     taken : int
         Inputs taken since the beginning of the journal.
@@ -386,9 +386,7 @@ class Desk:
             symbol: sorted(names) for symbol, names in sorted(self._set_aside.items()) if names}
 
     def _lose(self, symbol: str, why: str) -> None:
-        before = self.watch.stale_count
         self._commands += self.watch.lost(symbol, why)
-        self.counters["stale", symbol] += self.watch.stale_count - before
 
     def _why(self, used: Sequence[str], left_out: Sequence[tuple[str, str]]) -> str:
         others = "".join(f", {name} {reason}" for name, reason in left_out)
