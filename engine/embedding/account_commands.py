@@ -276,7 +276,8 @@ class AccountCommands(Giving):
         account : int
         levels : iterable of decimal
             At most four, ascending, between 0 and 1; none: no calls.
-        hysteresis : decimal, optional
+        hysteresis : decimal, of the margin ratio, optional
+            How far under its level a call ends; default 0.05.
         ts : int, optional
 
         Returns
@@ -300,6 +301,12 @@ class AccountCommands(Giving):
         self, account: int, multiplier: DecimalLike, *, ts: int | None = None
     ) -> Acknowledgement:
         """Scale the margin that an account needs.
+
+        Parameters
+        ----------
+        account : int
+        multiplier : decimal, factor from 1 to 100
+        ts : int, optional
 
         Returns
         -------
@@ -330,7 +337,8 @@ class AccountCommands(Giving):
             Notional at most; 0 ends it.
         asset, symbol : str, optional
             One of the two: of all symbols that settle in it, or of one.
-        discount : decimal, optional
+        discount : decimal, fraction of the mark, optional
+            Off it, in the account's favour; default at the bound of the liquidation.
         ts : int, optional
 
         Returns

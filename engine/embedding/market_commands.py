@@ -241,7 +241,7 @@ contract_size is not a whole number of minor units of USDT
         Parameters
         ----------
         symbol : str
-        maintenance, initial : decimal
+        maintenance, initial : decimal, factors from 1 to 100
         effective_ts : int, ns since the epoch, optional
             Announces it for later.
         ts : int, optional
