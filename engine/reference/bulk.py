@@ -9,6 +9,9 @@ from engine.messages import ACCOUNT_FIELDS, NONE, POSITION_FIELDS, RATE_SCALE, R
 from engine.reference.margin import ceil_div
 from engine.reference.valuation import Valuation
 
+#: The largest number that a cell of a table holds.
+CELL_MAX = 2**63 - 1
+
 
 class Bulk(Valuation):
     """Everything that `account_view` and `position_views` say, as tables."""
@@ -26,10 +29,13 @@ class Bulk(Valuation):
         for account in self.account_ids():
             view = self.account_view(account)
             for pool in view["pools"]:
+                sums = {name: as_cell(pool[name]) for name in (
+                    "equity", "unrealized_pnl", "maintenance_margin")}
                 rows.append({
                     "account": account, "status": view["status"],
                     "margin_ratio": bulk_ratio(
-                        pool["equity"], pool["maintenance_margin"], pool["is_open"]), **pool})
+                        pool["equity"], pool["maintenance_margin"], pool["is_open"]),
+                    **pool, **sums})
         return table(rows, ACCOUNT_FIELDS)
 
     def positions_array(
@@ -53,6 +59,11 @@ def table(
     rows: list[dict[str, int]], fields: tuple[tuple[str, str], ...]
 ) -> npt.NDArray[np.void]:
     return np.array([tuple(row[name] for name, _ in fields) for row in rows], list(fields))
+
+
+def as_cell(total: int) -> int:
+    """A sum over symbols as a row holds it: 64 bits, the lowest of them left free."""
+    return max(-CELL_MAX, min(CELL_MAX, total))
 
 
 def bulk_ratio(equity: int, maintenance: int, is_open: int) -> int:

@@ -18,7 +18,7 @@ from engine.messages import (
 from engine.reference.auction import Auction
 from engine.reference.book import within_limit
 from engine.reference.forms import is_proper
-from engine.reference.margin import IsolatedAccount, ceil_div, trade_fee
+from engine.reference.margin import IsolatedAccount, as_amount, ceil_div, trade_fee
 from engine.reference.rehearsal import Fill
 from engine.reference.sides import reducible, signed
 from engine.reference.state import (
@@ -418,7 +418,7 @@ class OrderChecks(Auction):
                   - self.order_margin(position))
         free = self.free_for(position)
         if needed > free and (needed > 0 or self.adds_exposure(position, order, terms, without)):
-            raise Rejected(RejectReason.INSUFFICIENT_MARGIN, needed, max(0, free))
+            raise Rejected(RejectReason.INSUFFICIENT_MARGIN, needed, as_amount(free))
 
     def adds_exposure(
         self, position: Position, order: Order, terms: tuple[int, int, int],

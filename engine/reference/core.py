@@ -30,7 +30,7 @@ from engine.messages import (
 )
 from engine.reference.audit import Audit
 from engine.reference.forms import check_leg, is_positive
-from engine.reference.margin import Schedule, ceil_div, floor_div
+from engine.reference.margin import Schedule, as_amount, ceil_div, floor_div
 from engine.reference.policy import closing_fee
 from engine.reference.sides import closes, signed
 from engine.reference.state import (
@@ -328,7 +328,8 @@ class Commands(Timers, Audit):
         for leg in legs:
             leg.leverage = kept
         if after < 0 and after < before:
-            raise Rejected(RejectReason.INSUFFICIENT_MARGIN, before - after, max(0, before))
+            raise Rejected(
+                RejectReason.INSUFFICIENT_MARGIN, as_amount(before - after), as_amount(before))
         for leg, margin in zip(legs, needed, strict=True):
             if leg.quantity and leg.margin_mode is MarginMode.ISOLATED:
                 equity, _ = self.measure(leg.isolated)

@@ -23,6 +23,7 @@ from engine.messages import (
 from engine.reference.collateral import COLLATERAL_MAX, Collateral
 from engine.reference.margin import (
     Schedule,
+    as_amount,
     ceil_div,
     floor_div,
     split_entry_value,
@@ -590,17 +591,16 @@ class Ledger(Publishing):
         return value, loss
 
     def free_margin(self, wallet: Pool) -> int:
-        """Equity - initial margin - order margin of a cross pool; may be negative.
+        """Equity - initial margin - order margin of a cross pool.
 
-        Kept within the money range, for accounts that reserve beyond it over many symbols.
+        May be negative, and beyond the money range for an account with much in many symbols.
         """
         equity, _ = self.measure(wallet)
         initial = sum(self.initial_margin(position) for position in self.positions_of(wallet))
-        free = equity - initial - self.orders_reserve(wallet)
-        return max(-MONEY_MAX, min(MONEY_MAX, free))
+        return equity - initial - self.orders_reserve(wallet)
 
     def orders_reserve(self, wallet: Pool, *, isolated_only: bool = False) -> int:
-        """Order margin of all symbols that settle in a wallet's asset."""
+        """Order margin of all symbols that settle in a wallet's asset; may leave the range."""
         total = 0
         for position in self.accounts[wallet.account].positions.values():
             if self.instruments[position.symbol].settle != wallet.asset:
@@ -608,7 +608,7 @@ class Ledger(Publishing):
             if isolated_only and position.margin_mode is MarginMode.CROSS:
                 continue
             total += self.order_margin(position)
-        return min(MONEY_MAX, total)
+        return total
 
     def free_for(self, position: Position) -> int:
         """What new orders of a symbol may reserve; may be negative.
@@ -623,11 +623,11 @@ class Ledger(Publishing):
 
     def withdrawable(self, wallet: Pool) -> int:
         """What may leave a wallet: of a collateral asset what its debtor can spare, at weight."""
-        available = max(0, min(wallet.balance, self.free_margin(wallet)))
+        available = max(0, min(wallet.balance, as_amount(self.free_margin(wallet))))
         debtor, collateral = self.debtor_of(wallet), self.assets[wallet.asset].collateral
         if debtor is None or collateral is None:
             return available
-        free = max(0, self.free_margin(debtor))
+        free = as_amount(self.free_margin(debtor))
         return min(available, collateral.spare(wallet.balance, free))
 
     def is_locked(self, wallet: Pool) -> bool:

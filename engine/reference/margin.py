@@ -25,6 +25,11 @@ def ceil_div(numerator: int, denominator: int) -> int:
     return -((-numerator) // denominator)
 
 
+def as_amount(total: int) -> int:
+    """What may be given away of a sum that may be below zero, and beyond the money range."""
+    return max(0, min(MONEY_MAX, total))
+
+
 @dataclass(frozen=True)
 class Tier:
     """One band of notional with its margin rates."""

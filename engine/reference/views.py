@@ -20,7 +20,7 @@ from engine.messages import (
     WaitsFor,
 )
 from engine.reference.auction import Auction
-from engine.reference.margin import ceil_div, floor_div, inverse_limit
+from engine.reference.margin import as_amount, ceil_div, floor_div, inverse_limit
 from engine.reference.pair import Pair
 from engine.reference.policy import is_due
 from engine.reference.state import Account, Attached, Instrument, Order, Pool, Position
@@ -51,7 +51,6 @@ class Views(Auction):
             status = max(status, self.pool_status(pool))
         for asset in sorted(owner.wallets):
             wallet = owner.wallets[asset]
-            reserve = self.orders_reserve(wallet)
             positions = self.positions_of(wallet)
             pledged = any(other.balance for _, other in self.collateral_wallets(wallet))
             if not (wallet.balance or positions or pledged or self.has_orders(owner, asset)):
@@ -63,10 +62,11 @@ class Views(Auction):
                 "collateral": self.collateral_value(wallet),
                 "equity": equity,
                 "unrealized_pnl": sum(self.unrealized_pnl(each) for each in positions),
-                "initial_margin": sum(self.initial_margin(each) for each in positions),
-                "order_margin": reserve,
+                "initial_margin": as_amount(
+                    sum(self.initial_margin(each) for each in positions)),
+                "order_margin": as_amount(self.orders_reserve(wallet)),
                 "maintenance_margin": maintenance,
-                "available_margin": max(0, self.free_margin(wallet)),
+                "available_margin": as_amount(self.free_margin(wallet)),
                 "is_open": int(bool(positions)),
             })
         subs = [each.id for each in self.accounts.values() if each.parent == account]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ from support.universe import Universe
 from engine import Exchange
 from engine.messages import (
     ACCOUNT_FIELDS,
+    MONEY_MAX,
     NONE,
     POSITION_FIELDS,
+    RATE_SCALE,
     RATIO_WORST,
     AccountStatus,
     MarginMode,
@@ -125,3 +128,74 @@ def test_an_empty_exchange_has_empty_tables(core: str) -> None:
         exchange.positions_array("A")
     with pytest.raises(LookupError):
         exchange.core.positions_array(0)
+
+
+#: Lots of account 1 in each symbol: at a mark of 1000 nearly 2^62 minor units.
+LOTS = 46 * 10**12
+
+
+def steep(core: str, risen: str) -> Exchange:
+    """Long A, B and C, short D, at a mark of 1; then some of them rise to 1000."""
+    exchange = Exchange(core=core)
+    exchange.apply({"cmd": "asset", "asset": "USD", "decimals": 2})
+    for symbol in "ABCD":
+        exchange.apply({
+            "cmd": "instrument", "symbol": symbol, "kind": "linear", "base": symbol,
+            "quote": "USD", "settle": "USD", "tick_size": "1", "lot_size": "1",
+            "tiers": [{"min_notional": "0", "max_notional": None,
+                       "maintenance_margin_rate": "0.79", "max_leverage": "1"}]})
+        exchange.apply({"cmd": "mark", "symbol": symbol, "mark_price": "1"})
+    for account, lots, amount in ((1, LOTS, 3 * 10**14), (2, 1, 100)):
+        exchange.apply({"cmd": "account", "account": account})
+        exchange.apply({
+            "cmd": "deposit", "account": account, "asset": "USD", "amount": str(amount)})
+        for symbol in "ABCD":
+            exchange.apply({"cmd": "fill", "account": account, "symbol": symbol, "price": "1",
+                            "quantity": str(lots), "side": "sell" if symbol == "D" else "buy"})
+    for symbol in risen:
+        exchange.apply({"cmd": "mark", "symbol": symbol, "mark_price": "1000"})
+    return exchange
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_an_initial_margin_beyond_the_range_is_its_bound(core: str) -> None:
+    exchange = steep(core, "AB")
+    rich, poor = exchange.accounts_array()
+    gain = 2 * LOTS * 999 * 100
+    assert (rich["unrealized_pnl"], rich["equity"]) == (gain, gain + 3 * 10**16)
+    assert rich["initial_margin"] == MONEY_MAX < 2 * LOTS * 1000 * 100
+    assert rich["maintenance_margin"] == 2002 * LOTS * 79
+    assert (poor["initial_margin"], poor["available_margin"]) == (2002_00, 96_00)
+    assert told_accounts(exchange) == asked_accounts(exchange)
+    check_positions(exchange)
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_a_row_holds_what_64_bits_hold_of_a_larger_sum(core: str) -> None:
+    exchange = steep(core, "ABC")
+    rich, poor = exchange.accounts_array()
+    equity, needed = 3 * LOTS * 999 * 100 + 3 * 10**16, 3001 * LOTS * 79
+    assert rich["equity"] == rich["unrealized_pnl"] == rich["maintenance_margin"] == 2**63 - 1
+    assert rich["initial_margin"] == MONEY_MAX
+    assert rich["available_margin"] == equity - 3001 * LOTS * 100 > 0
+    assert rich["margin_ratio"] == -(-needed * RATE_SCALE // equity)
+    assert (poor["equity"], poor["available_margin"]) == (3097_00, 96_00)
+    reply = exchange.query({"query": "account", "account": 1})
+    assert reply["equity"] == f"{equity // 100}"
+    assert Fraction(reply["maintenance_margin"]) == Fraction(needed, 100)
+    assert RATE.text(int(rich["margin_ratio"])) == reply["margin_ratio"]
+    assert told_accounts(exchange)[1:] == asked_accounts(exchange)[1:]
+    check_positions(exchange)
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_prices_stand_on_sums_beyond_64_bits(core: str) -> None:
+    exchange = steep(core, "ABC")
+    prices = exchange.positions_array("D")["liquidation_price"]
+    # What is left over its requirement, over what a mark more costs and asks for.
+    spare = 3 * LOTS * 999 * 100 + 3 * 10**16 - 3001 * LOTS * 79
+    assert prices[0] == 1 + -(-spare // (LOTS * 179))
+    reply = exchange.query({"query": "liquidation_map", "symbol": "D", "bucket": "1000"})
+    assert [bucket["quantity"] for bucket in reply["buckets"]] == [str(LOTS + 1)]
+    broke = exchange.positions_array("D")["bankruptcy_price"]
+    assert broke[0] == 1 + (3 * LOTS * 999 * 100 + 3 * 10**16) // (LOTS * 100)

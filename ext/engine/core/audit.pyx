@@ -5,7 +5,7 @@ from engine.errors import InvariantViolation
 from engine.core.book cimport ORDER_PENDING, ORDER_UNARMED
 from engine.core.collateral cimport collateral_t, weighted
 from engine.core.conditional cimport REFERENCES
-from engine.core.fixed cimport add, i128, mul, scaled_down, sign_of, wide
+from engine.core.fixed cimport add, fits_int64, i128, low_half, mul, scaled_down, sign_of, wide
 from engine.core.ledger cimport closes_leg, instrument_t, position_t
 from engine.core.levels cimport book_t
 from engine.core.linked cimport bracket_t, group_t, special_t
@@ -411,8 +411,8 @@ cdef class Audit(Digest):
 # A pool outside the queue is not due, one inside is; and every mark is short of their
 # triggers.
 cdef int check_pool(Audit core, int32_t pool) except -1:
-    cdef int64_t equity, maintenance, mark
-    cdef measured_t measured
+    cdef i128 equity, maintenance
+    cdef int64_t mark
     cdef int32_t row = core.pools[pool].first_open
     core.require_row(
         core.pools[pool].in_queue or not (
@@ -423,7 +423,24 @@ cdef int check_pool(Audit core, int32_t pool) except -1:
         core.pausing.get(pool, MONEY_MAX + 1) > core.ts, "pause is over: pool row", pool)
     if row < 0:
         return 0
-    core.measure(pool, &equity, &maintenance)
+    core.measure_wide(pool, &equity, &maintenance)
+    if fits_int64(equity) and fits_int64(maintenance):
+        check_measure(core, pool, low_half(equity), low_half(maintenance))
+    else:  # marks alone led here: no command has evaluated it since
+        core.require_row(
+            core.pools[pool].in_queue or equity > maintenance, "missed breach: pool row", pool)
+    while row >= 0:
+        mark = core.instruments[core.positions[row].symbol].mark
+        core.require_row(
+            core.positions[row].trigger[0] < mark < core.positions[row].trigger[1],
+            "trigger passed unseen: position row", row)
+        row = core.positions[row].next_open
+    return 0
+
+
+# Whether a pool with positions is where its measure puts it.
+cdef int check_measure(Audit core, int32_t pool, int64_t equity, int64_t maintenance) except -1:
+    cdef measured_t measured
     if core.pools[pool].in_queue:
         core.measure_row(pool, &measured)
         core.require_row(not core.is_healthy(&measured), "missed release: pool row", pool)
@@ -444,12 +461,6 @@ cdef int check_pool(Audit core, int32_t pool) except -1:
             core.level_of(pool, equity, maintenance)
             == core.pools[pool].call_level, "missed margin call: pool row", pool)
         check_slack(core, pool, equity, maintenance)
-    while row >= 0:
-        mark = core.instruments[core.positions[row].symbol].mark
-        core.require_row(
-            core.positions[row].trigger[0] < mark < core.positions[row].trigger[1],
-            "trigger passed unseen: position row", row)
-        row = core.positions[row].next_open
     return 0
 
 

@@ -3,6 +3,7 @@
 
 from libc.stdint cimport int32_t, int64_t
 
+from engine.core.fixed cimport i128
 from engine.core.fund cimport Fund
 
 # A promise, while it is looked at.
@@ -26,4 +27,4 @@ cdef class Backstops(Fund):
     cdef int64_t bearable_lots(
         self, int32_t counter, int side, int64_t most, int64_t price) except? -1 nogil
     cdef bint backstop_bears(
-        self, int32_t counter, int side, int64_t lots, int64_t price, int64_t free) except -1 nogil
+        self, int32_t counter, int side, int64_t lots, int64_t price, i128 free) except -1 nogil

@@ -109,10 +109,11 @@ cdef class Backstops(Fund):
         self, int32_t counter, int side, int64_t most, int64_t price
     ) except? -1 nogil:
         cdef int32_t wallet = self.positions[counter].wallet
-        cdef int64_t low = 0, high = most, middle = most, free
+        cdef int64_t low = 0, high = most, middle = most
+        cdef i128 free
         if self.positions[counter].margin_mode == MODE_ISOLATED or self.pools[wallet].in_queue:
             return 0
-        free = self.free_margin(wallet, NIL, 0)
+        free = self.spare_margin(wallet, NIL, 0)
         while low < high:
             if self.backstop_bears(counter, side, middle, price, free):
                 low = middle
@@ -124,7 +125,7 @@ cdef class Backstops(Fund):
     # Whether what so many lots ask of initial margin and lose against the mark is available, and
     # the pool's equity then is above its maintenance margin.
     cdef bint backstop_bears(
-        self, int32_t counter, int side, int64_t lots, int64_t price, int64_t free
+        self, int32_t counter, int side, int64_t lots, int64_t price, i128 free
     ) except -1 nogil:
         cdef int32_t symbol = self.positions[counter].symbol
         cdef const instrument_t *instrument = &self.instruments[symbol]
@@ -145,5 +146,5 @@ cdef class Backstops(Fund):
             needed = maintenance_margin(schedule, notional)
         asked = add(
             wide(max64(0, initial - self.initial(counter))), wide(max64(0, -gain)))
-        return asked <= wide(free) and add(wide(equity), wide(gain)) > sub(
+        return asked <= free and add(wide(equity), wide(gain)) > sub(
             add(wide(maintenance), wide(needed)), wide(self.maintenance(counter)))

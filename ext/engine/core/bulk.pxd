@@ -3,6 +3,7 @@
 
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t
 
+from engine.core.fixed cimport i128
 from engine.core.valuation cimport Valuation
 
 # A row of `accounts_array`; the layout is `engine.messages.ACCOUNT_FIELDS`.
@@ -49,6 +50,7 @@ cdef struct places_t:
     account_row_t *rows
     int32_t *place               # of each pool row, NIL: not a wallet
     uint8_t *is_open             # by pool row: holds a position
+    uint8_t *is_far              # by pool row: a sum left 64 bits
     uint8_t *is_used             # by pool row: belongs into the table
     uint8_t *status              # by account row: AccountStatus
 
@@ -57,6 +59,7 @@ cdef class Bulk(Valuation):
     cdef int place_wallets(self, const named_t *order, places_t *places) except -1
     cdef int add_positions(self, places_t *places) except -1
     cdef int finish_rows(self, places_t *places) except -1
+    cdef int finish_far(self, int32_t pool, account_row_t *out, bint is_open) except -1
     cdef int32_t write_held(
         self, const named_t *order, position_row_t *rows, bint with_prices) except -1
     cdef int32_t write_holders(
@@ -64,5 +67,5 @@ cdef class Bulk(Valuation):
     cdef int write_position(
         self, position_row_t *out, int32_t position, int64_t account) except -1
     cdef int write_prices(
-        self, position_row_t *out, int32_t position, int32_t *measured, int64_t *equity,
-        int64_t *maintenance) except -1
+        self, position_row_t *out, int32_t position, int32_t *measured, i128 *equity,
+        i128 *maintenance) except -1

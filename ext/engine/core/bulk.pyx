@@ -8,8 +8,8 @@ from engine.messages import ACCOUNT_FIELDS, POSITION_FIELDS, RejectReason
 
 from engine.core.contracts cimport notional_of_value
 from engine.core.fixed cimport (
-    add_checked, ceil_div, fits_int64, i128, low_half, max64, min64, mul, sub,
-    sub_checked, wide,
+    add, ceil_div, difference_overflows, fits_int64, i128, low_half, max64, min64, mul_wide, sub,
+    sum_overflows, wide,
 )
 from engine.core.ledger cimport account_t, instrument_t, pool_t, position_t
 from engine.core.memory cimport larger, prefetch
@@ -21,8 +21,10 @@ from libc.stdlib cimport calloc, free, malloc, qsort
 cdef extern from *:
     """
     #define ENGINE_RATIO_WORST INT64_MAX
+    #define ENGINE_CELL_MAX INT64_MAX
     """
     const int64_t RATIO_WORST "ENGINE_RATIO_WORST"
+    const int64_t CELL_MAX "ENGINE_CELL_MAX"
 
 # So many accounts ahead, what they hold is fetched into the cache.
 cdef enum:
@@ -52,12 +54,25 @@ cdef void *rows_of(object array) except? NULL:
 
 
 # Maintenance margin over equity, up, as queries show it.
-cdef inline int64_t ratio_of(int64_t equity, int64_t maintenance, bint is_open) noexcept:
+cdef inline int64_t ratio_of(i128 equity, i128 maintenance, bint is_open) noexcept:
     cdef i128 ratio
-    if equity <= 0:
+    if equity <= wide(0):
         return RATIO_WORST if is_open else 0
-    ratio = ceil_div(mul(maintenance, RATE_SCALE), wide(equity))
+    ratio = ceil_div(mul_wide(maintenance, RATE_SCALE), equity)
     return low_half(ratio) if fits_int64(ratio) else RATIO_WORST
+
+
+# Reserves and initial margins add up to no more than the money range holds.
+cdef inline int64_t capped_sum(int64_t a, int64_t b) noexcept:
+    return MONEY_MAX if b > MONEY_MAX - a else a + b
+
+
+# A sum over symbols as a row holds it, which leaves what 64 bits hold only where an account has
+# much in many of them.
+cdef int64_t as_cell(i128 a) noexcept:
+    if fits_int64(a):
+        return low_half(a)
+    return CELL_MAX if a > wide(0) else -CELL_MAX
 
 
 cdef class Bulk(Valuation):
@@ -118,11 +133,12 @@ cdef class Bulk(Valuation):
             return out
         places.place = <int32_t *>malloc(self.pool_count * sizeof(int32_t))
         places.is_open = <uint8_t *>calloc(count, 1)
+        places.is_far = <uint8_t *>calloc(count, 1)
         places.status = <uint8_t *>calloc(self.account_count, 1)
         order = <named_t *>malloc(self.account_count * sizeof(named_t))
         try:
-            if (places.place == NULL or places.is_open == NULL or places.status == NULL
-                    or order == NULL):
+            if (places.place == NULL or places.is_open == NULL or places.is_far == NULL
+                    or places.status == NULL or order == NULL):
                 raise MemoryError("table of accounts")
             self.by_id(order)
             self.place_wallets(order, &places)
@@ -131,6 +147,7 @@ cdef class Bulk(Valuation):
         finally:
             free(places.place)
             free(places.is_open)
+            free(places.is_far)
             free(places.status)
             free(order)
         return out if used.all() else out[used.astype(bool)]
@@ -183,30 +200,28 @@ cdef class Bulk(Valuation):
         cdef const position_t *position
         cdef const instrument_t *instrument
         cdef account_row_t *out
-        cdef int64_t worth
+        cdef int64_t worth, profit
         for i in range(self.position_count):
             position = &self.positions[i]
             at = places.place[position.wallet]
             out = &places.rows[at]
             if self.orders_of(i).count:
                 places.is_used[at] = 1
-                # The sum of all is kept within the money range, as everywhere.
-                worth = self.order_margin(i)
-                out.order_margin = (
-                    MONEY_MAX if worth > MONEY_MAX - out.order_margin
-                    else out.order_margin + worth)
+                out.order_margin = capped_sum(out.order_margin, self.order_margin(i))
             if position.quantity == 0 or position.margin_mode != MODE_CROSS:
                 continue
             places.is_open[at] = 1
             instrument = &self.instruments[position.symbol]
             worth = self.value(position.symbol, position.quantity, instrument.mark)
-            out.unrealized_pnl = add_checked(
-                out.unrealized_pnl, sub_checked(worth, position.entry_value))
+            places.is_far[at] |= difference_overflows(worth, position.entry_value, &profit)
+            places.is_far[at] |= sum_overflows(
+                out.unrealized_pnl, profit, &out.unrealized_pnl)
             worth = notional_of_value(
                 &instrument.contract, position.quantity, worth, instrument.mark)
-            out.maintenance_margin = add_checked(
-                out.maintenance_margin, maintenance_margin(self.schedule_of(position), worth))
-            out.initial_margin = add_checked(
+            places.is_far[at] |= sum_overflows(
+                out.maintenance_margin, maintenance_margin(self.schedule_of(position), worth),
+                &out.maintenance_margin)
+            out.initial_margin = capped_sum(
                 out.initial_margin,
                 initial_margin(self.schedule_of(position), worth, self.leverage_of(i)))
         return 0
@@ -224,18 +239,35 @@ cdef class Bulk(Valuation):
             out = &places.rows[at]
             places.is_used[at] |= places.is_open[at] or out.wallet != 0
             out.collateral = 0
-            out.equity = add_checked(out.wallet, out.unrealized_pnl)
+            places.is_far[at] |= sum_overflows(out.wallet, out.unrealized_pnl, &out.equity)
             if self.pools[pool].first_pledge >= 0:
                 places.is_used[at] |= self.has_pledged(pool)
                 out.collateral = self.collateral_of(pool)
-                out.equity = add_checked(out.equity, out.collateral)
+                places.is_far[at] |= sum_overflows(out.equity, out.collateral, &out.equity)
+            if (places.is_far[at] or out.initial_margin == MONEY_MAX
+                    or out.order_margin == MONEY_MAX):
+                self.finish_far(pool, out, places.is_open[at])
+                continue
             free_margin = sub(wide(out.equity), wide(out.initial_margin))
             free_margin = sub(free_margin, wide(out.order_margin))
             out.available_margin = 0
             if free_margin > wide(0):
                 out.available_margin = min64(MONEY_MAX, low_half(free_margin))
             out.margin_ratio = ratio_of(
-                out.equity, out.maintenance_margin, places.is_open[at])
+                wide(out.equity), wide(out.maintenance_margin), places.is_open[at])
+        return 0
+
+    # The same where a sum is more than its row holds: from the sums themselves.
+    @cython.final
+    cdef int finish_far(self, int32_t pool, account_row_t *out, bint is_open) except -1:
+        cdef i128 equity, maintenance
+        self.measure_wide(pool, &equity, &maintenance)
+        out.unrealized_pnl = as_cell(
+            sub(equity, add(wide(out.wallet), wide(out.collateral))))
+        out.equity = as_cell(equity)
+        out.maintenance_margin = as_cell(maintenance)
+        out.available_margin = self.free_margin(pool)
+        out.margin_ratio = ratio_of(equity, maintenance, is_open)
         return 0
 
     # --- positions --------------------------------------------------------------------
@@ -281,7 +313,7 @@ cdef class Bulk(Valuation):
         self, const named_t *order, position_row_t *rows, bint with_prices
     ) except -1:
         cdef int32_t i, position, measured = NIL, count = 0
-        cdef int64_t equity = 0, maintenance = 0
+        cdef i128 equity = wide(0), maintenance = wide(0)
         for i in range(self.account_count):
             if i + AHEAD < self.account_count:
                 position = self.accounts[order[i + AHEAD].row].first_position
@@ -307,7 +339,7 @@ cdef class Bulk(Valuation):
         cdef const instrument_t *instrument = &self.instruments[symbol]
         cdef int32_t i, measured = NIL
         cdef int32_t count = instrument.holder_count
-        cdef int64_t equity = 0, maintenance = 0
+        cdef i128 equity = wide(0), maintenance = wide(0)
         cdef named_t *order = <named_t *>malloc(max64(1, count) * sizeof(named_t))
         if order == NULL:
             raise MemoryError("table of positions")
@@ -338,7 +370,7 @@ cdef class Bulk(Valuation):
         out.mark = instrument.mark
         out.notional = notional_of_value(
             &instrument.contract, row.quantity, worth, instrument.mark)
-        out.unrealized_pnl = sub_checked(worth, row.entry_value)
+        out.unrealized_pnl = self.unrealized(position)
         out.leverage = self.leverage_of(position)
         out.isolated_margin = 0 if row.isolated < 0 else self.pools[row.isolated].balance
         out.initial_margin = initial_margin(schedule, out.notional, out.leverage)
@@ -353,13 +385,13 @@ cdef class Bulk(Valuation):
     # A pool is measured once for all its positions that follow each other.
     @cython.final
     cdef int write_prices(
-        self, position_row_t *out, int32_t position, int32_t *measured, int64_t *equity,
-        int64_t *maintenance
+        self, position_row_t *out, int32_t position, int32_t *measured, i128 *equity,
+        i128 *maintenance
     ) except -1:
         cdef int32_t pool = self.pool_of(position)
         cdef int64_t price
         if measured[0] != pool:
-            self.measure(pool, equity, maintenance)
+            self.measure_wide(pool, equity, maintenance)
             measured[0] = pool
         price = self.due_price(position, equity[0], maintenance[0])
         out.liquidation_price = 0 if price == NONE else price

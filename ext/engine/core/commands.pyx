@@ -5,9 +5,10 @@ from libc.stdlib cimport realloc
 from libc.string cimport memset
 
 from engine.core.external cimport leg_named
-from engine.core.fixed cimport abs64, add, max64, min64, wide
+from engine.core.fixed cimport abs64, add, i128, max64, min64, sub, wide
 from engine.core.forms cimport has_no_terms, request_t
 from engine.core.ledger cimport asset_t, instrument_t, position_t, workoff_t
+from engine.core.matching cimport as_amount
 from engine.core.profiles cimport closing_fee, profile_load, profile_t
 from engine.core.risk cimport CALL_LEVELS_MAX, call_set_t
 from engine.core.tiers cimport schedule_fits, schedule_load, schedule_scale, schedule_t, tier_index
@@ -412,7 +413,8 @@ cdef class Commands(External):
     ) except -2 nogil:
         cdef int32_t owner, position, twin, row
         cdef const schedule_t *schedule
-        cdef int64_t exposure, allowed, kept, before, after, equity, maintenance
+        cdef int64_t exposure, allowed, kept, equity, maintenance
+        cdef i128 before, after
         cdef int64_t needed[2]
         cdef int32_t legs[2]
         cdef int64_t *out
@@ -448,8 +450,9 @@ cdef class Commands(External):
         for i in range(2):
             needed[i] = self.initial(legs[i]) if legs[i] >= 0 else 0
         self.put_leverage(position, kept)
-        if after < 0 and after < before:
-            return self.refuse(REJECT_INSUFFICIENT_MARGIN, before - after, max64(0, before))
+        if after < wide(0) and after < before:
+            return self.refuse(
+                REJECT_INSUFFICIENT_MARGIN, as_amount(sub(before, after)), as_amount(before))
         for i in range(2):
             row = legs[i]
             if row >= 0 and self.positions[row].quantity and (

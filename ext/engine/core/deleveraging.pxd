@@ -9,6 +9,7 @@
 
 from libc.stdint cimport int32_t, int64_t
 
+from engine.core.fixed cimport i128
 from engine.core.ledger cimport instrument_t
 from engine.core.risk cimport Risk
 
@@ -34,7 +35,7 @@ cdef class Deleveraging(Risk):
     cdef int32_t *touch_log      # pools touched since the rankings were last asked
     cdef int32_t touch_count, touch_capacity
 
-    cdef int64_t score_of(self, int32_t position, int64_t equity) except? -1 nogil
+    cdef int64_t score_of(self, int32_t position, i128 equity) except? -1 nogil
     cdef int rank_add(self, ranking_t *ranking, int32_t position) except -1 nogil
     cdef int fetch_holder(self, const instrument_t *instrument, int32_t at) noexcept nogil
     cdef int rank_refresh(self, int32_t symbol, int side) except -1 nogil

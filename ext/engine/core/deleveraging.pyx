@@ -137,7 +137,7 @@ cdef class Deleveraging(Risk):
     # What ranks a holder, by the symbol's profile: profit, or its ratio to the entry value,
     # times (for losers: over) the pool's leverage on this position, the ratio alone, or the
     # size. Each factor is floored and capped at MONEY_MAX; `equity` is positive.
-    cdef int64_t score_of(self, int32_t position, int64_t equity) except? -1 nogil:
+    cdef int64_t score_of(self, int32_t position, i128 equity) except? -1 nogil:
         cdef int64_t kind = self.instruments[self.positions[position].symbol].profile.adl_score
         cdef int64_t profit, times
         if kind == SCORE_SIZE:
@@ -149,7 +149,7 @@ cdef class Deleveraging(Risk):
             if kind == SCORE_PNL_RATIO:
                 return profit
         times = max64(1, capped(floor_div(
-            mul(self.notional(position), RATE_SCALE), wide(equity))))
+            mul(self.notional(position), RATE_SCALE), equity)))
         if profit >= 0:
             return capped(floor_div(mul(profit, times), wide(RATE_SCALE)))
         return capped(floor_div(mul(profit, RATE_SCALE), wide(times)))
@@ -164,7 +164,7 @@ cdef class Deleveraging(Risk):
         equity = self.equity_of(pool)
         if equity <= 0:
             return 0
-        row.score = self.score_of(position, equity)
+        row.score = self.score_of(position, wide(equity))
         row.account = self.accounts[self.positions[position].account].id
         row.position = position
         row.version = self.pools[pool].version

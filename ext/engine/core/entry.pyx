@@ -11,7 +11,7 @@ from engine.core.fixed cimport (
 from engine.core.forms cimport is_conditional, is_market, is_proper, may_rest
 from engine.core.ledger cimport instrument_t, position_t
 from engine.core.linked cimport special_t
-from engine.core.matching cimport STP_OWN_POSITION, terms_t
+from engine.core.matching cimport STP_OWN_POSITION, as_amount, terms_t
 from engine.core.tiers cimport (
     isolated_fill, isolated_pay, isolated_t, maintenance_margin, schedule_t,
     tier_index, trade_fee,
@@ -509,20 +509,21 @@ cdef class Entry(Liquidation):
         self, int32_t row, const terms_t *terms, int32_t without
     ) except -2 nogil:
         cdef int32_t position = self.tickets[row].position
-        cdef int64_t needed, standing, free
+        cdef int64_t needed, standing
+        cdef i128 free
         cdef int64_t asked = self.order_margin_with(
             position, self.orders[row].side, terms, without)
         # Covered by what is free without the symbol's orders: what it adds to what they
         # reserve is covered, too. Only a refusal needs to know how much that is.
-        if asked <= self.free_for(position, position, 0):
+        if wide(asked) <= self.free_for(position, position, 0):
             return ACCEPTED
         standing = self.order_margin(position)
         needed = sub_checked(asked, standing)
         if needed <= 0 and not self.adds_exposure(row, terms, without):
             return ACCEPTED
         free = self.free_for(position, position, standing)
-        if needed > free:
-            return self.refuse(REJECT_INSUFFICIENT_MARGIN, needed, max64(0, free))
+        if wide(needed) > free:
+            return self.refuse(REJECT_INSUFFICIENT_MARGIN, needed, as_amount(free))
         return ACCEPTED
 
     # Whether position plus the orders of this side would be larger than the position.

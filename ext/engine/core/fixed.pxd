@@ -135,6 +135,8 @@ cdef extern from *:
 
 cdef int64_t narrow_failed(i128 value) except? -1 nogil
 
+cdef object python_int(i128 value)
+
 
 # An i128 as int64; a value that does not fit is an error that names it, never a wrap.
 cdef inline int64_t narrow(i128 value) except? -1 nogil:

@@ -281,6 +281,9 @@ cdef class Ledger(Desk):
 
     # measuring
     cdef int measure(self, int32_t pool, int64_t *equity, int64_t *maintenance) except -1 nogil
+    cdef int measure_wide(self, int32_t pool, i128 *equity, i128 *maintenance) except -1 nogil
+    cdef int measure_far(
+        self, int32_t pool, int64_t *equity, int64_t *maintenance) except -1 nogil
     cdef int64_t collateral_of(self, int32_t pool) except? -1 nogil
     cdef int64_t equity_of(self, int32_t pool) except? -1 nogil
     cdef int unfile(self, int32_t position) except -1 nogil

@@ -13,8 +13,8 @@ from libc.string cimport memset
 from engine.core.book cimport ORDER_LIVE
 from engine.core.contracts cimport notional_of_value, split_value
 from engine.core.fixed cimport (
-    abs64, add, add_checked, max64, min64, mul_div_ceil, mul_div_floor, narrow, neg,
-    sub_checked, wide,
+    abs64, add, add_checked, i128, max64, min64, mul_div_ceil, mul_div_floor, narrow, neg,
+    sub_checked, sum_overflows, wide,
 )
 from engine.core.memory cimport larger
 from engine.core.tables cimport table_free, table_init, table_put
@@ -667,20 +667,46 @@ cdef class Ledger(Desk):
             position = &self.positions[row]
             instrument = &self.instruments[position.symbol]
             worth = self.value(position.symbol, position.quantity, instrument.mark)
-            equity[0] = add_checked(equity[0], sub_checked(worth, position.entry_value))
-            maintenance[0] = add_checked(maintenance[0], maintenance_margin(
-                self.schedule_of(position), notional_of_value(
-                    &instrument.contract, position.quantity, worth, instrument.mark)))
+            if sum_overflows(
+                    equity[0], sub_checked(worth, position.entry_value), equity
+            ) or sum_overflows(maintenance[0], maintenance_margin(
+                    self.schedule_of(position), notional_of_value(
+                        &instrument.contract, position.quantity, worth, instrument.mark)),
+                    maintenance):
+                return self.measure_far(pool, equity, maintenance)
             row = position.next_open
+        return 0
+
+    # The same in 128 bits: a sum over symbols, each within the range, may leave it.
+    @cython.final
+    cdef int measure_wide(self, int32_t pool, i128 *equity, i128 *maintenance) except -1 nogil:
+        cdef int32_t row = self.pools[pool].first_open
+        equity[0], maintenance[0] = wide(self.pools[pool].balance), wide(0)
+        if self.pools[pool].first_pledge >= 0:
+            equity[0] = add(equity[0], wide(self.collateral_of(pool)))
+        while row >= 0:
+            equity[0] = add(equity[0], wide(self.unrealized(row)))
+            maintenance[0] = add(maintenance[0], wide(self.maintenance(row)))
+            row = self.positions[row].next_open
+        return 0
+
+    # Only what all of it comes to must fit, not what it passes on the way.
+    @cython.final
+    cdef int measure_far(
+        self, int32_t pool, int64_t *equity, int64_t *maintenance
+    ) except -1 nogil:
+        cdef i128 owned, needed
+        self.measure_wide(pool, &owned, &needed)
+        equity[0], maintenance[0] = narrow(owned), narrow(needed)
         return 0
 
     # The same without the requirement.
     cdef int64_t equity_of(self, int32_t pool) except? -1 nogil:
-        cdef int64_t equity = self.pools[pool].balance
+        cdef i128 equity = wide(self.pools[pool].balance)
         cdef int32_t row = self.pools[pool].first_open
         if self.pools[pool].first_pledge >= 0:
-            equity = add_checked(equity, self.collateral_of(pool))
+            equity = add(equity, wide(self.collateral_of(pool)))
         while row >= 0:
-            equity = add_checked(equity, self.unrealized(row))
+            equity = add(equity, wide(self.unrealized(row)))
             row = self.positions[row].next_open
-        return equity
+        return narrow(equity)

@@ -45,6 +45,13 @@ cdef struct part_t:
 cdef enum:
     STP_OWN_POSITION = 100       # rehearsals only: step over orders of the same position
 
+# What may be given away of a sum that may be below zero, and beyond the money range.
+cdef inline int64_t as_amount(i128 a) except? -1 nogil:
+    if a <= wide(0):
+        return 0
+    return narrow(a) if a < wide(MONEY_MAX) else MONEY_MAX
+
+
 # Whether the fund trades so much of its inventory in an interval, and no more.
 cdef inline bint is_paced(int64_t workoff) noexcept nogil:
     return workoff == WORKOFF_TWAP or workoff == WORKOFF_PASSIVE
@@ -112,7 +119,8 @@ cdef class Matching(Makers):
         self, int32_t position, int side, const terms_t *extra, int32_t without) except? -1 nogil
     cdef int64_t exposure(
         self, int32_t position, int side, const terms_t *extra, int32_t without) except? -1 nogil
-    cdef int64_t free_margin(self, int32_t wallet, int32_t known, int64_t reserved) except? -1 nogil
+    cdef i128 spare_margin(self, int32_t wallet, int32_t known, int64_t reserved) except? -1 nogil
+    cdef int64_t free_margin(self, int32_t wallet) except? -1 nogil
     cdef int64_t withdrawable(self, int32_t wallet) except? -1 nogil
 
     # --- small enough to be inlined everywhere ----------------------------------------
@@ -204,9 +212,9 @@ cdef class Matching(Makers):
                 self.orders[without].price)))
         return total
 
-    # Order margin of all symbols that settle in a wallet's asset. Of one position (NIL: of
-    # none) what it reserves is known already.
-    cdef inline int64_t orders_reserve(
+    # Order margin of all symbols that settle in a wallet's asset: a sum that may leave the money
+    # range. Of one position (NIL: of none) what it reserves is known already.
+    cdef inline i128 orders_reserve(
         self, int32_t wallet, bint isolated_only, int32_t known, int64_t reserved
     ) except? -1 nogil:
         cdef i128 total = wide(0)
@@ -217,17 +225,18 @@ cdef class Matching(Makers):
                 total = add(total, wide(
                     reserved if row == known else self.order_margin(row)))
             row = self.positions[row].next_in_account
-        return narrow(total) if total < wide(MONEY_MAX) else MONEY_MAX
+        return total
 
     # What new orders of a symbol may reserve; may be negative. Isolated margin is paid from
     # the wallet itself, not from unrealized profit.
-    cdef inline int64_t free_for(
+    cdef inline i128 free_for(
         self, int32_t position, int32_t known, int64_t reserved
     ) except? -1 nogil:
         cdef int32_t wallet = self.positions[position].wallet
-        cdef int64_t free = self.free_margin(wallet, known, reserved)
+        cdef i128 free = self.spare_margin(wallet, known, reserved)
+        cdef i128 own
         if self.positions[position].margin_mode == MODE_ISOLATED:
-            free = min64(free, sub_checked(
-                self.pools[wallet].balance,
-                self.orders_reserve(wallet, True, known, reserved)))
+            own = sub(wide(self.pools[wallet].balance),
+                      self.orders_reserve(wallet, True, known, reserved))
+            free = own if own < free else free
         return free

@@ -749,10 +749,10 @@ cdef class Matching(Makers):
             worst = widest(worst, with_side(held, 1 - side, wide(own.side_value[1 - side])))
         return narrow(worst) if worst <= wide(MONEY_MAX) else MONEY_MAX + 1
 
-    # Equity - initial margin - order margin of a cross pool; may be negative. Kept within
-    # the money range, for accounts that reserve beyond it over many symbols.
+    # Equity - initial margin - order margin of a cross pool; may be negative, and beyond the
+    # money range for an account with much in many symbols.
     @cython.final
-    cdef int64_t free_margin(
+    cdef i128 spare_margin(
         self, int32_t wallet, int32_t known, int64_t reserved
     ) except? -1 nogil:
         cdef int32_t row = self.pools[wallet].first_open
@@ -761,7 +761,7 @@ cdef class Matching(Makers):
         cdef int64_t worth
         cdef i128 spare = sub(
             wide(self.pools[wallet].balance),
-            wide(self.orders_reserve(wallet, False, known, reserved)))
+            self.orders_reserve(wallet, False, known, reserved))
         if self.pools[wallet].first_pledge >= 0:
             spare = add(spare, wide(self.collateral_of(wallet)))
         while row >= 0:
@@ -774,17 +774,19 @@ cdef class Matching(Makers):
                     &instrument.contract, position.quantity, worth, instrument.mark),
                 self.leverage_of(row))))
             row = position.next_open
-        if spare < wide(-MONEY_MAX):
-            return -MONEY_MAX
-        return narrow(spare) if spare < wide(MONEY_MAX) else MONEY_MAX
+        return spare
+
+    # What of it may be given away: not below zero, and no more than a command can name.
+    cdef int64_t free_margin(self, int32_t wallet) except? -1 nogil:
+        return as_amount(self.spare_margin(wallet, NIL, 0))
 
     # What may leave a wallet: of a collateral asset what its debtor can spare, at weight.
     cdef int64_t withdrawable(self, int32_t wallet) except? -1 nogil:
         cdef int64_t available = max64(
-            0, min64(self.pools[wallet].balance, self.free_margin(wallet, NIL, 0)))
+            0, min64(self.pools[wallet].balance, self.free_margin(wallet)))
         cdef int32_t collateral = self.assets[self.pools[wallet].asset].collateral
         if collateral < 0:
             return available
         return min64(available, spare_amount(
             &self.collaterals[collateral], self.pools[wallet].balance,
-            max64(0, self.free_margin(self.debtor_of(wallet), NIL, 0))))
+            self.free_margin(self.debtor_of(wallet))))

@@ -3,20 +3,19 @@
 from libc.stdint cimport int32_t, int64_t
 
 from engine.core.auctions cimport Auctions
+from engine.core.fixed cimport i128
 
 cdef class Views(Auctions):
     cdef int pool_status(self, int32_t pool) except -1 nogil
     cdef dict position_view(self, int32_t position)
-    cdef int64_t liquidation_price(self, int32_t position) except? -1 nogil
     cdef int64_t due_price(
-        self, int32_t position, int64_t equity, int64_t maintenance) except? -1 nogil
+        self, int32_t position, i128 equity, i128 maintenance) except? -1 nogil
     cdef int64_t pair_liquidation_price(
-        self, int32_t position, int64_t equity, int64_t maintenance) except? -1 nogil
-    cdef int64_t walk_due(self, int32_t position, int64_t most, int step) except? -1 nogil
+        self, int32_t position, i128 equity, i128 maintenance) except? -1 nogil
+    cdef int64_t walk_due(self, int32_t position, i128 most, int step) except? -1 nogil
     cdef int64_t inverse_due_price(
-        self, int32_t position, int64_t equity, int64_t maintenance) except? -1 nogil
-    cdef int64_t bankruptcy_price(self, int32_t position) except? -1 nogil
-    cdef int64_t spent_price(self, int32_t position, int64_t equity) except? -1 nogil
+        self, int32_t position, i128 equity, i128 maintenance) except? -1 nogil
+    cdef int64_t spent_price(self, int32_t position, i128 equity) except? -1 nogil
     cdef int64_t adl_rank(self, int32_t position, int64_t *ranked) except? -1 nogil
     cdef int waits_for(self, int32_t pool) except -1 nogil
     cdef dict order_view(self, int32_t order)

@@ -8,12 +8,13 @@ from engine.core.auctions cimport equilibrium_t
 from engine.core.book cimport ORDER_LIVE, ORDER_UNARMED, order_t, ticket_t
 from engine.core.contracts cimport contract_t, inverse_limit, notional_at, worth_at
 from engine.core.fixed cimport (
-    abs64, add, add_checked, ceil_div, floor_div, high_half, i128, low_half, max64, min64, mul,
-    mul_wide, narrow, neg, sub, sub_checked, wide,
+    abs64, add, ceil_div, floor_div, high_half, i128, low_half, max64, min64, mul, mul_wide,
+    narrow, neg, python_int, sub, wide,
 )
 from engine.core.ledger cimport asset_t, instrument_t, pool_t, position_t
 from engine.core.linked cimport special_t
 from engine.core.liquidation cimport measured_t
+from engine.core.matching cimport as_amount
 from engine.core.pairs cimport pair_first_mark, pair_t
 from engine.core.profiles cimport profile_row
 from engine.core.risk cimport bound_t, call_set_t
@@ -31,7 +32,7 @@ from libc.stdint cimport uint64_t
 # A pool but for one inverse position, and that position: for asking what another mark makes
 # of them.
 cdef struct probe_t:
-    int64_t equity, maintenance  # of the rest
+    i128 equity, maintenance     # of the rest
     int64_t quantity
     const contract_t *contract
     const schedule_t *schedule
@@ -60,8 +61,8 @@ cdef class Views(Auctions):
         cdef int32_t owner = self.find_account(account)
         cdef int32_t wallet, row
         cdef int status = ACCOUNT_ACTIVE
-        cdef int64_t equity, maintenance, reserve
-        cdef object initial, profit  # sums over symbols, each within the range by itself
+        cdef int64_t reserve
+        cdef i128 equity, maintenance, initial, profit
         cdef bint has_orders
         cdef list pools = []
         if owner < 0:
@@ -74,7 +75,7 @@ cdef class Views(Auctions):
         wallet = self.accounts[owner].first_wallet
         while wallet >= 0:
             status = max(status, self.pool_status(wallet))
-            reserve = self.orders_reserve(wallet, False, NIL, 0)
+            reserve = as_amount(self.orders_reserve(wallet, False, NIL, 0))
             has_orders = False
             row = self.accounts[owner].first_position
             while row >= 0:
@@ -83,23 +84,23 @@ cdef class Views(Auctions):
                 row = self.positions[row].next_in_account
             if (self.pools[wallet].balance or self.pools[wallet].first_open >= 0 or has_orders
                     or self.has_pledged(wallet)):
-                self.measure(wallet, &equity, &maintenance)
-                initial = profit = 0
+                self.measure_wide(wallet, &equity, &maintenance)
+                initial = profit = wide(0)
                 row = self.pools[wallet].first_open
                 while row >= 0:
-                    initial += self.initial(row)
-                    profit += self.unrealized(row)
+                    initial = add(initial, wide(self.initial(row)))
+                    profit = add(profit, wide(self.unrealized(row)))
                     row = self.positions[row].next_open
                 pools.append({
                     "asset": self.pools[wallet].asset,
                     "wallet": self.pools[wallet].balance,
                     "collateral": self.collateral_of(wallet),
-                    "equity": equity,
-                    "unrealized_pnl": profit,
-                    "initial_margin": initial,
+                    "equity": python_int(equity),
+                    "unrealized_pnl": python_int(profit),
+                    "initial_margin": as_amount(initial),
                     "order_margin": reserve,
-                    "maintenance_margin": maintenance,
-                    "available_margin": max(0, self.free_margin(wallet, NIL, 0)),
+                    "maintenance_margin": python_int(maintenance),
+                    "available_margin": self.free_margin(wallet),
                     "is_open": int(self.pools[wallet].first_open >= 0),
                 })
             wallet = self.pools[wallet].next_in_account
@@ -139,10 +140,10 @@ cdef class Views(Auctions):
     cdef dict position_view(self, int32_t position):
         cdef position_t *row = &self.positions[position]
         cdef instrument_t *instrument = &self.instruments[row.symbol]
-        cdef int64_t equity, maintenance, ranked
-        cdef int64_t margin = 0
+        cdef int64_t ranked, margin = 0
         cdef int64_t rank = self.adl_rank(position, &ranked)
-        self.measure(self.pool_of(position), &equity, &maintenance)
+        cdef i128 equity, maintenance
+        self.measure_wide(self.pool_of(position), &equity, &maintenance)
         if row.isolated >= 0:
             margin = self.pools[row.isolated].balance
         return {
@@ -160,26 +161,21 @@ cdef class Views(Auctions):
             "maintenance_margin": self.maintenance(position),
             "tier": tier_index(
                 self.schedule_of(&self.positions[position]), self.notional(position)) + 1,
-            "pool_equity": equity,
-            "pool_maintenance_margin": maintenance,
-            "liquidation_price": self.liquidation_price(position),
-            "bankruptcy_price": self.bankruptcy_price(position),
+            "pool_equity": python_int(equity),
+            "pool_maintenance_margin": python_int(maintenance),
+            "liquidation_price": self.due_price(position, equity, maintenance),
+            "bankruptcy_price": self.spent_price(position, equity),
             "adl_rank": rank,
             "adl_ranked": ranked,
             "auto_top_up": row.auto_top_up,
         }
 
     # First mark from the safe side at which the pool is due, all else equal, NONE where
-    # there is none. The trigger solver with the whole slack given to this position.
-    cdef int64_t liquidation_price(self, int32_t position) except? -1 nogil:
-        cdef int64_t equity, maintenance
-        self.measure(self.pool_of(position), &equity, &maintenance)
-        return self.due_price(position, equity, maintenance)
-
-    # The same, given the measure of the pool.
+    # there is none, given the measure of the pool. The trigger solver with the whole slack
+    # given to this position.
     @cython.final
     cdef int64_t due_price(
-        self, int32_t position, int64_t equity, int64_t maintenance
+        self, int32_t position, i128 equity, i128 maintenance
     ) except? -1 nogil:
         cdef position_t *row = &self.positions[position]
         cdef int64_t price
@@ -189,7 +185,7 @@ cdef class Views(Auctions):
         cdef int32_t ruling = self.positions[
             self.ruling_position(self.pool_of(position))].symbol
         if self.instruments[ruling].profile.liquidate_at != LIQUIDATE_RATIO_GE_1:
-            equity = add_checked(equity, 1)  # due only below its requirement
+            equity = add(equity, wide(1))  # due only below its requirement
         if row.leg != LEG_BOTH and row.margin_mode == MODE_CROSS and (
                 self.positions[self.twin_of(position)].quantity):
             return self.pair_liquidation_price(position, equity, maintenance)
@@ -197,7 +193,7 @@ cdef class Views(Auctions):
             return self.inverse_due_price(position, equity, maintenance)
         own = sub(wide(self.unrealized(position)), wide(self.maintenance(position)))
         # Due while the position contributes at most own - (equity - maintenance).
-        own = sub(own, sub(wide(equity), wide(maintenance)))
+        own = sub(own, sub(equity, maintenance))
         bound.weight = RATE_SCALE
         if equity > maintenance:
             bound.sense = 1
@@ -205,7 +201,7 @@ cdef class Views(Auctions):
             price = self.walk(row, &bound, step)
         else:
             # Walk toward safety; the last mark that is still due is the answer.
-            price = self.walk_due(position, narrow(own), -step)
+            price = self.walk_due(position, own, -step)
             if price != (MONEY_MAX if step < 0 else 0):
                 price += step
         if price <= 0 or price >= MONEY_MAX:
@@ -214,7 +210,7 @@ cdef class Views(Auctions):
 
     # The same for a leg of a cross pool that holds both: the mark moves both.
     cdef int64_t pair_liquidation_price(
-        self, int32_t position, int64_t equity, int64_t maintenance
+        self, int32_t position, i128 equity, i128 maintenance
     ) except? -1 nogil:
         cdef int32_t legs[2]
         cdef int32_t twin = self.twin_of(position)
@@ -229,7 +225,7 @@ cdef class Views(Auctions):
         pair.schedule = self.schedule_of(&self.positions[legs[0]])
         pair.lots[0] = self.positions[legs[0]].quantity
         pair.lots[1] = -self.positions[legs[1]].quantity
-        pair.rest = sub(wide(equity), wide(maintenance))
+        pair.rest = sub(equity, maintenance)
         for row in legs:
             pair.rest = add(pair.rest, wide(self.maintenance(row)))
             pair.rest = sub(pair.rest, wide(self.value(
@@ -243,13 +239,13 @@ cdef class Views(Auctions):
     # First mark in direction `step` at which the position contributes more than `most`.
     # Rounding of the requirement makes it exact only on the strict side, so it is solved
     # as the failure of "at most", tier by tier.
-    cdef int64_t walk_due(self, int32_t position, int64_t most, int step) except? -1 nogil:
+    cdef int64_t walk_due(self, int32_t position, i128 most, int step) except? -1 nogil:
         cdef bound_t bound
         bound.weight = RATE_SCALE
         bound.sense = -1
         # contribution <= most fails where value - requirement, not rounded up, reaches
         # most + 1: value x scale - requirement x scale < (most + 1) x scale.
-        bound.limit = sub(mul(most + 1, RATE_SCALE), wide(1))
+        bound.limit = sub(mul_wide(add(most, wide(1)), RATE_SCALE), wide(1))
         return self.walk(&self.positions[position], &bound, step)
 
     # The same for an inverse position, by bisection of each tier with the exact measure. The
@@ -257,16 +253,16 @@ cdef class Views(Auctions):
     # division comes out even: its pool can be due at the marks around such a one and not
     # there. So tiers are bisected as if they always were, and then settled to the unit.
     cdef int64_t inverse_due_price(
-        self, int32_t position, int64_t equity, int64_t maintenance
+        self, int32_t position, i128 equity, i128 maintenance
     ) except? -1 nogil:
         cdef position_t *row = &self.positions[position]
         cdef instrument_t *instrument = &self.instruments[row.symbol]
         cdef int step = -1 if row.quantity > 0 else 1
         cdef int64_t price, origin = instrument.mark
         cdef probe_t probe
-        probe.equity = sub_checked(
-            equity, self.value(row.symbol, row.quantity, instrument.mark))
-        probe.maintenance = maintenance - self.maintenance(position)
+        probe.equity = sub(
+            equity, wide(self.value(row.symbol, row.quantity, instrument.mark)))
+        probe.maintenance = sub(maintenance, wide(self.maintenance(position)))
         probe.quantity = row.quantity
         probe.contract, probe.schedule = &instrument.contract, self.schedule_of(row)
         probe.total = mul(abs64(row.quantity), instrument.contract.unit_value)
@@ -282,15 +278,9 @@ cdef class Views(Auctions):
         return price
 
     # Mark at which the pool's equity is spent, the others at theirs: up for a long, down for
-    # a short; NONE where there is none above zero.
-    cdef int64_t bankruptcy_price(self, int32_t position) except? -1 nogil:
-        cdef int64_t equity, maintenance
-        self.measure(self.pool_of(position), &equity, &maintenance)
-        return self.spent_price(position, equity)
-
-    # The same, given the pool's equity.
+    # a short; NONE where there is none above zero. Given the pool's equity.
     @cython.final
-    cdef int64_t spent_price(self, int32_t position, int64_t equity) except? -1 nogil:
+    cdef int64_t spent_price(self, int32_t position, i128 equity) except? -1 nogil:
         cdef position_t *row = &self.positions[position]
         cdef instrument_t *instrument = &self.instruments[row.symbol]
         cdef i128 per_mark = mul(abs64(row.quantity), instrument.contract.unit_value)
@@ -298,11 +288,11 @@ cdef class Views(Auctions):
         if instrument.contract.kind == KIND_INVERSE:
             # A long owes what the position is worth, a short has it.
             spent = wide(self.marked_worth(row.symbol, abs64(row.quantity)))
-            spent = add(spent, wide(equity)) if row.quantity > 0 else sub(spent, wide(equity))
+            spent = add(spent, equity) if row.quantity > 0 else sub(spent, equity)
             price = wide(inverse_limit(
                 SIDE_SELL if row.quantity > 0 else SIDE_BUY, per_mark, spent, 1))
             return narrow(price) if wide(0) < price <= wide(MONEY_MAX) else NONE
-        spent = sub(wide(self.value(row.symbol, row.quantity, instrument.mark)), wide(equity))
+        spent = sub(wide(self.value(row.symbol, row.quantity, instrument.mark)), equity)
         if row.quantity > 0:
             price = ceil_div(spent, per_mark)
         else:
@@ -316,12 +306,13 @@ cdef class Views(Auctions):
     cdef int64_t adl_rank(self, int32_t position, int64_t *ranked) except? -1 nogil:
         cdef instrument_t *instrument = &self.instruments[self.positions[position].symbol]
         cdef int32_t i, other
-        cdef int64_t equity, maintenance, score, own
+        cdef i128 equity, maintenance
+        cdef int64_t score, own
         cdef int64_t rank = 1
         cdef int64_t account = self.accounts[self.positions[position].account].id
         ranked[0] = 1
-        self.measure(self.pool_of(position), &equity, &maintenance)
-        if self.pools[self.pool_of(position)].in_queue or equity <= 0:
+        self.measure_wide(self.pool_of(position), &equity, &maintenance)
+        if self.pools[self.pool_of(position)].in_queue or equity <= wide(0):
             return NONE
         own = self.score_of(position, equity)
         for i in range(instrument.holder_count):
@@ -332,8 +323,8 @@ cdef class Views(Auctions):
                 continue
             if self.pools[self.pool_of(other)].in_queue:
                 continue
-            self.measure(self.pool_of(other), &equity, &maintenance)
-            if equity <= 0:
+            self.measure_wide(self.pool_of(other), &equity, &maintenance)
+            if equity <= wide(0):
                 continue
             ranked[0] += 1
             score = self.score_of(other, equity)
@@ -555,7 +546,7 @@ cdef class Views(Auctions):
         """(account, score, lots) of the holders of a side, first to be closed first."""
         cdef instrument_t *instrument
         cdef int32_t i, position
-        cdef int64_t equity, maintenance
+        cdef i128 equity, maintenance
         self.require_symbol(symbol, side)
         instrument = &self.instruments[symbol]
         rows = []
@@ -565,8 +556,8 @@ cdef class Views(Auctions):
                 continue
             if self.pools[self.pool_of(position)].in_queue:
                 continue
-            self.measure(self.pool_of(position), &equity, &maintenance)
-            if equity > 0:
+            self.measure_wide(self.pool_of(position), &equity, &maintenance)
+            if equity > wide(0):
                 rows.append((
                     -self.score_of(position, equity),
                     self.accounts[self.positions[position].account].id,
@@ -646,12 +637,12 @@ cdef bint probe_is_due(const probe_t *probe, int64_t mark, bint is_wary) except 
     cdef int64_t notional = notional_at(probe.contract, abs64(probe.quantity), mark)
     cdef const tier_t *tier = &probe.schedule.tiers[tier_index(probe.schedule, notional)]
     cdef i128 equity = add(
-        wide(probe.equity), wide(-worth if probe.quantity > 0 else worth))
+        probe.equity, wide(-worth if probe.quantity > 0 else worth))
     cdef i128 needed
     if is_wary and probe.quantity < 0:
         notional = worth + 1
     needed = ceil_div(sub(mul(notional, tier.rate), tier.deduction), wide(RATE_SCALE))
-    return equity <= add(wide(probe.maintenance), needed)
+    return equity <= add(probe.maintenance, needed)
 
 
 # First mark from `origin` in direction `step` at which being due, warily, equals `wanted`.
