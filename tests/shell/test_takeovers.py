@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgpack
+import numpy as np
 import pytest
 import zmq
 from support import CORES
@@ -19,10 +20,11 @@ from support.senders import Sender
 from support.standbys import Standby, client_of, wait_until
 
 from engine import Exchange
+from engine.batches import deposit_commands
 from engine.client import Client
 from engine.endpoints import free_tcp_endpoint
 from engine.journal import JournalReader, Kind, Storage
-from engine.journal.layout import SCHEMA_VERSION, make_batch
+from engine.journal.layout import SCHEMA_VERSION, make_batch, read_batch_header, split_batches
 from engine.replication import messages
 from engine.replication.history import History
 from engine.serving.recovery import replay
@@ -232,26 +234,94 @@ def test_so_many_snapshots_are_kept_and_what_they_need(pair, shell):
     assert done.figures["seq"] == "25002"
 
 
+class SlowStandby:
+    """A standby of the test's own: it is there, and takes what is sent only when told to.
+
+    Parameters
+    ----------
+    endpoint : str
+        Of the primary.
+    """
+
+    def __init__(self, endpoint: str) -> None:
+        self.last_seq = self._session = self._number = 0
+        self.kinds: set[bytes] = set()
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.DEALER)
+        self._socket.connect(endpoint)
+
+    def follow(self) -> None:
+        """Ask for the stream, from behind what it has; as if anew, where it has asked before."""
+        self._session += 1
+        self._number = 0
+        self._socket.send_multipart([messages.FOLLOW, messages.encode_follow(
+            messages.FollowMessage(self._session, 0, self.last_seq, History()))])
+
+    def acknowledge(self) -> None:
+        """Say how far it is; if it says nothing for five seconds, it has gone."""
+        self._socket.send_multipart([messages.ACKNOWLEDGE, messages.encode_numbers(
+            self._session, self._number, self.last_seq)])
+
+    def take_until(self, last_seq: int) -> None:
+        """Take what was sent; each command must follow the one before."""
+        while self.last_seq < last_seq:
+            assert self._socket.poll(30_000)
+            kind, payload, *data = self._socket.recv_multipart()
+            self.kinds.add(kind)
+            if kind != messages.BATCHES:
+                continue
+            session, number = messages.decode_numbers(payload, 2)
+            if session != self._session:
+                continue  # sent before it asked anew
+            self._number = number
+            for raw in split_batches(data[0]):
+                header = read_batch_header(raw, 0)
+                if header is not None and header.kind == Kind.COMMANDS:
+                    assert header.seq == self.last_seq + 1
+                    self.last_seq += header.command_count
+            self.acknowledge()
+
+    def close(self) -> None:
+        """Go away."""
+        self._socket.close(linger=0)
+        self._context.term()
+
+
 def test_what_a_connected_standby_needs_is_kept(pair):
-    """It takes nothing for a while, as over a dead line; the primary lets go only behind it."""
-    pair.leader.replication = free_tcp_endpoint()
-    proxy = Proxy(pair.leader.replication)
+    """The primary lets go only of what the standby that is furthest behind has acknowledged."""
+    leader, first = pair.leader, f"{1:020d}.journal"
+    deposits = deposit_commands(np.full(2000, 1), 0, np.ones(2000, np.int64))
+    leader.lead("--retain", "2", "--snapshot", "3000")
+    standby = SlowStandby(leader.replication)
+
+    def send() -> None:
+        standby.acknowledge()
+        client.send_packed(deposits)
+
+    def snapshots_are_later() -> bool:
+        """Both that are kept are behind the first segment: they need it no more."""
+        send()
+        done = [int(line.split()[3].rstrip(":")) for line in leader.lines
+                if line.startswith("snapshot of seq")]
+        begins = [int(path.name[:20]) for path in segments(leader.journal)]
+        return begins[0] > 1 or (len(done) > 1 and len(begins) > 1 and done[-2] > begins[1] + 1)
+
+    def has_let_go() -> bool:
+        send()
+        return segments(leader.journal)[0].name != first
+
     try:
-        pair.leader.lead("--retain", "2", "--snapshot", "3000")
-        pair.follower.follow(proxy.endpoint)
-        with pair.leader.client() as client:
+        with leader.client() as client:
             client.send_many([ASSET, {"cmd": "account", "account": 1}])
-            pair.follower.wait_for_seq(2)
-            proxy.is_cut = True
-            deadline = time.monotonic() + 3  # it counts as connected for five seconds
-            while time.monotonic() < deadline and len(segments(pair.leader.journal)) < 3:
-                client.send_many([DEPOSIT] * 1000)
-            names = [path.name for path in segments(pair.leader.journal)]
-            assert names[0].startswith(f"{1:020d}") and len(names) > 1
-            assert len(list(pair.leader.journal.glob("snapshots/*.snapshot"))) == 2
-            proxy.is_cut = False
-            last = client.send(DEPOSIT).seq
-        pair.follower.wait_for_seq(last)
-        assert not any("snapshot" in line for line in pair.follower.lines)
+            standby.follow()
+            standby.take_until(2)
+            wait_until(snapshots_are_later, leader.lines)
+            last_seq = client.send(DEPOSIT).seq  # answered after it has let go, if it does
+            assert segments(leader.journal)[0].name == first
+            assert not any("a standby has gone" in line for line in leader.lines)
+            standby.follow()
+            standby.take_until(last_seq)
+            assert messages.SNAPSHOT not in standby.kinds
+            wait_until(has_let_go, leader.lines)
     finally:
-        proxy.close()
+        standby.close()
