@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from engine.lab import figures, figures_design, figures_feedback
+from engine.lab import exante, figures, figures_design, figures_feedback
 from engine.lab.causes import Causes
 from engine.lab.recorder import Run
 from engine.lab.study import Study
-from engine.lab.tables import differences
+from engine.lab.tables import differences, number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,9 +101,9 @@ def _of_run(run: Run, twin: Run, causes: Causes) -> Iterator[Card]:
         yield Card(
             "liquidation-map", "Where the liquidations were waiting, before anything happened",
             "Notional by the price at which it is liquidated, and the ex-ante reproduction number "
-            "R₀(p) = m(p) λ(p): what lies within one more unit of price, times the move that "
-            "selling one more unit makes (averaged over 1.25 %). Above the dotted line, a fall "
-            "through that price feeds itself.", (figures.liquidation_map(run),))
+            "R₀(p) = m(p) λ(p): what lies within the next 1.25 %, per unit of price, times the "
+            "move that selling one unit makes. Above the dotted line, a fall through that price "
+            f"feeds itself if nothing fades. {_promise_text(run)}", (figures.liquidation_map(run),))
         yield Card(
             "heatmap", "Pending liquidations over time and price",
             "Darker: more notional would be liquidated if the mark went there. The line is the "
@@ -114,6 +114,14 @@ def _of_run(run: Run, twin: Run, causes: Causes) -> Iterator[Card]:
         "Every dot is a liquidation, placed below the one whose trade carried the mark through its "
         "trigger; its size is the notional closed. Hover for account and command number.",
         (figures.generation_tree(run, causes),))
+
+
+def _promise_text(run: Run) -> str:
+    found = exante.figures_of(run)
+    said = {name: number(found[name]) for name in ("r0_start", "r0_max", "r0_low", "r0_path")}
+    return (f"Here R₀ is {said['r0_start']} at the first mark, {said['r0_max']} at most "
+            f"({100 * found['r0_max_at']:.1f} % below it), {said['r0_low']} at the low that was "
+            f"reached, and {said['r0_path']} on average over the way there.")
 
 
 def _of_seeds(study: Study, frame: pd.DataFrame) -> Iterator[Card]:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine.lab import metrics, quality
+from engine.lab import exante, metrics, quality
 from engine.lab.causes import Causes
 from engine.lab.market import MINOR, Floats, plan
-from engine.lab.recorder import MAP_BUCKET_PPM, Run
-from engine.liquidation_map import LONG, PPM, SHORT
+from engine.lab.recorder import Run
+from engine.liquidation_map import LONG, SHORT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,8 +20,6 @@ BLUE, RED, GREEN, GOLD, VIOLET = "#1f5fbf", "#c4432f", "#1f8a6d", "#b27a10", "#7
 _GENERATION_CLASSES = (
     (0, 0, "set off from outside", "#8a93a6"), (1, 2, "generation 1–2", "#e8b25c"),
     (3, 9, "generation 3–9", "#d9772f"), (10, 10**9, "generation 10 and on", "#a8281b"))
-#: Buckets of the map that R0(p) is averaged over.
-_SMOOTH = 5
 
 
 def _figure(height: int, **axes: Any) -> Any:
@@ -112,24 +110,21 @@ def liquidation_map(run: Run, symbol: int = 0) -> Any:
 
     figure = make_subplots(specs=[[{"secondary_y": True}]])
     scale = _price_scale(run, symbol)
-    table, mark = run.maps[0][1][symbol], run.lines["mark"][0, symbol]
+    table, mark = run.first_map[symbol], run.lines["mark"][0, symbol]
     near = (table["price_low"] > mark * 0.85) & (table["price_low"] < mark * 1.15)
     table = table[near]
     for side, name, color in ((LONG, "longs", RED), (SHORT, "shorts", GREEN)):
         mine = table[table["side"] == side]
         figure.add_bar(x=mine["price_low"] * scale, y=mine["notional"] / MINOR, name=name,
                        marker_color=color, opacity=0.75)
-    longs = table[(table["side"] == LONG) & (table["price_low"] < mark)]
-    if len(longs):
-        width = float(mark) * MAP_BUCKET_PPM / PPM
-        calm = run.depth_lots[symbol] * mark
-        edges = mark - width * np.arange(61, -1, -1)
-        held = _spread(longs, edges) * MINOR
-        smooth = np.convolve(held, np.full(_SMOOTH, 1 / _SMOOTH), "same")
-        r0 = metrics.reproduction_map(edges[:-1], smooth, width, run.scenario.makers.impact / calm)
-        figure.add_scatter(x=edges[:-1] * scale, y=r0, name="R₀(p), falling price",
+    mine = exante.promise(run, symbol)
+    if mine.r0.any():
+        figure.add_scatter(x=mine.prices * scale, y=mine.r0, name="R₀(p), falling price",
                            mode="lines", line={"color": INK, "width": 2}, secondary_y=True)
         figure.add_hline(y=1, line={"color": INK, "width": 1, "dash": "dot"}, secondary_y=True)
+        low = float(run.lines["mark"][:, symbol].min())
+        figure.add_vline(x=low * scale, line={"color": RED, "width": 1, "dash": "dot"},
+                         annotation_text="low", annotation_position="top left")
     style(figure, 380, x=f"{run.scenario.symbols[symbol].name}, price", y="notional to liquidate")
     figure.update_layout(barmode="stack", bargap=0.02)
     figure.update_yaxes(title_text="R₀", secondary_y=True, rangemode="tozero", showgrid=False,
@@ -145,7 +140,7 @@ def heatmap(run: Run, causes: Causes, symbol: int = 0) -> Any:
     edges = np.linspace(marks.min() * 0.955, marks.max() * 1.045, 121)
     grid = np.zeros((120, len(run.maps)))
     for column, (_, tables) in enumerate(run.maps):
-        grid[:, column] = _spread(tables[symbol], edges)
+        grid[:, column] = np.diff(exante.notional_below(tables[symbol], edges))
     start = int(run.clock["ts"][0])
     times = [(ts - start) / 1e9 + run.scenario.step_s for ts, _ in run.maps]
     figure.add_heatmap(
@@ -167,14 +162,6 @@ def heatmap(run: Run, causes: Causes, symbol: int = 0) -> Any:
         marker={"size": np.clip(2.2 * np.log1p(total[at] / 2_000), 2, 20), "color": BLUE,
                 "opacity": 0.55, "line": {"width": 0}})
     return figure
-
-
-def _spread(table: Any, edges: Floats) -> Floats:
-    """Notional of a liquidation map between edges, each bucket's spread evenly over it."""
-    low = table["price_low"].astype(np.float64)
-    width = np.maximum(table["price_high"] - low, 1.0)
-    below = np.clip((edges[:, None] - low) / width, 0.0, 1.0) @ (table["notional"] / MINOR)
-    return np.asarray(np.diff(below), np.float64)
 
 
 def generation_tree(run: Run, causes: Causes, most: int = 700) -> Any:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engine.errors import RunError
+from engine.lab import exante
 from engine.lab.causes import Causes
 from engine.lab.market import MINOR
 from engine.lab.recorder import Run
@@ -36,7 +37,8 @@ def frames(run: Run, causes: Causes) -> dict[str, pd.DataFrame]:
         notional in the settle asset. ``steps``, ``takeovers``, ``adl``, ``fund``,
         ``margin_calls``, ``trades`` (forced ones), ``finished``, ``conversions``,
         ``started``: the events, as `engine.messages.EVENT_LAYOUTS` names their fields, with
-        `seq`: the number of the command. ``lines``: a row for each step and symbol.
+        `seq`: the number of the command. ``lines``: a row for each step and symbol. ``r0``:
+        the ex-ante reproduction number by symbol and price.
     """
     import pandas as pd
 
@@ -54,6 +56,7 @@ def frames(run: Run, causes: Causes) -> dict[str, pd.DataFrame]:
     out["lines"] = pd.DataFrame({
         "ts": np.repeat(run.clock["ts"], count), "seq": np.repeat(run.clock["seq"], count),
         "symbol": np.tile(names, steps), **lines})
+    out["r0"] = exante.frame(run)
     return out
 
 

@@ -74,6 +74,8 @@ class Run:
         ``excess`` (not due on the whole rest of the shadow path either).
     maps : list of (ts, list of arrays)
         Liquidation maps over time, one array for each symbol.
+    first_map : list of arrays
+        That of the first step, which is always there.
     rejections : dict of (str, str) to int
         Refused commands of agents, by command and reason.
     drift : str
@@ -94,6 +96,7 @@ class Run:
     clock: Table = field(default_factory=dict)
     breaches: dict[str, Any] = field(default_factory=dict)
     maps: list[tuple[int, list[Any]]] = field(default_factory=list)
+    first_map: list[Any] = field(default_factory=list)
     rejections: dict[tuple[str, str], int] = field(default_factory=dict)
     drift: str = ""
     position_sums: dict[str, int] = field(default_factory=dict)
@@ -178,10 +181,13 @@ class Recorder:
         clock = self._clock
         clock["ts"][step], clock["seq"][step] = ts_ns, mark_seq
         clock["fund"][step], clock["queue"][step] = self._fund, self._queue
-        if self._map_every and step % self._map_every == 0:
-            self._run.maps.append((ts_ns, [
-                self._exchange.liquidation_map(symbol, MAP_BUCKET_PPM)
-                for symbol in self._exchange.symbols]))
+        if step == 0 or (self._map_every and step % self._map_every == 0):
+            found = [self._exchange.liquidation_map(symbol, MAP_BUCKET_PPM)
+                     for symbol in self._exchange.symbols]
+            if step == 0:
+                self._run.first_map = found
+            if self._map_every:
+                self._run.maps.append((ts_ns, found))
 
     def _hold(self, rows: Ints) -> None:
         positions = rows[rows[:, 0] == EventKind.POSITION]

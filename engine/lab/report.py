@@ -132,6 +132,7 @@ def _tiles(frame: pd.DataFrame) -> str:
         tile("amplification", "amplification", "liquidated ÷ without", 1, " ×"),
         tile("R, counterfactual", "reproduction_twin", "of the notional"),
         tile("R, by causes", "reproduction_excess", "direct push alone"),
+        tile("R₀, ex ante", "r0_max", "greatest on the map"),
         tile("closed by ADL", "by_adl", "notional"),
         tile("fund at the end", "fund_end", f"from {number(float(frame['fund_start'].iloc[0]))}"),
     ))
