@@ -85,7 +85,7 @@ class Exchange(OrderCommands, AccountCommands, MarketCommands, TypedQueries):
 
             self.core = ReferenceCore()
         else:
-            raise ValueError(f"unknown core: {core!r}")
+            raise ValueError(f"core must be 'compiled' or 'reference', not {core!r}")
         self.core_name = core
         self.assets_by_index = []
         self.instruments_by_index = []
@@ -464,8 +464,15 @@ class Exchange(OrderCommands, AccountCommands, MarketCommands, TypedQueries):
         return to_bytes(self)
 
     @classmethod
-    def restore(cls, data: Buffer) -> Exchange:
+    def restore(cls, data: Buffer, keep_events: bool = True) -> Exchange:
         """Return the exchange that a snapshot was taken of: same state, same future.
+
+        Parameters
+        ----------
+        data : bytes-like
+            What `snapshot` returned, or the bytes of the file that `engine.snapshot.save` wrote.
+        keep_events : bool, default True
+            As for a new exchange; a snapshot does not say.
 
         Raises
         ------
@@ -479,7 +486,7 @@ class Exchange(OrderCommands, AccountCommands, MarketCommands, TypedQueries):
         >>> Exchange.restore(exchange.snapshot()).state_hash() == exchange.state_hash()
         True
         """
-        return load(cls, data)
+        return load(lambda core: cls(core, keep_events), data)
 
     def fork(self) -> Exchange:
         """Return a copy that goes its own way: ask it what would happen if.

@@ -84,7 +84,11 @@ def load(make: Callable[[str], Exchange], data: Buffer) -> Exchange:
     SnapshotError
         Not a snapshot, damaged, or of another build.
     """
-    whole = memoryview(data).cast("B")
+    try:
+        whole = memoryview(data).cast("B")
+    except TypeError:
+        raise TypeError(
+            f"a snapshot is bytes (Path(file).read_bytes()), not {type(data).__name__}") from None
     if len(whole) < _HEAD.size + _CHECKSUM or bytes(whole[:8]) != _MAGIC:
         raise SnapshotError("not a snapshot of an exchange")
     _, version, length = _HEAD.unpack_from(whole)

@@ -70,6 +70,18 @@ def test_events_that_nobody_drained_stay_behind() -> None:
     assert [event["event"] for event in exchange.drain()] == ["asset_added"]
 
 
+@pytest.mark.parametrize("keep_events", [True, False])
+def test_whether_events_are_kept_is_said_anew(keep_events: bool) -> None:
+    restored = Exchange.restore(Exchange(keep_events=False).snapshot(), keep_events)
+    restored.add_asset("USDT", 6)
+    assert len(restored.drain()) == keep_events
+
+
+def test_the_name_of_a_file_is_no_snapshot() -> None:
+    with pytest.raises(TypeError, match=r"a snapshot is bytes \(.*\), not str"):
+        Exchange.restore("exchange.snapshot")  # type: ignore[arg-type]
+
+
 def small() -> bytes:
     exchange = Exchange()
     for command in log_of(740, 60):
