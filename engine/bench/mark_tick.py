@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.bench.memory import resident_bytes
+from engine.bench.memory import resident_bytes, return_freed
 from engine.bench.population import (
     Ints,
     Population,
@@ -176,6 +176,7 @@ class MarkDesk:
         self.event_count = 0
         self._kept: list[Ints] = []
         self._started: list[Ints] = []
+        return_freed()
         before, start = resident_bytes(), perf_counter()
         load_core(self.core, self.population)
         #: What loading took, and by how much resident memory grew.

@@ -27,6 +27,7 @@ from engine.bench import (
 )
 from engine.bench.command import serve_options
 from engine.bench.mark_tick import MarkDesk, as_rows, run_mark
+from engine.bench.memory import resident_bytes, return_freed
 from engine.bench.population import draw_population, maintenance
 from engine.bench.prices import Market
 from engine.bench.risk_report import risk_report, write_page
@@ -50,6 +51,15 @@ def test_the_engine_and_the_exact_scan_name_the_same_breaches():
     assert result.crash.first_breaches == result.crash.scan_breaches
     assert len(result.crash.first_breaches) > 100
     assert run_mark(mark_tick.SMOKE).state_hash == result.state_hash
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other libraries keep what is freed")
+def test_freed_memory_does_not_hide_growth():
+    parts = [np.ones(8000) for _ in range(1000)]
+    full = resident_bytes()
+    del parts[:-1]  # the last keeps the end of the heap where it is
+    return_freed()
+    assert resident_bytes() < full - 50_000_000
 
 
 def test_another_seed_is_another_population():
