@@ -62,7 +62,7 @@ def _int(*, required: bool = True) -> Field:
 
 
 def _decimal(*, required: bool = True) -> Field:
-    return Field(is_decimal, "a decimal string (never a float)", required)
+    return Field(is_decimal, "a decimal string or an integer (never a float)", required)
 
 
 def _name(*, required: bool = True) -> Field:
@@ -98,7 +98,7 @@ def _rows(required: bool = True) -> Field:
 def _decimals(*, required: bool = True) -> Field:
     return Field(
         lambda value: isinstance(value, (list, tuple)) and all(map(is_decimal, value)),
-        "a list of decimal strings (never floats)", required)
+        "a list of decimal strings or integers (never floats)", required)
 
 
 def _object() -> Field:
@@ -375,6 +375,8 @@ def check_shape(line: Mapping[str, Any]) -> str:
         Neither or both of the two, an unknown name, an unknown, missing or wrongly
         typed field; one line that names it.
     """
+    if not isinstance(line, (dict, Mapping)):
+        raise CommandError(f"a command or query is an object, not {_shown(line)}")
     kinds = [kind for kind in ("cmd", "query") if kind in line]
     if len(kinds) != 1:
         raise CommandError("neither 'cmd' nor 'query'" if not kinds else "both 'cmd' and 'query'")
@@ -438,4 +440,6 @@ def _shown(value: Any) -> str:
         shown = repr(value)
     except ValueError:
         return "an integer of thousands of digits"
+    if isinstance(value, int) and abs(value) > INT64_MAX:
+        return f"{shown:.57}, which is beyond 64 bits"
     return shown if len(shown) <= 60 else shown[:57] + "..."

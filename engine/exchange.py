@@ -340,7 +340,7 @@ class Exchange(OrderCommands, AccountCommands, MarketCommands, TypedQueries):
         -----
         Complexity: O(accounts + positions); of one symbol O(holders x log holders).
         """
-        index = NONE if symbol is None else self._instruments[symbol].index
+        index = NONE if symbol is None else self._known(symbol).index
         return cast(npt.NDArray[np.void], self.core.positions_array(index, with_prices))
 
     def liquidation_map(
@@ -374,7 +374,7 @@ class Exchange(OrderCommands, AccountCommands, MarketCommands, TypedQueries):
         -----
         Complexity: O(holders x (log holders + positions of their accounts)).
         """
-        instrument = self._instruments[symbol]
+        instrument = self._known(symbol)
         bounds = None if edges is None else [instrument.mark.units(edge) for edge in edges]
         if bounds is not None and any(bound < 0 for bound in bounds):
             raise ValueError("edges must be multiples of the mark tick, and not below zero")
@@ -409,7 +409,7 @@ class Exchange(OrderCommands, AccountCommands, MarketCommands, TypedQueries):
         KeyError
             No such symbol.
         """
-        return self._instruments[symbol]
+        return self._known(symbol)
 
     def totals(self) -> Totals:
         """Return the conservation terms of every asset; `drift` is always ``"0"``.

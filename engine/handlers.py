@@ -61,7 +61,8 @@ class Handlers:
     _funds: dict[tuple[int, str], int]
     _assets: dict[str, Asset]
     _instruments: dict[str, Instrument]
-    _details: dict[int, str]
+    #: seq of a refused command -> what was wrong, by the reason that it explains.
+    _details: dict[int, dict[RejectReason, str]]
     _handlers: dict[str, Callable[[Mapping[str, Any], int], None]]
 
     # --- what rendering asks for ------------------------------------------------------
@@ -73,9 +74,9 @@ class Handlers:
                 return name
         return None
 
-    def rejection_detail(self, seq: int) -> str | None:
-        """Return and forget the note about a rejection that was decided at the edge."""
-        return self._details.pop(seq, None)
+    def rejection_detail(self, seq: int, reason: RejectReason) -> str | None:
+        """Return what was wrong with a refused command, and forget it."""
+        return self._details.pop(seq, {}).get(reason)
 
     def asset_index(self, name: str) -> int:
         """Return an asset's index, -1 where there is none."""
@@ -87,6 +88,13 @@ class Handlers:
         instrument = self._instruments.get(symbol)
         return -1 if instrument is None else instrument.index
 
+    def _known(self, symbol: str) -> Instrument:
+        """The instrument of a symbol; KeyError where there is none."""
+        instrument = self._instruments.get(symbol)
+        if instrument is None:
+            raise KeyError(f"no such symbol: {symbol!r:.80}")
+        return instrument
+
     # --- handlers: one a command, numbers to integers ---------------------------------
 
     def _reject(
@@ -95,7 +103,7 @@ class Handlers:
     ) -> None:
         self.core.reject(int(command), int(reason), account, symbol, order_id, ts)
         if detail is not None:
-            self._details[int(self.core.seq)] = detail
+            self._details[int(self.core.seq)] = {reason: detail}
 
     def _do_asset(self, line: Mapping[str, Any], ts: int) -> None:
         name, decimals = line["asset"], line["decimals"]

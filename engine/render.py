@@ -48,8 +48,8 @@ class Directory(Protocol):
         """Return the client's own id that an order had at a command."""
         ...
 
-    def rejection_detail(self, seq: int) -> str | None:
-        """Return and forget what the edge noted about a rejection."""
+    def rejection_detail(self, seq: int, reason: RejectReason) -> str | None:
+        """Return and forget what the edge found wrong with a command refused for a reason."""
         ...
 
 
@@ -228,7 +228,7 @@ def _render_rejection(
     event["cmd"] = render_value(payload["cmd"], "Command", None, None)
     reason = RejectReason(payload["reason"])
     event["reason"] = reason.name.lower()
-    event["detail"] = directory.rejection_detail(event["seq"]) or _detail(
+    event["detail"] = directory.rejection_detail(event["seq"], reason) or _detail(
         reason, payload, instrument, asset)
     for name in ("account", "order_id"):
         if payload[name] != NONE:

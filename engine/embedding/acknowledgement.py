@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from engine.instruments import Asset, Instrument
-from engine.messages import EVENT_LAYOUTS, ContractKind, EventKind, OrderStatus
+from engine.messages import EVENT_LAYOUTS, ContractKind, EventKind, OrderStatus, RejectReason
 from engine.render import render_event
 from engine.units import ratio_of
 
@@ -31,8 +31,8 @@ class EventNames:
     assets, instruments, funds : list
         Those of the exchange, which only grow.
     client_ids : mapping of (account, order id, seq) to str
-    details : mapping of seq to str
-        Notes about rejections.
+    details : mapping of seq to a mapping of reason to str
+        What was wrong with refused commands.
     """
 
     __slots__ = (
@@ -40,7 +40,8 @@ class EventNames:
 
     def __init__(
         self, assets: list[Asset], instruments: list[Instrument], funds: list[str],
-        client_ids: Mapping[tuple[int, int, int], str], details: Mapping[int, str],
+        client_ids: Mapping[tuple[int, int, int], str],
+        details: Mapping[int, Mapping[RejectReason, str]],
     ) -> None:
         self.assets_by_index = assets
         self.instruments_by_index = instruments
@@ -52,9 +53,9 @@ class EventNames:
         """Return the client's own id that an order had at a command, if it had one."""
         return self._client_ids.get((account, order_id, seq))
 
-    def rejection_detail(self, seq: int) -> str | None:
-        """Return the note about a rejection, if there is one."""
-        return self._details.get(seq)
+    def rejection_detail(self, seq: int, reason: RejectReason) -> str | None:
+        """Return what was wrong with a refused command, if it was found."""
+        return self._details.get(seq, {}).get(reason)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ def event_kind(name: str) -> EventKind:
     """
     try:
         return EventKind[name.upper()]
-    except KeyError:
+    except (KeyError, AttributeError):
         raise ValueError(f"no such kind of event: {name!r:.80}") from None
 
 

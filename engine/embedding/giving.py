@@ -15,7 +15,9 @@ from engine.embedding.acknowledgement import (
 )
 from engine.embedding.codes import code_of
 from engine.embedding.subscriptions import Callback, Subscription, Subscriptions
+from engine.embedding.terms import as_field
 from engine.errors import CommandError, Rejected, SubscriberError
+from engine.explanations import Names, explain
 from engine.handlers import Handlers
 from engine.messages import NONE, Command, EventKind, OrderStatus, RejectReason
 from engine.render import render_event
@@ -50,7 +52,7 @@ class Giving(Handlers):
         line: dict[str, Any] = {"cmd": name}
         for field, value in fields.items():
             if value is not None:
-                line[field] = value
+                line[field] = as_field(value)
         if ts is not None:
             line["ts"] = ts
         self._set_aside()
@@ -81,6 +83,16 @@ class Giving(Handlers):
             raise CommandError("a query is not a command")
         self.core.require_idle()
         self._handlers[command["cmd"]](command, command.get("ts", NONE))
+        if not self._was_accepted:
+            self._explain(command)
+
+    def _explain(self, command: Mapping[str, Any]) -> None:
+        """Keep what was wrong with the command just refused, for whoever renders its event."""
+        core = self.core
+        found = explain(command, Names(self._assets, self._instruments, int(core.ts)))
+        if found:
+            seq = int(core.seq)
+            self._details[seq] = found | self._details.get(seq, {})
 
     def subscribe(
         self, callback: Callback, kinds: str | Iterable[str] | None = None,
@@ -110,6 +122,8 @@ class Giving(Handlers):
             A kind that does not exist.
         KeyError
             A symbol that is not declared.
+        TypeError
+            No callable, or an account that is no int.
 
         Notes
         -----
@@ -134,7 +148,7 @@ class Giving(Handlers):
         {'seq': 8, 'ts': 0, 'event': 'mark', 'symbol': 'BTC', 'mark_price': '101', 'index_price': \
 None, 'feed_seq': None, 'cause': 8}
         """
-        index = None if symbol is None else self._instruments[symbol].index
+        index = None if symbol is None else self._known(symbol).index
         self._set_aside()
         return self._subscriptions.add(callback, kinds, account, index)
 

@@ -84,7 +84,8 @@ class MarketCommands(Giving):
         '1.1'
         """
         return self._give(
-            "collateral", ts, asset=asset, value_asset=value_asset, tiers=as_objects(tiers),
+            "collateral", ts, asset=asset, value_asset=value_asset,
+            tiers=as_objects("tiers", CollateralTier, tiers),
             conversion_threshold=conversion_threshold, conversion_fee=conversion_fee)
 
     def set_asset_price(
@@ -183,7 +184,7 @@ contract_size is not a whole number of minor units of USDT
             quote=settle if quote is None else quote, settle=settle, tick_size=tick_size,
             mark_tick=mark_tick, lot_size=lot_size, contract_size=contract_size,
             maker_fee=maker_fee, taker_fee=taker_fee, liquidation_fee=liquidation_fee,
-            tiers=as_objects(tiers), tier_rule=tier_rule, price_band=price_band,
+            tiers=as_objects("tiers", Tier, tiers), tier_rule=tier_rule, price_band=price_band,
             max_order_quantity=max_order_quantity, min_order_quantity=min_order_quantity,
             min_order_notional=min_order_notional, max_order_notional=max_order_notional,
             max_open_orders=max_open_orders, expiry_ts=expiry_ts, profile=profile, fund=fund,
@@ -209,7 +210,7 @@ contract_size is not a whole number of minor units of USDT
         >>> exchange.tiers("BTC")["tiers"][0]["maintenance_margin_rate"]
         '0.1'
         """
-        return self._give("tiers", ts, symbol=symbol, tiers=as_objects(tiers))
+        return self._give("tiers", ts, symbol=symbol, tiers=as_objects("tiers", Tier, tiers))
 
     def set_profile(
         self, symbol: str, profile: str | Mapping[str, Any] | None, *, ts: int | None = None
@@ -327,7 +328,7 @@ contract_size is not a whole number of minor units of USDT
         if isinstance(marks, Mapping):
             rows = [{"symbol": symbol, "mark_price": price} for symbol, price in marks.items()]
             return self._give("marks", ts, marks=rows, cause=cause)
-        return self._give("marks", ts, marks=as_objects(marks), cause=cause)
+        return self._give("marks", ts, marks=as_objects("marks", Mark, marks), cause=cause)
 
     def funding(
         self, symbol: str, rate: DecimalLike, *, ts: int | None = None

@@ -118,8 +118,8 @@ class OrderCommands(Giving):
         ('filled', '2', '100')
         >>> exchange.submit(1, "BTC", 2, "buy", "limit", 1, 100.5)
         Traceback (most recent call last):
-        engine.errors.CommandError: cmd 'order': field 'price' must be a decimal string (never a \
-float) or null, not 100.5
+        engine.errors.CommandError: cmd 'order': field 'price' must be a decimal string or an \
+integer (never a float) or null, not 100.5
         """
         if symbol is None:
             if not isinstance(account, Mapping):

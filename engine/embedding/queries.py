@@ -8,6 +8,7 @@ from engine.commands import check_shape
 from engine.embedding import replies
 from engine.embedding.codes import code_of
 from engine.embedding.giving import Giving
+from engine.embedding.terms import as_field
 from engine.errors import Rejected
 from engine.messages import RejectReason
 from engine.queries import Queries
@@ -36,7 +37,8 @@ class TypedQueries(Giving):
             Something that does not exist.
         """
         line = {"query": name}
-        line.update((field, value) for field, value in fields.items() if value is not None)
+        line.update(
+            (field, as_field(value)) for field, value in fields.items() if value is not None)
         check_shape(line)
         self.core.require_idle()
         reply = self._queries.answer(line)

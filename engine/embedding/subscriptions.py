@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection, Iterable
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+
 from engine.embedding.acknowledgement import EventNames, Record
 from engine.embedding.event_arrays import event_kind
 from engine.messages import EVENT_ACCOUNTS, EVENT_LAYOUTS
@@ -98,7 +100,13 @@ class Subscriptions:
         ------
         ValueError
             A kind that does not exist.
+        TypeError
+            No callable, or an account that is no int.
         """
+        if not callable(callback):
+            raise TypeError(f"the callback must be callable, not {callback!r:.60}")
+        if account is not None and not isinstance(account, (int, np.integer)):
+            raise TypeError(f"account must be an int, not {account!r:.60}")
         subscription = Subscription(callback, _numbers(kinds), account, symbol)
         self._open.append(subscription)
         return subscription

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+
+from engine.errors import CommandError
 from engine.units import DecimalLike
 
 SideName = Literal["buy", "sell"]
@@ -69,12 +72,29 @@ def as_object(part: Part | Row | None) -> Row | None:
     return part._asdict() if isinstance(part, Part) else part
 
 
-def as_objects(parts: Iterable[Part | Row]) -> list[Row | None]:
+def as_field(value: Any) -> Any:
+    """Return an argument as a field of the contract: numpy's integers are integers."""
+    return int(value) if isinstance(value, np.integer) else value
+
+
+def as_objects(name: str, kind: type[Part], parts: Iterable[Part | Row]) -> list[Row | None]:
     """Return parts as a list of objects of the contract.
+
+    Raises
+    ------
+    CommandError
+        A part by itself, or something else in the list; named as the argument `name`.
 
     Examples
     --------
-    >>> as_objects([CollateralTier(None, "0.9")])
+    >>> as_objects("tiers", CollateralTier, [CollateralTier(None, "0.9")])
     [{'max_amount': None, 'weight': '0.9'}]
     """
-    return [as_object(part) for part in parts]
+    wants = f"'{name}' must be a list of {kind.__name__}, or of mappings of the same fields"
+    if isinstance(parts, (Part, Mapping, str)) or not isinstance(parts, Iterable):
+        raise CommandError(f"{wants}, not {parts!r:.60}")
+    rows = list(parts)
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, (kind, Mapping)):
+            raise CommandError(f"{wants}; row {number} is {row!r:.60}")
+    return [as_object(row) for row in rows]

@@ -170,7 +170,7 @@ def test_the_paper_venue_answers_as_a_gateway_would(monkeypatch):
     assert call("POST", "/accounts/2/orders", **{**order, "price": 59990.5})[0] == 400
     assert call("POST", "/accounts/2/orders", **{**order, "price": "1.05"}) == (
         422, {"code": -4014, "error": "off_tick",
-              "detail": "a price is not a multiple of its tick"})
+              "detail": "price 1.05 is not a multiple of the tick, 0.1"})
     assert call("POST", "/accounts", deposit="-1")[0] == 422
     assert call("POST", "/accounts/2/orders", **order, speed="fast")[0] == 400
 

@@ -54,11 +54,15 @@ class Desk:
 
     def refusal(self, cmd: str, **fields: Any) -> str:
         """Apply a command that must be refused; return the reason."""
+        return str(self.refused(cmd, **fields)["reason"])
+
+    def refused(self, cmd: str, **fields: Any) -> dict[str, Any]:
+        """Apply a command that must be refused; return its event."""
         before = self.exchange.state_hash()
         events = self.do(cmd, **fields)
         assert [event["event"] for event in events] == ["rejected"], events
         assert self.exchange.state_hash() == before, "a refused command left a trace"
-        return str(events[0]["reason"])
+        return events[0]
 
     def symbol(self, symbol: str = "BTC", *, mark: Any = "100", **terms: Any) -> None:
         """Declare a linear instrument and give it a mark (None: no mark)."""
