@@ -14,6 +14,7 @@ from engine.lab.cards import Card, first_values, make_cards
 from engine.lab.causes import find_causes
 from engine.lab.frames import write_parquet, write_run
 from engine.lab.images import check_format, write_images
+from engine.lab.needs import require
 from engine.lab.recorder import Run
 from engine.lab.sensitivity import check_design, sensitivity
 from engine.lab.study import Study
@@ -46,14 +47,7 @@ def run_study(
     RunError
         A library of the extra `lab` is missing, or a run does not add up.
     """
-    try:
-        import joblib  # noqa: F401
-        import pandas  # noqa: F401
-        import plotly  # noqa: F401
-        import pyarrow  # noqa: F401
-        import scipy  # noqa: F401
-    except ImportError as error:
-        raise RunError(f"{error.name} is missing: install the extra `lab`") from None
+    require("joblib", "pandas", "plotly", "pyarrow", "scipy")
     if images is not None:
         check_format(images)
     if morris:

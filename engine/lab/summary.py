@@ -7,6 +7,7 @@ import numpy as np
 from engine.lab import contagion, deleveraging, exante, hawkes, metrics, quality
 from engine.lab.causes import Causes, find_causes
 from engine.lab.market import MARKS_PER_TICK, MINOR, Floats, Ints
+from engine.lab.needs import require
 from engine.lab.recorder import Run
 from engine.lab.tails import return_figures
 from engine.messages import EventKind, InsuranceReason, Side
@@ -29,10 +30,16 @@ def summarize(run: Run, twin: Run | None = None, causes: Causes | None = None) -
     causes : Causes, optional
         Of the run, if they are known already.
 
+    Raises
+    ------
+    RunError
+        SciPy, of the extra `lab`, is missing.
+
     Notes
     -----
     docs/lab.md has the list of figures, each with its formula in `engine.lab.metrics`.
     """
+    require("scipy")
     causes = find_causes(run) if causes is None else causes
     payers = _payers(run, causes)
     row = {**_liquidations(run, causes), **_prices(run, twin), **payers,

@@ -23,6 +23,7 @@ from engine import __version__
 from engine.errors import RunError
 from engine.lab.causes import find_causes
 from engine.lab.market import MINOR
+from engine.lab.needs import require
 from engine.lab.recorder import Run
 from engine.lab.scenario import Scenario
 from engine.lab.summary import adl_haircuts, summarize
@@ -73,7 +74,7 @@ def sweep(
     ------
     RunError
         A run with drift, or with positions that do not sum to zero; a backend that joblib does
-        not have, or that nobody has started.
+        not have, or that nobody has started; a library of the extra `lab` is missing.
     """
     return run_plan(make_plan(scenario, parameters or {}, seeds), jobs, twin=twin, out=out,
                     backend=backend, progress=progress)
@@ -85,6 +86,7 @@ def run_plan(
     progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
     """Run scenarios, each with labels for its row; the rest is as in `sweep`."""
+    require("joblib", "pandas", "scipy")
     import pandas as pd
 
     rows: dict[int, dict[str, Any]] = {}

@@ -89,6 +89,14 @@ def test_the_missing_extra_is_named_in_one_line(
 
 
 PARTS = [
+    ("lab", "joblib",
+     "from engine.lab import Scenario\n"
+     "from engine.lab.sweep import sweep\n"
+     "sweep(Scenario(), seeds=[1])\n"),
+    ("lab", "scipy",
+     "from engine.lab import Scenario\n"
+     "from engine.lab.summary import summarize\n"
+     "summarize(Scenario().run())\n"),
     ("sensitivity", "SALib",
      "from engine.lab import Scenario\n"
      "from engine.lab.sensitivity import Factor, sensitivity\n"
