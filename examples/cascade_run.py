@@ -12,6 +12,7 @@ import argparse
 
 import numpy as np
 
+from engine import EngineError
 from engine.lab import Scenario
 from engine.lab.causes import find_causes
 from engine.lab.market import MINOR
@@ -19,7 +20,8 @@ from engine.lab.summary import summarize
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--accounts", type=int, default=8_000)
     options.add_argument("--seconds", type=int, default=900)
     options.add_argument("--seed", type=int, default=1)
@@ -39,4 +41,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except EngineError as error:
+        raise SystemExit(f"error: {error}") from None

@@ -116,7 +116,8 @@ async def show(backend: Backend, port: int) -> None:
 
 
 async def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--port", type=int, default=0)
     port = options.parse_args().port
     backend = Backend()

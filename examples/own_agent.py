@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from engine import EngineError
 from engine.batches import Packed, empty_commands
 from engine.lab import Scenario, metrics
 from engine.lab.agents import View, open_deep_pockets
@@ -58,7 +59,8 @@ class Backstop:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--accounts", type=int, default=8_000)
     options.add_argument("--seconds", type=int, default=900)
     options.add_argument("--seeds", type=int, default=6)
@@ -78,4 +80,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except EngineError as error:
+        raise SystemExit(f"error: {error}") from None

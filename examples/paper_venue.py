@@ -16,7 +16,7 @@ from collections import defaultdict
 from itertools import count
 from typing import Any
 
-from engine import Exchange, InputError, Rejected
+from engine import EngineError, Exchange, InputError, Rejected
 from engine.feeds import open_feed
 from engine.listings import Spellings, load_instruments
 
@@ -88,7 +88,8 @@ class PaperVenue:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("feed", nargs="?", default="synthetic:steps=4000")
     venue = PaperVenue()
     bold, careful = (venue.call("POST", "/accounts", deposit="10000")[1]["account"]
@@ -113,4 +114,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except EngineError as error:
+        raise SystemExit(f"error: {error}") from None

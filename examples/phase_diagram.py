@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import argparse
 
+from engine import EngineError
 from engine.lab.studies import STUDIES
 from engine.lab.sweep import sweep
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--accounts", type=int, default=3_000)
     options.add_argument("--seconds", type=int, default=600)
     options.add_argument("--seeds", type=int, default=4)
@@ -31,4 +33,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except EngineError as error:
+        raise SystemExit(f"error: {error}") from None

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from engine import Exchange
+from engine import EngineError, Exchange
 from engine.coin_markets import coin_commands
 from engine.demo.market import declare_markets, plan_markets
 from engine.driver import MarkDriver
@@ -74,7 +74,8 @@ def fund_worth(exchange: Exchange) -> str:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("files", nargs="*", default=["synthetic:steps=4000"])
     options.add_argument("--accounts", type=int, default=5_000)
     options.add_argument("--plan", help="population, as docs/populations.md has it")
@@ -105,4 +106,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except EngineError as error:
+        raise SystemExit(f"error: {error}") from None

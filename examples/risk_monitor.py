@@ -18,7 +18,7 @@ import sys
 import tempfile
 from typing import Any
 
-from engine import Exchange, Tier
+from engine import EngineError, Exchange, Tier
 from engine.driver import MarkDriver
 from engine.subscriber import MarkSubscriber
 
@@ -78,7 +78,8 @@ class Monitor:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("endpoint", nargs="?", help="of a running `engine replay`")
     options.add_argument("--steps", type=int, default=4_000, help="of the crash published here")
     chosen = options.parse_args()
@@ -99,4 +100,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except EngineError as error:
+        raise SystemExit(f"error: {error}") from None

@@ -99,7 +99,8 @@ def make_server(exchange: Exchange, port: int) -> HTTPServer:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--accounts", type=int, default=20_000)
     options.add_argument("--port", type=int, default=0)
     chosen = options.parse_args()

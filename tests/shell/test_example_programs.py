@@ -74,6 +74,27 @@ def test_an_example_is_short_and_says_what_it_shows(name):
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
+def test_its_help_is_laid_out_as_it_was_written(tmp_path: Path, name: str) -> None:
+    text = (EXAMPLES / f"{name}.py").read_text(encoding="utf-8")
+    said = (ast.get_docstring(ast.parse(text)) or "").splitlines()
+    shown = run(tmp_path, name, "--help")
+    assert shown[shown.index(said[0]):][:len(said)] == said
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    (["replayed_crash", "nothere.zip"], "nothere.zip: cannot open: no such file or directory"),
+    (["replayed_crash", "--accounts", "-4"], "plan: accounts must be a whole number from 1 to"),
+    (["paper_venue", "nothere.zip"], "nothere.zip: cannot open: no such file or directory"),
+    (["risk_monitor", "nonsense"], "cannot connect to nonsense: invalid argument"),
+])
+def test_a_mistake_is_told_in_one_line(tmp_path: Path, words: list[str], said: str) -> None:
+    done = subprocess.run(
+        command(*words), cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=60)
+    [line] = done.stderr.splitlines()
+    assert done.returncode == 1 and line.startswith(f"error: {said}")
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_money_is_never_a_float(name):
     tree = ast.parse((EXAMPLES / f"{name}.py").read_text(encoding="utf-8"))
     for node in ast.walk(tree):
