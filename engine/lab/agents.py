@@ -45,7 +45,12 @@ FIRST_MAKER = 900_000_001
 _TREND_EVERY = 5
 #: A margin call is answered by this much of what would just end it.
 _TOP_UP_FACTOR = 1.5
-_FIRST_ANSWER_ID = 1_000
+FIRST_ANSWER_ID = 1_000
+#: What holders note of each answer: the kind of event that it answers, the command that this event
+#: came with, who answers, in which symbol (-1: a deposit), the number of the order (0: a deposit),
+#: signed lots or money, and for whose liquidation the account was deleveraged (0: the fund's, -1:
+#: it answers a margin call).
+ANSWER_FIELDS = ("answers", "event_seq", "account", "symbol", "order_id", "amount", "counterparty")
 
 _CALL_NEEDED = field_at(EventKind.MARGIN_CALL, "collateral_needed")
 _CALL_SYMBOL = field_at(EventKind.MARGIN_CALL, "symbol_to_close")
@@ -53,6 +58,7 @@ _CALL_LOTS = field_at(EventKind.MARGIN_CALL, "quantity_to_close")
 _ADL_SYMBOL = field_at(EventKind.ADL, "symbol")
 _ADL_SIDE = field_at(EventKind.ADL, "side")
 _ADL_LOTS = field_at(EventKind.ADL, "quantity")
+_ADL_FOR = field_at(EventKind.ADL, "counterparty")
 _ACCOUNT = 4  # of both
 
 
@@ -205,7 +211,8 @@ class Holders:
         self._tops_up = population.temper[:, 0] < spec.top_up_share
         self._reduces = population.temper[:, 1] < spec.reduce_share
         self._reopens = population.temper[:, 3] < spec.reopen_share
-        self._next_id = _FIRST_ANSWER_ID
+        self._next_id = FIRST_ANSWER_ID
+        self._sent: list[Ints] = []
 
     def opening_commands(self) -> Iterator[Packed]:
         """Nothing: the population is opened with its positions."""
@@ -217,6 +224,17 @@ class Holders:
                  *self._reopen(view.events(EventKind.ADL))]
         return np.concatenate(parts) if parts else None
 
+    def answers(self) -> Ints:
+        """Return what was sent and in answer to what, columns as `ANSWER_FIELDS`."""
+        return (np.concatenate(self._sent) if self._sent
+                else np.empty((0, len(ANSWER_FIELDS)), np.int64))
+
+    def _note(self, events: Ints, symbols: Ints, ids: Ints, amounts: Ints) -> None:
+        is_adl = events[:, 0] == EventKind.ADL
+        self._sent.append(np.column_stack([
+            events[:, 0], events[:, 1], events[:, _ACCOUNT], symbols, ids, amounts,
+            np.where(is_adl, events[:, _ADL_FOR], -1)]))
+
     def _members(self, rows: Ints, who: npt.NDArray[np.bool_]) -> Ints:
         rows = rows[(rows[:, _ACCOUNT] > 0) & (rows[:, _ACCOUNT] <= len(who))]
         return rows[who[rows[:, _ACCOUNT] - 1]]
@@ -226,25 +244,27 @@ class Holders:
         calls = calls[(calls[:, _CALL_NEEDED] != NONE) & (calls[:, _CALL_NEEDED] > 0)]
         if len(calls):
             amounts = (calls[:, _CALL_NEEDED] * _TOP_UP_FACTOR).astype(np.int64)
+            nothing = np.zeros(len(calls), np.int64)
+            self._note(calls, nothing - 1, nothing, amounts)
             yield deposit_commands(calls[:, _ACCOUNT], 0, amounts)
         calls = self._members(rows, self._reduces)
         calls = calls[(calls[:, _CALL_LOTS] != NONE) & (calls[:, _CALL_LOTS] > 0)]
         if len(calls):
             symbols = calls[:, _CALL_SYMBOL]
             held = self._holdings[calls[:, _ACCOUNT] - 1, symbols]
-            yield self._orders(calls[:, _ACCOUNT], symbols, -np.sign(held) * calls[:, _CALL_LOTS],
-                               FLAG_REDUCE_ONLY)
+            yield self._orders(
+                calls, symbols, -np.sign(held) * calls[:, _CALL_LOTS], FLAG_REDUCE_ONLY)
 
     def _reopen(self, rows: Ints) -> Iterator[Packed]:
         closed = self._members(rows, self._reopens)
         if len(closed):
             # The event's side is that of the closing trade.
             sign = np.where(closed[:, _ADL_SIDE] == Side.BUY, -1, 1)
-            yield self._orders(
-                closed[:, _ACCOUNT], closed[:, _ADL_SYMBOL], sign * closed[:, _ADL_LOTS], 0)
+            yield self._orders(closed, closed[:, _ADL_SYMBOL], sign * closed[:, _ADL_LOTS], 0)
 
-    def _orders(self, accounts: Ints, symbols: Ints, lots: Ints, flags: int) -> Packed:
-        accounts, symbols, lots = accounts[lots != 0], symbols[lots != 0], lots[lots != 0]
+    def _orders(self, events: Ints, symbols: Ints, lots: Ints, flags: int) -> Packed:
+        events, symbols, lots = events[lots != 0], symbols[lots != 0], lots[lots != 0]
         ids = self._next_id + np.arange(len(lots))
         self._next_id += len(lots)
-        return market_orders(accounts, symbols, ids, lots, flags)
+        self._note(events, symbols, ids, lots)
+        return market_orders(events[:, _ACCOUNT], symbols, ids, lots, flags)

@@ -22,6 +22,7 @@ takeover in that symbol came last.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -87,7 +88,7 @@ def find_causes(run: Run) -> Causes:
     owner = Owner(np.asarray(breaches["account"], np.int64), np.asarray(breaches["row"], np.int64))
     trades = np.flatnonzero(run.records[:, 0] == EventKind.TRADE)
     trade_of = _trade_owners(run, trades, owner)
-    parent = _parents(run, run.records[trades], trade_of)
+    parent = pushed_by(run, breaches, trade_of)
     step = run.table(EventKind.LIQUIDATION_STEP)
     book = _sum(owner.of(step["account"], step["row"]), np.abs(step["filled_value"]), count)
     taken = run.table(EventKind.LIQUIDATION_TAKEOVER)
@@ -182,23 +183,37 @@ def _trade_owners(run: Run, trades: Ints, owner: Owner) -> Ints:
     return out
 
 
-def _parents(run: Run, trades: Ints, trade_of: Ints) -> Ints:
-    breaches = run.breaches
-    parent = np.full(len(breaches["seq"]), -1, np.int64)
-    pushed = np.flatnonzero(np.asarray(breaches["share"]) > 0)
+def pushed_by(run: Run, noted: dict[str, Any], trade_of: Ints) -> Ints:
+    """Return for each of a run's breaches, or of its calls, the liquidation that pushed it.
+
+    Parameters
+    ----------
+    noted : dict of str to array
+        `Run.breaches` or `Run.calls`.
+    trade_of : array of int64
+        As of `Causes`.
+
+    Returns
+    -------
+    array of int64
+        Rows of `Run.breaches`; -1: none.
+    """
+    trades = run.records[run.records[:, 0] == EventKind.TRADE]
+    parent = np.full(len(noted["seq"]), -1, np.int64)
+    pushed = np.flatnonzero(np.asarray(noted["share"]) > 0)
     half_life = run.scenario.makers.impact_half_life_s * 1e9
     lots = trades[:, TRADE_LOTS].astype(np.float64)
     sign = np.where(trades[:, TRADE_SIDE] == Side.BUY, 1, -1)
-    for symbol in np.unique(breaches["moved"][pushed]).tolist():
+    for symbol in np.unique(noted["moved"][pushed]).tolist():
         for push in (-1, 1):
             mine = np.flatnonzero((trades[:, TRADE_SYMBOL] == symbol) & (sign == push)
                                   & (trade_of >= 0))
-            due = pushed[(breaches["moved"][pushed] == symbol)
-                         & (breaches["push"][pushed] == push)]
-            for seq in np.unique(breaches["seq"][due]).tolist():
-                rows = due[breaches["seq"][due] == seq]
-                found = _walk(trades[mine], lots[mine], seq, breaches["ts"][rows[0]],
-                              breaches["share"][rows], half_life)
+            due = pushed[(noted["moved"][pushed] == symbol)
+                         & (noted["push"][pushed] == push)]
+            for seq in np.unique(noted["seq"][due]).tolist():
+                rows = due[noted["seq"][due] == seq]
+                found = _walk(trades[mine], lots[mine], seq, noted["ts"][rows[0]],
+                              noted["share"][rows], half_life)
                 if found is not None:
                     parent[rows] = trade_of[mine[found]]
     return parent

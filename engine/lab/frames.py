@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engine.errors import RunError
-from engine.lab import exante
+from engine.lab import answers, exante
 from engine.lab.causes import Causes
 from engine.lab.market import MINOR
 from engine.lab.recorder import Run
@@ -38,7 +38,9 @@ def frames(run: Run, causes: Causes) -> dict[str, pd.DataFrame]:
         ``margin_calls``, ``trades`` (forced ones), ``finished``, ``conversions``,
         ``started``: the events, as `engine.messages.EVENT_LAYOUTS` names their fields, with
         `seq`: the number of the command. ``lines``: a row for each step and symbol. ``r0``:
-        the ex-ante reproduction number by symbol and price.
+        the ex-ante reproduction number by symbol and price. ``answers``: what the population sent
+        in answer to margin calls and deleveraging, with whose liquidation led to it;
+        ``own_trades``: the trades of such orders, and of stop orders.
     """
     import pandas as pd
 
@@ -56,6 +58,7 @@ def frames(run: Run, causes: Causes) -> dict[str, pd.DataFrame]:
     out["lines"] = pd.DataFrame({
         "ts": np.repeat(run.clock["ts"], count), "seq": np.repeat(run.clock["seq"], count),
         "symbol": np.tile(names, steps), **lines})
+    out |= answers.frames(run, causes)
     out["r0"] = exante.frame(run)
     return out
 

@@ -11,13 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from engine import Exchange, __version__
-from engine.lab.makers import TRADE_FORCED, TRADE_LOTS, TRADE_SYMBOL
+from engine.lab.agents import ANSWER_FIELDS
+from engine.lab.funds import FIRST_FUND
+from engine.lab.makers import TRADE_FORCED, TRADE_LOTS, TRADE_SYMBOL, TRADE_TAKER
 from engine.lab.market import MARKS_PER_TICK, Floats, Ints
 from engine.lab.population import Population
 from engine.lab.scenario import Scenario
 from engine.lab.venue import Venue
 from engine.messages import (
     EVENT_LAYOUTS,
+    RATE_SCALE,
     RECORD_WIDTH,
     Command,
     EventKind,
@@ -34,6 +37,9 @@ _KEPT[[
     EventKind.COLLATERAL_CONVERTED,
 ]] = True
 _POSITION_LOTS = field_at(EventKind.POSITION, "quantity")
+_CALL_LEVEL = field_at(EventKind.MARGIN_CALL, "level")
+_CALL_EQUITY = field_at(EventKind.MARGIN_CALL, "equity")
+_CALL_MAINTENANCE = field_at(EventKind.MARGIN_CALL, "maintenance_margin")
 _FUND_BALANCE = field_at(EventKind.INSURANCE, "balance")
 #: Depth of the books is measured every so many steps, within this share of the mid.
 DEPTH_EVERY, DEPTH_SHARE = 5, 0.01
@@ -71,7 +77,18 @@ class Run:
         (at the marks), ``symbol`` (of its largest position), ``moved`` (the symbol that forced
         trades hurt it by most), ``push`` (direction of that, -1 down), ``share`` (how much of
         the way from the shadow marks to the marks it could stand; below 0: due without any),
-        ``excess`` (not due on the whole rest of the shadow path either).
+        ``excess`` (not due on the whole rest of the shadow path either). Value funds are pools
+        like any other, by their own account numbers.
+    calls : dict of str to array
+        One row for each margin call at marks: ``row``, ``seq``, ``ts``, ``account``, ``moved``,
+        ``push``, ``share``, as of `breaches`, with the call's level in place of the maintenance
+        margin.
+    answers : array of int64
+        What members of the population sent in answer to events; columns as
+        `engine.lab.agents.ANSWER_FIELDS`.
+    own_trades : array of int64
+        Event records of the trades that members of the population made by orders of their own:
+        answers and stop orders.
     maps : list of (ts, list of arrays)
         Liquidation maps over time, one array for each symbol.
     first_map : list of arrays
@@ -95,6 +112,9 @@ class Run:
     lines: dict[str, Floats] = field(default_factory=dict)
     clock: Table = field(default_factory=dict)
     breaches: dict[str, Any] = field(default_factory=dict)
+    calls: dict[str, Any] = field(default_factory=dict)
+    answers: Ints = field(default_factory=lambda: np.empty((0, len(ANSWER_FIELDS)), np.int64))
+    own_trades: Ints = field(default_factory=lambda: np.empty((0, RECORD_WIDTH), np.int64))
     maps: list[tuple[int, list[Any]]] = field(default_factory=list)
     first_map: list[Any] = field(default_factory=list)
     rejections: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -106,12 +126,7 @@ class Run:
 
     def table(self, kind: EventKind) -> Table:
         """Return the kept events of one kind as columns, with ``row``, ``seq`` and ``ts``."""
-        rows = np.flatnonzero(self.records[:, 0] == kind)
-        events = self.records[rows]
-        columns = {"row": rows, "seq": events[:, 1], "ts": events[:, 2]}
-        for at, (name, _) in enumerate(EVENT_LAYOUTS[kind]):
-            columns[name] = events[:, HEADER_WIDTH + at]
-        return columns
+        return columns_of(self.records, kind)
 
     def marks_at(self, seq: Ints, symbol: Ints) -> Floats:
         """Return the mark that a symbol had in a command, mark ticks."""
@@ -129,6 +144,16 @@ class Run:
         }
 
 
+def columns_of(records: Ints, kind: EventKind) -> Table:
+    """Return event records of one kind as columns, with ``row``, ``seq`` and ``ts``."""
+    rows = np.flatnonzero(records[:, 0] == kind)
+    events = records[rows]
+    columns = {"row": rows, "seq": events[:, 1], "ts": events[:, 2]}
+    for at, (name, _) in enumerate(EVENT_LAYOUTS[kind]):
+        columns[name] = events[:, HEADER_WIDTH + at]
+    return columns
+
+
 class Recorder:
     """Collects a run while it goes on."""
 
@@ -141,13 +166,17 @@ class Recorder:
         self._exchange = exchange
         self._holdings = holdings
         steps, count = scenario.steps, holdings.shape[1]
+        # Positions of the population, and below them of the value funds.
+        self._funds = np.zeros((scenario.funds.count * count, count), np.int64)
         names = ("index", "mark", "shadow", "bid", "ask", "last", "volume", "forced", "open",
                  "bid_depth", "ask_depth", "multiplier")
         self._lines = {name: np.full((steps, count), np.nan) for name in names}
         self._clock = {name: np.zeros(steps, np.int64) for name in ("ts", "seq", "fund", "queue")}
         self._kept: list[Ints] = []
         self._kept_count = 0
+        self._own: list[Ints] = []
         self._breaches: list[dict[str, Any]] = []
+        self._calls: list[dict[str, Any]] = []
         # Of each batch of breaches: slopes, worth of the collateral at par, step of the command.
         self._slopes: list[tuple[Floats, Floats, int]] = []
         self._fund = exchange.core.insurance_balance(0)
@@ -174,6 +203,9 @@ class Recorder:
             if len(kept):
                 self._kept.append(kept)
                 self._kept_count += len(kept)
+            own = rows[self._own_mask(rows)]
+            if len(own):
+                self._own.append(own)
         self._hold(after)
         self._note_trades(step, np.concatenate([before, after]))
         at["open"][step] = np.abs(self._holdings).sum(axis=0) if step % OPEN_EVERY == 0 else (
@@ -191,41 +223,80 @@ class Recorder:
 
     def _hold(self, rows: Ints) -> None:
         positions = rows[rows[:, 0] == EventKind.POSITION]
-        mine = positions[(positions[:, 4] > 0) & (positions[:, 4] <= len(self._holdings))]
         # The last row of a position stands.
+        mine = positions[self._of_population(positions[:, 4])]
         self._holdings[mine[:, 4] - 1, mine[:, 5]] = mine[:, _POSITION_LOTS]
+        mine = positions[self._of_funds(positions[:, 4])]
+        self._funds[mine[:, 4] - FIRST_FUND, mine[:, 5]] = mine[:, _POSITION_LOTS]
+
+    def _of_population(self, accounts: Ints) -> npt.NDArray[np.bool_]:
+        return (accounts > 0) & (accounts <= len(self._holdings))
+
+    def _of_funds(self, accounts: Ints) -> npt.NDArray[np.bool_]:
+        return (accounts >= FIRST_FUND) & (accounts < FIRST_FUND + len(self._funds))
+
+    def _own_mask(self, rows: Ints) -> npt.NDArray[np.bool_]:
+        mine: npt.NDArray[np.bool_] = (rows[:, 0] == EventKind.TRADE) & (
+            rows[:, TRADE_FORCED] == 0) & self._of_population(rows[:, TRADE_TAKER])
+        return mine
+
+    def _lots(self, accounts: Ints) -> Floats:
+        out = np.empty((len(accounts), self._holdings.shape[1]))
+        is_fund = self._of_funds(accounts)
+        out[~is_fund] = self._holdings[accounts[~is_fund] - 1]
+        out[is_fund] = self._funds[accounts[is_fund] - FIRST_FUND]
+        return out
 
     def _note_breaches(self, step: int, mark_seq: int, rows: Ints) -> None:
-        at = np.flatnonzero(rows[:, 0] == EventKind.LIQUIDATION_STARTED)
-        at = at[(rows[at, 4] > 0) & (rows[at, 4] <= len(self._holdings))]
-        kept = self._kept_count + np.searchsorted(np.flatnonzero(_kept_mask(rows)), at)
-        # What the venue does comes before the marks, and meets those of the step before.
-        early = rows[at, 1] < mark_seq
-        for mine, of in ((early, max(step - 1, 0)), (~early, step)):
-            if mine.any():
-                self._note_started(rows[at[mine]], kept[mine], of, step)
+        for kind, note in ((EventKind.LIQUIDATION_STARTED, self._note_started),
+                           (EventKind.MARGIN_CALL, self._note_called)):
+            at = np.flatnonzero(rows[:, 0] == kind)
+            at = at[self._of_population(rows[at, 4]) | self._of_funds(rows[at, 4])]
+            kept = self._kept_count + np.searchsorted(np.flatnonzero(_kept_mask(rows)), at)
+            # What the venue does comes before the marks, and meets those of the step before.
+            early = rows[at, 1] < mark_seq
+            for mine, of in ((early, max(step - 1, 0)), (~early, step)):
+                if mine.any():
+                    note(rows[at[mine]], kept[mine], of, step)
 
     def _note_started(self, started: Ints, kept: Ints, step: int, now: int) -> None:
-        marks, shadow = self._lines["mark"][step], self._lines["shadow"][step]
         account = started[:, 4]
-        lots = self._holdings[account - 1].astype(np.float64)
-        worth = np.abs(lots) * marks
-        # By how much equity less maintenance changes with each mark; the tier's rate is near
-        # enough, for between shadow and mark few positions change tiers.
-        slope = lots - self._venue.rates * np.abs(lots)
-        hurt = slope * (shadow - marks)
-        due_by = (started[:, 8] - started[:, 7]).astype(np.float64)  # maintenance - equity
-        total = hurt.sum(axis=1)
-        share = np.where(total > 0, 1 - due_by / np.where(total > 0, total, 1.0), -1.0)
-        moved = hurt.argmax(axis=1)
-        self._slopes.append((slope, self._pledged[account - 1], now))
+        lots = self._lots(account)
+        worth = np.abs(lots) * self._lines["mark"][step]
+        slope, push = self._pushed(lots, 1.0, started[:, 7], started[:, 8], step)
+        pledged = np.zeros(len(account))
+        members = self._of_population(account)
+        pledged[members] = self._pledged[account[members] - 1]
+        self._slopes.append((slope, pledged, now))
         self._breaches.append({
             "row": kept, "seq": started[:, 1], "ts": started[:, 2],
             "step": np.full(len(kept), step), "account": account, "equity": started[:, 7],
             "maintenance": started[:, 8], "notional": worth.sum(axis=1),
-            "symbol": worth.argmax(axis=1), "moved": moved,
-            "push": np.sign(marks[moved] - shadow[moved]), "share": share,
+            "symbol": worth.argmax(axis=1), **push,
         })
+
+    def _note_called(self, called: Ints, kept: Ints, step: int, now: int) -> None:
+        equity, maintenance = called[:, _CALL_EQUITY], called[:, _CALL_MAINTENANCE]
+        level = called[:, _CALL_LEVEL, None] / RATE_SCALE
+        _, push = self._pushed(self._lots(called[:, 4]), level, equity, maintenance, step)
+        self._calls.append({"row": kept, "seq": called[:, 1], "ts": called[:, 2],
+                            "account": called[:, 4], **push})
+
+    def _pushed(
+        self, lots: Floats, level: Any, equity: Ints, maintenance: Ints, step: int
+    ) -> tuple[Floats, Table]:
+        """Slopes of level x equity - maintenance by mark, and how far forced trades moved it."""
+        marks, shadow = self._lines["mark"][step], self._lines["shadow"][step]
+        # The lowest tier's rate is near enough, for between shadow and mark few positions change
+        # tiers.
+        slope = level * lots - self._venue.rates * np.abs(lots)
+        hurt = slope * (shadow - marks)
+        due_by = maintenance - np.ravel(level) * equity
+        total = hurt.sum(axis=1)
+        share = np.where(total > 0, 1 - due_by / np.where(total > 0, total, 1.0), -1.0)
+        moved = hurt.argmax(axis=1)
+        return slope, {"moved": moved, "push": np.sign(marks[moved] - shadow[moved]),
+                       "share": share}
 
     def _note_trades(self, step: int, rows: Ints) -> None:
         trades = rows[rows[:, 0] == EventKind.TRADE]
@@ -259,16 +330,19 @@ class Recorder:
                     order[3] for price, orders in levels for order in orders
                     if abs(price * MARKS_PER_TICK - middle) <= reach)
 
-    def finish(self, exchange: Exchange) -> Run:
+    def finish(self, exchange: Exchange, answers: Ints) -> Run:
         """Return the run, with its hash and its proof of conservation."""
         run = self._run
         run.lines, run.clock = self._lines, self._clock
-        run.records = self._joined()
-        names = ("row", "seq", "ts", "step", "account", "equity", "maintenance", "notional",
-                 "symbol", "moved", "push", "share")
-        run.breaches = {name: np.concatenate([one[name] for one in self._breaches])
-                        if self._breaches else np.empty(0) for name in names}
+        run.records, run.answers = self._joined(), answers
+        if self._own:
+            run.own_trades = np.concatenate(self._own)
+        pushed = ("moved", "push", "share")
+        run.breaches = _columns(self._breaches, (
+            "row", "seq", "ts", "step", "account", "equity", "maintenance", "notional", "symbol",
+            *pushed))
         run.breaches["excess"] = self._excess(run.breaches)
+        run.calls = _columns(self._calls, ("row", "seq", "ts", "account", *pushed))
         totals = exchange.totals()
         drifts = [asset["drift"] for asset in totals["assets"].values()]
         run.drift = next((drift for drift in drifts if drift != "0"), "0")
@@ -278,7 +352,6 @@ class Recorder:
         run.state_hash, run.seq = exchange.state_hash(), exchange.seq
         run.cpu_s = time.process_time() - self._started
         return run
-
 
     def _joined(self) -> Ints:
         """Return the kept records in one piece; each part is let go of once it is in."""
@@ -317,6 +390,11 @@ class Recorder:
                 out[pushed] = path.min(axis=0) + health > 0
             done += len(slope)
         return out
+
+
+def _columns(parts: list[dict[str, Any]], names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: np.concatenate([one[name] for one in parts]) if parts else np.empty(0)
+            for name in names}
 
 
 def _kept_mask(rows: Ints) -> Any:

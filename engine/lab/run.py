@@ -71,10 +71,10 @@ class _Loop:
         open_lots = np.abs(self.holdings).sum(axis=0)
         self.depth_lots: Floats = np.maximum(open_lots * scenario.makers.depth, 1.0)
         self.makers = Makers(scenario, self.depth_lots)
-        holders = Holders(scenario, self.population, self.holdings)
+        self.holders = Holders(scenario, self.population, self.holdings)
         self.agents: list[Agent] = [
             self.makers, Noise(scenario, self.depth_lots), Trend(scenario, self.depth_lots),
-            holders]
+            self.holders]
         if scenario.traders.gaussian_size > 0:
             self.agents.append(GaussianFlow(scenario, self.depth_lots))
         if scenario.funds.count:
@@ -100,7 +100,7 @@ class _Loop:
         step_ns = self.scenario.step_s * _SECOND
         for step in range(self.scenario.steps):
             self._step(step, START_NS + (step + 1) * step_ns)
-        return self.recorder.finish(self.exchange)
+        return self.recorder.finish(self.exchange, self.holders.answers())
 
     # --- setting up -----------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ import pytest
 
 from engine.errors import InputError
 from engine.lab import Scenario
+from engine.lab.causes import find_causes
 from engine.lab.funds import FIRST_FLOW, FIRST_FUND
 from engine.lab.market import FLOW, stream
 from engine.lab.studies import STUDIES
@@ -54,6 +55,24 @@ def test_margin_calls_are_the_venues_and_lose_nothing(run, twin):
     assert len(twin.table(EventKind.TRADE)["seq"]) == 0
     assert len(twin.table(EventKind.LIQUIDATION_STARTED)["seq"]) > 3
     assert SMALL.run(maps=False).state_hash == run.state_hash
+
+
+def test_margin_calls_of_funds_are_in_the_tree_of_causes(run, twin):
+    causes, started = find_causes(run), run.table(EventKind.LIQUIDATION_STARTED)
+    np.testing.assert_array_equal(run.breaches["seq"], started["seq"])
+    np.testing.assert_array_equal(run.breaches["account"], started["account"])
+    # What funds held is known by then, and all that was sold by force is theirs.
+    assert (run.breaches["notional"] > 0).all()
+    assert causes.book.sum() == np.abs(run.table(EventKind.LIQUIDATION_STEP)["filled_value"]).sum()
+    assert (causes.trade_of >= 0).all()
+    child = np.flatnonzero(causes.parent >= 0)
+    assert len(child) and len(child) < len(causes.parent)
+    # A parent traded before, and its sale pushed the price of the child's holding.
+    assert (run.breaches["seq"][causes.parent[child]] < run.breaches["seq"][child]).all()
+    assert (run.breaches["push"][child] == -1).all()
+    row = summarize(run, twin, causes)
+    assert row["liquidations"] == row["margin_calls_of_funds"]
+    assert not find_causes(twin).excess.any()
 
 
 def test_margin_calls_make_the_tail(run, twin):
