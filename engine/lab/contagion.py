@@ -145,6 +145,36 @@ def first_hits(run: Run) -> Floats:
     return out
 
 
+def first_hit_correlation(hits: Floats) -> Floats:
+    """Return Pearson's correlation of first hits between symbols, over seeds.
+
+    Parameters
+    ----------
+    hits : array of float, shape (seeds, symbols)
+        The rows' ``first_hits`` of a sweep; a seed in which a symbol was never hit does not count
+        for it.
+
+    Returns
+    -------
+    array of float, shape (symbols, symbols)
+        NaN with fewer than three seeds in common, or where all are alike.
+
+    Examples
+    --------
+    >>> table = first_hit_correlation(np.array([[1.0, 2.0], [2.0, 4.0], [4.0, 8.0]]))
+    >>> round(float(table[0, 1]), 12)
+    1.0
+    """
+    count = hits.shape[1]
+    out = np.full((count, count), np.nan)
+    for one in range(count):
+        for other in range(count):
+            both = hits[np.isfinite(hits[:, [one, other]]).all(axis=1)][:, [one, other]]
+            if len(both) > 2 and (np.ptp(both, axis=0) > 0).all():
+                out[one, other] = np.asarray(np.corrcoef(both.T))[0, 1]
+    return out
+
+
 def figures_of(run: Run, causes: Causes) -> dict[str, float]:
     """Return the figures of contagion for the row of a run."""
     closed = closed_by_symbol(run)

@@ -95,6 +95,42 @@ def top_share(values: Floats, share: float = 0.01) -> float:
     return float(np.sort(values)[::-1][:count].sum()) / total if total else float("nan")
 
 
+def submajorizes(one: Floats, other: Floats) -> bool:
+    """Whether the largest k haircuts of one policy add up to those of another, for every k.
+
+    Formula: sum of the k largest of x >= sum of the k largest of y for k = 1, 2, ...: y spreads
+    the cost more evenly, whatever convex measure one takes.
+
+    Examples
+    --------
+    >>> submajorizes(np.array([5.0, 1.0, 0.0]), np.array([2.0, 2.0, 2.0]))
+    True
+    >>> submajorizes(np.array([2.0, 2.0, 2.0]), np.array([5.0, 1.0, 0.0]))
+    False
+    """
+    count = max(len(one), len(other))
+    sums = []
+    for values in (one, other):
+        ordered = np.zeros(count)
+        ordered[:len(values)] = np.sort(values)[::-1]
+        sums.append(np.cumsum(ordered))
+    return bool((sums[0] >= sums[1] - 1e-9 * np.abs(sums[1]).max(initial=0.0)).all())
+
+
+def largest_burst(ts_ns: Ints, worth: Floats) -> float:
+    """Return the part of what was deleveraged that the largest burst closed.
+
+    Examples
+    --------
+    >>> largest_burst(np.array([0, 1, 20]) * 10**9, np.array([1.0, 2.0, 1.0]))
+    0.75
+    """
+    total = float(worth.sum())
+    if not total:
+        return float("nan")
+    return float(np.bincount(metrics.waves(ts_ns), worth).max()) / total
+
+
 def rank_correlation(one: Floats, other: Floats) -> float:
     """Return Spearman's rank correlation; NaN with fewer than three pairs, or all alike."""
     from scipy.stats import spearmanr
@@ -149,7 +185,7 @@ def figures_of(run: Run, deficit: float) -> dict[str, float]:
     deficit : float
         What takeovers and closes at bankruptcy prices were short of the mark, in all.
     """
-    adl, _, cost = closes(run)
+    adl, mark, cost = closes(run)
     taken, needed = budget(cost, adl["counterparty"])
     given, won, leverage = winners(run)
     positive, rates = np.maximum(given, 0), haircut_rates(given, won)
@@ -157,6 +193,7 @@ def figures_of(run: Run, deficit: float) -> dict[str, float]:
     return {
         "adl_fills": float(len(cost)),
         "adl_bursts": float(metrics.waves(adl["ts"]).max() + 1) if len(cost) else 0.0,
+        "adl_largest_burst": largest_burst(adl["ts"], adl["quantity"] * mark),
         "adl_taken": taken, "adl_needed": needed, "adl_overshoot": taken - needed,
         "adl_severity": severity(needed, deficit),
         "adl_max_haircut": float(rates.max()) if len(rates) else float("nan"),

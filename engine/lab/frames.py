@@ -38,7 +38,8 @@ def frames(run: Run, causes: Causes) -> dict[str, pd.DataFrame]:
         ``margin_calls``, ``trades`` (forced ones), ``finished``, ``conversions``,
         ``started``: the events, as `engine.messages.EVENT_LAYOUTS` names their fields, with
         `seq`: the number of the command. ``lines``: a row for each step and symbol. ``r0``:
-        the ex-ante reproduction number by symbol and price. ``answers``: what the population sent
+        the ex-ante reproduction number by symbol and price. ``funding``:
+        its settlements. ``answers``: what the population sent
         in answer to margin calls and deleveraging, with whose liquidation led to it;
         ``own_trades``: the trades of such orders, and of stop orders.
     """
@@ -58,6 +59,7 @@ def frames(run: Run, causes: Causes) -> dict[str, pd.DataFrame]:
     out["lines"] = pd.DataFrame({
         "ts": np.repeat(run.clock["ts"], count), "seq": np.repeat(run.clock["seq"], count),
         "symbol": np.tile(names, steps), **lines})
+    out["funding"] = pd.DataFrame(run.funding)
     out |= answers.frames(run, causes)
     out["r0"] = exante.frame(run)
     return out

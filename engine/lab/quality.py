@@ -6,7 +6,7 @@ import numpy as np
 
 from engine.lab import metrics
 from engine.lab.causes import Causes
-from engine.lab.market import MARKS_PER_TICK, MINOR, Floats, Ints
+from engine.lab.market import MARKS_PER_TICK, MINOR, Floats, Ints, in_force
 from engine.lab.recorder import Run
 from engine.messages import EventKind, Side
 
@@ -46,6 +46,18 @@ def tree_durations(parent: Ints, ts_ns: Ints) -> Floats:
     last = np.zeros(len(roots), np.int64)
     np.maximum.at(last, at, ts_ns)
     return np.asarray((last - ts_ns[roots]) / 1e9, np.float64)
+
+
+def wave_gap(ts_ns: Ints, gap_s: float = 5.0) -> float:
+    """Return the median of the quiet times between bursts, s; NaN with a single burst.
+
+    Examples
+    --------
+    >>> wave_gap(np.array([0, 1, 9, 10, 30]) * 10**9)
+    14.0
+    """
+    gaps = np.diff(ts_ns) / 1e9
+    return float(np.median(gaps[gaps > gap_s])) if (gaps > gap_s).any() else float("nan")
 
 
 def size_exponent(sizes: Floats, durations: Floats) -> float:
@@ -182,6 +194,8 @@ def _sizes(run: Run, causes: Causes) -> dict[str, float]:
         "size_exponent": size_exponent(sizes, durations),
         "best_40_min_share": best_window_share(ts, closed, 2_400.0),
         "time_gini": metrics.gini(by_step) if len(ts) else float("nan"),
+        "peak_rate": float(by_step.max() / run.scenario.step_s),
+        "wave_gap_s": wave_gap(ts),
     }
 
 
@@ -196,6 +210,8 @@ def _market(run: Run) -> dict[str, float]:
         "recovery_90_s": float(metrics.recovery_steps(mark, 0.9) * step_s),
         "depth_low": float(np.nanmin(depth) / run.depth_lots[0]),
         "depth_recovery_s": level_recovery_steps(depth) * step_s,
+        "spread_recovery_s": level_recovery_steps(-spread) * step_s,
+        "halted_share": float((~np.isnan(in_force(run.scenario, "outage"))).mean()),
         "spread_bps": float(np.nanmean(spread)), "spread_bps_max": float(np.nanmax(spread)),
         "one_sided_share": float(np.isnan(spread).mean()),
         "basis_max": float(np.abs(mark / index - 1).max()),

@@ -68,7 +68,8 @@ class Run:
         ``index``, ``mark``, ``shadow`` (the mark without forced trades), ``bid``, ``ask``,
         ``last``, ``volume``, ``forced`` (lots sold by force less bought), ``open`` (lots of
         the population, both sides, as last summed up), ``bid_depth``, ``ask_depth`` (lots within
-        1 % of the mid before the marks, as last measured), ``multiplier`` (of the margins).
+        1 % of the mid before the marks, as last measured), ``multiplier`` (of the margins),
+        ``premium`` (mid ÷ index - 1 before the marks).
     clock : dict of str to array, shape (steps,)
         ``ts``, ``seq`` (of the marks command), ``fund`` (balance), ``queue``.
     breaches : dict of str to array
@@ -83,6 +84,9 @@ class Run:
         One row for each margin call at marks: ``row``, ``seq``, ``ts``, ``account``, ``moved``,
         ``push``, ``share``, as of `breaches`, with the call's level in place of the maintenance
         margin.
+    funding : dict of str to array
+        One row for each settlement of a symbol: ``seq``, ``ts``, ``symbol``, ``rate`` (1e-8),
+        ``mark``, ``paid`` and ``received`` (by accounts and the fund, minor units).
     answers : array of int64
         What members of the population sent in answer to events; columns as
         `engine.lab.agents.ANSWER_FIELDS`.
@@ -113,6 +117,7 @@ class Run:
     clock: Table = field(default_factory=dict)
     breaches: dict[str, Any] = field(default_factory=dict)
     calls: dict[str, Any] = field(default_factory=dict)
+    funding: Table = field(default_factory=dict)
     answers: Ints = field(default_factory=lambda: np.empty((0, len(ANSWER_FIELDS)), np.int64))
     own_trades: Ints = field(default_factory=lambda: np.empty((0, RECORD_WIDTH), np.int64))
     maps: list[tuple[int, list[Any]]] = field(default_factory=list)
@@ -169,7 +174,7 @@ class Recorder:
         # Positions of the population, and below them of the value funds.
         self._funds = np.zeros((scenario.funds.count * count, count), np.int64)
         names = ("index", "mark", "shadow", "bid", "ask", "last", "volume", "forced", "open",
-                 "bid_depth", "ask_depth", "multiplier")
+                 "bid_depth", "ask_depth", "multiplier", "premium")
         self._lines = {name: np.full((steps, count), np.nan) for name in names}
         self._clock = {name: np.zeros(steps, np.int64) for name in ("ts", "seq", "fund", "queue")}
         self._kept: list[Ints] = []
@@ -177,6 +182,7 @@ class Recorder:
         self._own: list[Ints] = []
         self._breaches: list[dict[str, Any]] = []
         self._calls: list[dict[str, Any]] = []
+        self._settled: list[dict[str, Any]] = []
         # Of each batch of breaches: slopes, worth of the collateral at par, step of the command.
         self._slopes: list[tuple[Floats, Floats, int]] = []
         self._fund = exchange.core.insurance_balance(0)
@@ -203,6 +209,7 @@ class Recorder:
             if len(kept):
                 self._kept.append(kept)
                 self._kept_count += len(kept)
+            self._note_funding(rows)
             own = rows[self._own_mask(rows)]
             if len(own):
                 self._own.append(own)
@@ -298,6 +305,18 @@ class Recorder:
         return slope, {"moved": moved, "push": np.sign(marks[moved] - shadow[moved]),
                        "share": share}
 
+    def _note_funding(self, rows: Ints) -> None:
+        paid = columns_of(rows, EventKind.FUNDING_PAYMENT)
+        seqs, first, at = np.unique(paid["seq"], return_index=True, return_inverse=True)
+        if len(seqs):
+            money = [np.zeros(len(seqs), np.int64) for _ in range(2)]
+            for total, sign in zip(money, (-1, 1), strict=True):
+                np.add.at(total, at, np.maximum(sign * paid["amount"], 0))
+            self._settled.append({
+                "seq": seqs, "ts": paid["ts"][first], "symbol": paid["symbol"][first],
+                "rate": paid["rate"][first], "mark": paid["mark_price"][first],
+                "paid": money[0], "received": money[1]})
+
     def _note_trades(self, step: int, rows: Ints) -> None:
         trades = rows[rows[:, 0] == EventKind.TRADE]
         count = self._holdings.shape[1]
@@ -342,6 +361,8 @@ class Recorder:
             "row", "seq", "ts", "step", "account", "equity", "maintenance", "notional", "symbol",
             *pushed))
         run.breaches["excess"] = self._excess(run.breaches)
+        run.funding = _columns(self._settled, (
+            "seq", "ts", "symbol", "rate", "mark", "paid", "received"))
         run.calls = _columns(self._calls, ("row", "seq", "ts", "account", *pushed))
         totals = exchange.totals()
         drifts = [asset["drift"] for asset in totals["assets"].values()]

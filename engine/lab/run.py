@@ -19,6 +19,7 @@ from engine.demo.market import SETTLE, SETTLE_DECIMALS
 from engine.errors import InputError
 from engine.lab import population as people
 from engine.lab.agents import Agent, Holders, Noise, Trend, View
+from engine.lab.funding import Funding
 from engine.lab.funds import Funds, GaussianFlow
 from engine.lab.makers import (
     TRADE_FORCED,
@@ -112,6 +113,7 @@ class _Loop:
             if event["event"] == "rejected":
                 raise InputError(f"{command['cmd']}: {event['reason']}: {event['detail']}")
         self.venue = Venue(self.scenario, self.markets, exchange, self.counterfactual)
+        self.funding = Funding(self.scenario, exchange, self.markets.count)
         for commands in people.opening_commands(self.population):
             self._load(commands)
         orders, specials = people.stop_orders(
@@ -161,6 +163,7 @@ class _Loop:
         shadow = self.shadow_of.step(seen, bid * forced, ask * forced, self.last_unforced)
         self.recorder.measure_depth(step, bid, ask)
         self.venue.step(step, ts_ns, seen, self.marks)
+        self.funding.step(step, ts_ns, seen, bid, ask)
         rows = [(symbol, mark, NONE, NONE) for symbol, mark in enumerate(marks.tolist())]
         self.core.marks(rows, ts_ns, self._cause(marks, before))
         mark_seq = int(self.core.seq)
@@ -172,7 +175,8 @@ class _Loop:
             bid, ask = self._count_hole(after, bid, ask)
         self.recorder.add(
             step, ts_ns, mark_seq, before, after, index=index, marks=self.marks,
-            shadow=shadow, bid=bid, ask=ask, last=self.last)
+            shadow=shadow, bid=bid, ask=ask, last=self.last,
+            premium=self.funding.premium[step])
         view = View(step, ts_ns, seen, self.marks, self.last.copy(), bid, ask,
                     np.concatenate([before, after]))
         for agent in self.agents:

@@ -261,6 +261,27 @@ class CollateralSpec:
 
 
 @dataclass(frozen=True)
+class FundingSpec:
+    """Payments between longs and shorts; see `engine.lab.funding` for the formula.
+
+    Attributes
+    ----------
+    interval_s : int
+        Between settlements; 0: there are none, and the rate is only followed.
+    average_s : float
+        Over which the premium is averaged.
+    interest, damper, cap : float
+        Of one settlement.
+    """
+
+    interval_s: int = 0
+    average_s: float = 60.0
+    interest: float = 0.0001
+    damper: float = 0.0005
+    cap: float = 0.02
+
+
+@dataclass(frozen=True)
 class MarkSpec:
     """How marks are made: the median of components, in a band around the index.
 
@@ -361,6 +382,7 @@ class Scenario:
     funds: FundSpec = field(default_factory=FundSpec)
     mark: MarkSpec = field(default_factory=MarkSpec)
     margins: MarginSpec = field(default_factory=MarginSpec)
+    funding: FundingSpec = field(default_factory=FundingSpec)
     shocks: tuple[Shock, ...] = (
         Shock("price", 120.0, 150.0, -0.035), Shock("price", 420.0, 0.0, -0.03))
     insurance: float = 250_000.0
@@ -377,6 +399,9 @@ class Scenario:
             raise InputError("margins: calm, half_life_s, interval_s above 0, largest from 1")
         if self.funds.count < 0:
             raise InputError("funds: a count below 0")
+        if self.funding.interval_s < 0 or min(self.funding.damper, self.funding.cap) < 0 or (
+                self.funding.average_s <= 0 or self.funding.cap > 1):
+            raise InputError("funding: interval_s, damper from 0, cap 0 to 1, average_s above 0")
         names = {symbol.name for symbol in self.symbols}
         for at, shock in enumerate(self.shocks):
             if shock.symbol is not None and shock.symbol not in names:

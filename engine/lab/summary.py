@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.lab import answers, contagion, deleveraging, exante, hawkes, metrics, quality
+from engine.lab import (
+    answers,
+    concentration,
+    contagion,
+    deleveraging,
+    exante,
+    funding,
+    hawkes,
+    metrics,
+    quality,
+)
 from engine.lab.causes import Causes, find_causes
 from engine.lab.market import MARKS_PER_TICK, MINOR, Floats, Ints
 from engine.lab.needs import require
@@ -45,7 +55,8 @@ def summarize(run: Run, twin: Run | None = None, causes: Causes | None = None) -
     row = {**_liquidations(run, causes), **_prices(run, twin), **payers,
            **deleveraging.figures_of(run, payers["bad_debt"]),
            **quality.figures_of(run, causes),
-           **answers.figures_of(run, causes),
+           **answers.figures_of(run, causes), **concentration.figures_of(run, causes),
+           **funding.figures_of(run),
            **_reproduction(run, twin, causes), **exante.figures_of(run),
            **contagion.figures_of(run, causes), **_branching(run, twin)}
     if run.scenario.funds.count:

@@ -22,6 +22,7 @@ import numpy as np
 from engine import __version__
 from engine.errors import RunError
 from engine.lab.causes import find_causes
+from engine.lab.contagion import first_hits
 from engine.lab.market import MINOR
 from engine.lab.needs import require
 from engine.lab.recorder import Run
@@ -169,6 +170,7 @@ def run_row(scenario: Scenario, twin: bool = True) -> dict[str, Any]:
         "path": _thin(run.lines["mark"][:, 0] / run.lines["mark"][0, 0]),
         "fund_path": _thin(run.clock["fund"] / MINOR),
         "sizes": np.round(np.sort(causes.closed / MINOR)[::-1][:400], 2).tolist(),
+        "first_hits": first_hits(run).tolist(),
         "haircuts": np.round(np.sort(adl_haircuts(run)[1]), 2).tolist(),
     }
     if other is not None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 #: Columns of a sweep's rows that are no figures.
-LISTS = ("path", "fund_path", "twin_path", "sizes", "haircuts")
+LISTS = ("path", "fund_path", "twin_path", "sizes", "haircuts", "first_hits")
 _NOTES = ("engine", "code", "numpy", "fingerprint", "state_hash", "twin_hash", "drift",
           "is_balanced")
 
