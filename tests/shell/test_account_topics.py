@@ -182,11 +182,11 @@ def test_a_trader_heals_what_it_lost_by_itself(server, realm, monkeypatch):
         boss.send_many(OPENING)
         with Subscriber(server.events, server.states, ["account.1."], keys=realm("one"),
                         retry_s=0.3) as subscriber:
-            assert subscriber.receive(10).state["account"]["balances"] == {"USDT": "1000"}
+            first = begun(subscriber)["account.1."]
+            assert first.state["account"]["balances"] == {"USDT": "1000"}
             boss.send({"cmd": "deposit", "account": 1, "asset": "USDT", "amount": "5"})
             item = subscriber.receive(10)
-            while not isinstance(item, Update):
-                item = subscriber.receive(10)
+            assert isinstance(item, Update)
             assert [event["event"] for event in item.messages] == ["balance"]
             take = subscriber.following.take
             monkeypatch.setattr(subscriber.following, "take", lambda frames: (

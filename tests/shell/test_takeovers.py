@@ -165,8 +165,8 @@ def test_a_line_that_was_dead_heals(pair):
             proxy.is_cut = True
             threading.Timer(2.5, lambda: setattr(proxy, "is_cut", False)).start()
             assert client.send(DEPOSIT).seq == 3  # once the line is there again
-        pair.leader.line("seq 3 was not acknowledged by 1 standbys within 0.5 s")
-        pair.leader.line("standbys have everything again, to seq 3")
+        pair.leader.wait_for("seq 3 was not acknowledged by 1 standbys within 0.5 s")
+        pair.leader.wait_for("standbys have everything again, to seq 3")
         pair.follower.wait_for("asking again")
         assert pair.follower.last_seq == 3
         pair.leader.stop()
