@@ -1,7 +1,7 @@
 """Who pays under which policy of auto-deleveraging?
 
-The same amounts are closed against winners in turn by rank, or spread by contracts, by
-wealth, or as evenly as possible. Runs with the engine's own allocation, then the identity of
+What is left is closed against winners in turn by rank, or spread by contracts, by wealth, or
+as evenly as possible. Runs with the engine's own allocation, then the identity of
 Chitra (2025), read off the events of single deleveragings: for the top winner a queue is worse
 than pro rata by theta (1 - w1 / U), as long as what is taken does not exceed his winnings.
 """

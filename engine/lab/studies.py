@@ -30,7 +30,8 @@ STUDIES = {
         Study(
             "pure", "Two definitions of the reproduction number",
             "Only makers and noise answer the forced trades, so what causes say and what the "
-            "counterfactual twin says must agree.", PURE),
+            "counterfactual twin says should agree. They do to within 2 %: causes are short by "
+            "what their straight lines leave out.", PURE),
         Study(
             "close_policy", "Close a part, or all of it",
             "How much one liquidation step closes: all, a fifth with a pause, down one tier, or "
@@ -59,8 +60,8 @@ STUDIES = {
             figures=(*WHO_PAYS, ("fund_survived", "share of seeds in which it stays above 0"))),
         Study(
             "adl", "Who is deleveraged",
-            "The same amounts are closed against winners in turn by rank, or spread over all of "
-            "them by contracts, by wealth, or as evenly as possible.",
+            "What books and fund do not take is closed against winners in turn by rank, or spread "
+            "over all of them by contracts, by wealth, or as evenly as possible.",
             Scenario().replaced("insurance", 50_000.0),
             parameters={"profile": {
                 name: {"adl_allocation": name.replace("-", "_")}
