@@ -133,6 +133,12 @@ def draw(scenario: Scenario, first_marks: Ints) -> Population:
     needed = np.bincount(holder, maintenance(scenario, symbol, np.abs(quantity * marks)), n)
     loss = np.bincount(holder, (entry - quantity * marks).astype(np.float64), n)
     wallets = np.maximum(worth / leverage, needed / _RATIO_MAX + np.maximum(loss, 0))
+    if spec.trigger_reach > 0:
+        against = np.exp(np.where(is_long, -1, 1) * spec.trigger_reach * rng.random(n))[holder]
+        needed = np.bincount(holder, maintenance(
+            scenario, symbol, np.abs(quantity * marks * against)), n)
+        loss = np.bincount(holder, entry - quantity * marks * against, n)
+        wallets = np.maximum(needed + loss, 1)
     order = np.lexsort((symbol, holder))
     pledged = np.where(pledges, wallets / float(scenario.collateral.weight) + 2, 0.0)
     return Population(

@@ -86,6 +86,9 @@ class PopulationSpec:
         Accounts that open again what auto-deleveraging closed.
     reaction_s : float
         How long all of these take.
+    trigger_reach : float
+        Above 0: deposits are such that each account is liquidated where prices have moved against
+        it by a factor drawn log-uniformly, from 1 to exp(trigger_reach); leverage is not drawn.
     """
 
     accounts: int = 8_000
@@ -103,6 +106,7 @@ class PopulationSpec:
     stop_distance: float = 0.5
     reopen_share: float = 0.5
     reaction_s: float = 20.0
+    trigger_reach: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from engine.errors import InputError
-from engine.lab import margin_studies, path_studies, tail_studies
+from engine.lab import margin_studies, path_studies, tail_studies, uniform
 from engine.lab.scenario import TIERS, Scenario, Shock
 from engine.lab.study import WHO_PAYS, Study
 
@@ -102,6 +102,7 @@ STUDIES = {
             figures=(("reproduction_twin", "R, counterfactual"),
                      ("overshoot_twin", "how much lower the low"))),
         *margin_studies.STUDIES, *path_studies.STUDIES, *tail_studies.STUDIES,
+        *uniform.STUDIES,
     )
 }
 DEFAULT = "crash"
