@@ -120,7 +120,7 @@ def _promise_text(run: Run) -> str:
     found = exante.figures_of(run)
     said = {name: number(found[name]) for name in ("r0_start", "r0_max", "r0_low", "r0_path")}
     return (f"Here R₀ is {said['r0_start']} at the first mark, {said['r0_max']} at most "
-            f"({100 * found['r0_max_at']:.1f} % below it), {said['r0_low']} at the low that was "
+            f"({-100 * found['r0_max_at']:.1f} % below it), {said['r0_low']} at the low that was "
             f"reached, and {said['r0_path']} on average over the way there.")
 
 

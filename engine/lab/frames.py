@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,7 @@ import numpy as np
 
 from engine.errors import RunError
 from engine.lab import answers, exante
-from engine.lab.causes import Causes
+from engine.lab.causes import Causes, find_causes
 from engine.lab.market import MINOR
 from engine.lab.recorder import Run
 from engine.messages import EventKind
@@ -25,6 +27,10 @@ _EVENTS = {
     "trades": EventKind.TRADE, "finished": EventKind.LIQUIDATION_FINISHED,
     "conversions": EventKind.COLLATERAL_CONVERTED, "started": EventKind.LIQUIDATION_STARTED,
 }
+#: Tables that the headlines of a report can be made of again, of every run and of its twin.
+TRACED = (
+    "positions", "r0", "started", "steps", "takeovers", "adl", "fund", "liquidations", "lines")
+TRACED_OF_TWIN = ("started", "liquidations", "lines")
 
 
 def frames(run: Run, causes: Causes) -> dict[str, pd.DataFrame]:
@@ -33,8 +39,9 @@ def frames(run: Run, causes: Causes) -> dict[str, pd.DataFrame]:
     Returns
     -------
     dict
-        ``liquidations``: one row for each, with its parent, generation and what closed it,
-        notional in the settle asset. ``steps``, ``takeovers``, ``adl``, ``fund``,
+        ``positions``: as they were opened. ``liquidations``: one row for each, with its parent,
+        generation, what the pool held (``lots_`` and the symbol) and what closed it, notional in
+        the settle asset. ``steps``, ``takeovers``, ``adl``, ``fund``,
         ``margin_calls``, ``trades`` (forced ones), ``finished``, ``conversions``,
         ``started``: the events, as `engine.messages.EVENT_LAYOUTS` names their fields, with
         `seq`: the number of the command. ``lines``: a row for each step and symbol. ``r0``:
@@ -52,10 +59,16 @@ def frames(run: Run, causes: Causes) -> dict[str, pd.DataFrame]:
     liquidations["parent"], liquidations["generation"] = causes.parent, causes.generation
     for name in ("book", "fund", "adl"):
         liquidations[name] = getattr(causes, name) / MINOR
+    names = [symbol.name for symbol in run.scenario.symbols]
+    for at, name in enumerate(names):
+        liquidations[f"lots_{name}"] = run.breach_lots[:, at]
     out["liquidations"] = liquidations
     steps, count = run.lines["mark"].shape
     lines = {name: values.ravel() for name, values in run.lines.items()}
-    names = [symbol.name for symbol in run.scenario.symbols]
+    people = run.population
+    out["positions"] = pd.DataFrame({
+        "account": people.holder + 1, "symbol": people.symbol, "quantity": people.quantity,
+        "entry_value": people.entry})
     out["lines"] = pd.DataFrame({
         "ts": np.repeat(run.clock["ts"], count), "seq": np.repeat(run.clock["seq"], count),
         "symbol": np.tile(names, steps), **lines})
@@ -93,8 +106,22 @@ def read_provenance(path: Path) -> dict[str, Any]:
     return dict(json.loads(metadata[b"engine.lab"]))
 
 
-def write_run(run: Run, causes: Causes, folder: Path) -> None:
-    """Write all tables of a run into a folder, one Parquet file each."""
+def write_run(
+    run: Run, causes: Causes, folder: Path, names: Sequence[str] | None = None
+) -> None:
+    """Write the tables of a run into a folder, one Parquet file each: all, or some by name."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, frame in frames(run, causes).items():
-        write_parquet(frame, folder / f"{name}.parquet", run.provenance())
+        if names is None or name in names:
+            write_parquet(frame, folder / f"{name}.parquet", run.provenance())
+
+
+def write_pair(run: Run, causes: Causes, twin: Run | None, folder: Path) -> None:
+    """Write what the headlines of a report are made of, of a run and its twin, or nothing."""
+    part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    write_run(run, causes, part, TRACED)
+    if twin is not None:
+        write_run(twin, find_causes(twin), part / "twin", TRACED_OF_TWIN)
+    shutil.rmtree(folder, ignore_errors=True)
+    part.rename(folder)

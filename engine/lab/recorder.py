@@ -80,6 +80,8 @@ class Run:
         the way from the shadow marks to the marks it could stand; below 0: due without any),
         ``excess`` (not due on the whole rest of the shadow path either). Value funds are pools
         like any other, by their own account numbers.
+    breach_lots : array of int64, shape (breaches, symbols)
+        What each of these pools held.
     calls : dict of str to array
         One row for each margin call at marks: ``row``, ``seq``, ``ts``, ``account``, ``moved``,
         ``push``, ``share``, as of `breaches`, with the call's level in place of the maintenance
@@ -116,6 +118,7 @@ class Run:
     lines: dict[str, Floats] = field(default_factory=dict)
     clock: Table = field(default_factory=dict)
     breaches: dict[str, Any] = field(default_factory=dict)
+    breach_lots: Ints = field(default_factory=lambda: np.empty((0, 0), np.int64))
     calls: dict[str, Any] = field(default_factory=dict)
     funding: Table = field(default_factory=dict)
     answers: Ints = field(default_factory=lambda: np.empty((0, len(ANSWER_FIELDS)), np.int64))
@@ -183,8 +186,10 @@ class Recorder:
         self._breaches: list[dict[str, Any]] = []
         self._calls: list[dict[str, Any]] = []
         self._settled: list[dict[str, Any]] = []
-        # Of each batch of breaches: slopes, worth of the collateral at par, step of the command.
-        self._slopes: list[tuple[Floats, Floats, int]] = []
+        self._breach_lots: list[Ints] = []
+        # Of each batch of breaches: rates in force, worth of the collateral at par, step of the
+        # command.
+        self._terms: list[tuple[Floats, Floats, int]] = []
         self._fund = exchange.core.insurance_balance(0)
         self._queue = 0
         self._venue = venue
@@ -210,7 +215,8 @@ class Recorder:
                 self._kept.append(kept)
                 self._kept_count += len(kept)
             self._note_funding(rows)
-            own = rows[self._own_mask(rows)]
+            own = rows[rows[:, 0] == EventKind.TRADE]
+            own = own[(own[:, TRADE_FORCED] == 0) & self._of_population(own[:, TRADE_TAKER])]
             if len(own):
                 self._own.append(own)
         self._hold(after)
@@ -242,11 +248,6 @@ class Recorder:
     def _of_funds(self, accounts: Ints) -> npt.NDArray[np.bool_]:
         return (accounts >= FIRST_FUND) & (accounts < FIRST_FUND + len(self._funds))
 
-    def _own_mask(self, rows: Ints) -> npt.NDArray[np.bool_]:
-        mine: npt.NDArray[np.bool_] = (rows[:, 0] == EventKind.TRADE) & (
-            rows[:, TRADE_FORCED] == 0) & self._of_population(rows[:, TRADE_TAKER])
-        return mine
-
     def _lots(self, accounts: Ints) -> Floats:
         out = np.empty((len(accounts), self._holdings.shape[1]))
         is_fund = self._of_funds(accounts)
@@ -270,11 +271,12 @@ class Recorder:
         account = started[:, 4]
         lots = self._lots(account)
         worth = np.abs(lots) * self._lines["mark"][step]
-        slope, push = self._pushed(lots, 1.0, started[:, 7], started[:, 8], step)
+        push = self._pushed(lots, 1.0, started[:, 7], started[:, 8], step)
         pledged = np.zeros(len(account))
         members = self._of_population(account)
         pledged[members] = self._pledged[account[members] - 1]
-        self._slopes.append((slope, pledged, now))
+        self._terms.append((self._venue.rates, pledged, now))
+        self._breach_lots.append(lots.astype(np.int64))
         self._breaches.append({
             "row": kept, "seq": started[:, 1], "ts": started[:, 2],
             "step": np.full(len(kept), step), "account": account, "equity": started[:, 7],
@@ -285,37 +287,34 @@ class Recorder:
     def _note_called(self, called: Ints, kept: Ints, step: int, now: int) -> None:
         equity, maintenance = called[:, _CALL_EQUITY], called[:, _CALL_MAINTENANCE]
         level = called[:, _CALL_LEVEL, None] / RATE_SCALE
-        _, push = self._pushed(self._lots(called[:, 4]), level, equity, maintenance, step)
+        push = self._pushed(self._lots(called[:, 4]), level, equity, maintenance, step)
         self._calls.append({"row": kept, "seq": called[:, 1], "ts": called[:, 2],
                             "account": called[:, 4], **push})
 
     def _pushed(
         self, lots: Floats, level: Any, equity: Ints, maintenance: Ints, step: int
-    ) -> tuple[Floats, Table]:
-        """Slopes of level x equity - maintenance by mark, and how far forced trades moved it."""
+    ) -> Table:
+        """How far forced trades have moved level x equity - maintenance of pools, and where."""
         marks, shadow = self._lines["mark"][step], self._lines["shadow"][step]
-        # The lowest tier's rate is near enough, for between shadow and mark few positions change
-        # tiers.
-        slope = level * lots - self._venue.rates * np.abs(lots)
-        hurt = slope * (shadow - marks)
+        hurt = _slope(lots, level, self._venue.rates) * (shadow - marks)
         due_by = maintenance - np.ravel(level) * equity
         total = hurt.sum(axis=1)
         share = np.where(total > 0, 1 - due_by / np.where(total > 0, total, 1.0), -1.0)
         moved = hurt.argmax(axis=1)
-        return slope, {"moved": moved, "push": np.sign(marks[moved] - shadow[moved]),
-                       "share": share}
+        return {"moved": moved, "push": np.sign(marks[moved] - shadow[moved]), "share": share}
 
     def _note_funding(self, rows: Ints) -> None:
+        if not (rows[:, 0] == EventKind.FUNDING_PAYMENT).any():
+            return
         paid = columns_of(rows, EventKind.FUNDING_PAYMENT)
         seqs, first, at = np.unique(paid["seq"], return_index=True, return_inverse=True)
-        if len(seqs):
-            money = [np.zeros(len(seqs), np.int64) for _ in range(2)]
-            for total, sign in zip(money, (-1, 1), strict=True):
-                np.add.at(total, at, np.maximum(sign * paid["amount"], 0))
-            self._settled.append({
-                "seq": seqs, "ts": paid["ts"][first], "symbol": paid["symbol"][first],
-                "rate": paid["rate"][first], "mark": paid["mark_price"][first],
-                "paid": money[0], "received": money[1]})
+        money = [np.zeros(len(seqs), np.int64) for _ in range(2)]
+        for total, sign in zip(money, (-1, 1), strict=True):
+            np.add.at(total, at, np.maximum(sign * paid["amount"], 0))
+        self._settled.append({
+            "seq": seqs, "ts": paid["ts"][first], "symbol": paid["symbol"][first],
+            "rate": paid["rate"][first], "mark": paid["mark_price"][first],
+            "paid": money[0], "received": money[1]})
 
     def _note_trades(self, step: int, rows: Ints) -> None:
         trades = rows[rows[:, 0] == EventKind.TRADE]
@@ -353,14 +352,14 @@ class Recorder:
         """Return the run, with its hash and its proof of conservation."""
         run = self._run
         run.lines, run.clock = self._lines, self._clock
-        run.records, run.answers = self._joined(), answers
-        if self._own:
-            run.own_trades = np.concatenate(self._own)
+        run.records, run.answers = _joined(self._kept, RECORD_WIDTH), answers
+        run.own_trades = _joined(self._own, RECORD_WIDTH)
         pushed = ("moved", "push", "share")
         run.breaches = _columns(self._breaches, (
             "row", "seq", "ts", "step", "account", "equity", "maintenance", "notional", "symbol",
             *pushed))
         run.breaches["excess"] = self._excess(run.breaches)
+        run.breach_lots = _joined(self._breach_lots, self._holdings.shape[1])
         run.funding = _columns(self._settled, (
             "seq", "ts", "symbol", "rate", "mark", "paid", "received"))
         run.calls = _columns(self._calls, ("row", "seq", "ts", "account", *pushed))
@@ -374,16 +373,6 @@ class Recorder:
         run.cpu_s = time.process_time() - self._started
         return run
 
-    def _joined(self) -> Ints:
-        """Return the kept records in one piece; each part is let go of once it is in."""
-        out: Ints = np.empty((self._kept_count, RECORD_WIDTH), np.int64)
-        end = self._kept_count
-        while self._kept:
-            rows = self._kept.pop()
-            out[end - len(rows):end] = rows
-            end -= len(rows)
-        return out
-
     def _excess(self, breaches: dict[str, Any]) -> npt.NDArray[np.bool_]:
         """Which pools would not have become due on the shadow path, now or later.
 
@@ -395,27 +384,51 @@ class Recorder:
         price = self._venue.collateral_path
         out = np.zeros(len(breaches["step"]), np.bool_)
         done = 0
-        for slope, pledged, now in self._slopes:
+        for lots, (rates, pledged, now) in zip(self._breach_lots, self._terms, strict=True):
             # Only who could stand at the shadow marks of the breach itself may be in excess.
-            found = done + np.flatnonzero(breaches["share"][done:done + len(slope)] > 0)
+            found = done + np.flatnonzero(breaches["share"][done:done + len(lots)] > 0)
             # A table of all of them by all steps would be the largest of a run.
             for pushed in np.array_split(found, len(found) // _PUSHED_AT_ONCE + 1):
                 if not len(pushed):
                     continue
                 step = int(breaches["step"][done])
                 mine = pushed - done
-                path = (shadow[step:] - marks[step]) @ slope[mine].T
+                slope = _slope(lots[mine].astype(np.float64), 1.0, rates)
+                path = (shadow[step:] - marks[step]) @ slope.T
                 paid = price[np.maximum(np.arange(step, len(price)), now)] - price[now]
                 path += paid[:, None] * pledged[mine]
                 health = (breaches["equity"] - breaches["maintenance"])[pushed]
                 out[pushed] = path.min(axis=0) + health > 0
-            done += len(slope)
+            done += len(lots)
         return out
 
 
+def _slope(lots: Floats, level: Any, rates: Floats) -> Floats:
+    """By how much level x equity - maintenance of pools changes with each mark.
+
+    The lowest tier's rate is near enough, for between shadow and mark few positions change tiers.
+    """
+    slope: Floats = level * lots - rates * np.abs(lots)
+    return slope
+
+
+def _joined(parts: list[Ints], width: int) -> Ints:
+    """Return rows in one piece; each part is let go of once it is in."""
+    end = sum(len(rows) for rows in parts)
+    out: Ints = np.empty((end, width), np.int64)
+    while parts:
+        rows = parts.pop()
+        out[end - len(rows):end] = rows
+        end -= len(rows)
+    return out
+
+
 def _columns(parts: list[dict[str, Any]], names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: np.concatenate([one[name] for one in parts]) if parts else np.empty(0)
-            for name in names}
+    out: dict[str, Any] = {}
+    for name in names:
+        # Each column is let go of once it is in.
+        out[name] = np.concatenate([one.pop(name) for one in parts]) if parts else np.empty(0)
+    return out
 
 
 def _kept_mask(rows: Ints) -> Any:

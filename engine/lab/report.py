@@ -64,7 +64,7 @@ def run_study(
     causes = find_causes(run)
     first = study.scenario.seed
     frame = sweep(study.scenario, study.parameters, range(first, first + seeds), jobs,
-                  out=out, progress=progress)
+                  out=out, progress=progress, events=True)
     write_run(run, causes, out / "run")
     note = {**run.provenance(), "parameters": list(study.parameters), "seeds": seeds}
     write_parquet(frame, out / "seeds.parquet", note)
@@ -92,8 +92,8 @@ def write_page(
     scenario = run.scenario
     seeds = frame["seed"].nunique()
     lead = (
-        f"{scenario.population.accounts:,} accounts in {len(scenario.symbols)} perpetuals, "
-        f"{scenario.duration_s // 60} minutes at {scenario.step_s} s, {seeds} paired seeds. "
+        f"{scenario.population.accounts:,} accounts, perpetuals: {len(scenario.symbols)}, "
+        f"{scenario.duration_s / 60:.3g} min at {scenario.step_s} s, {seeds} paired seeds. "
         f"{study.text} The first part shows one run; conclusions are drawn over all seeds.")
     if study.parameters:
         first = ", ".join(f"{name}: {frame[name].iloc[0]}" for name in study.parameters)
@@ -105,12 +105,36 @@ def write_page(
         "headline": html.escape(study.title), "lead": html.escape(lead),
         "badges": "".join(f'<span class="badge plain">{html.escape(one)}</span>'
                           for one in badges),
+        "findings": _findings(first_values(study, frame)),
         "plotly_js": get_plotlyjs(), "tiles": _tiles(first_values(study, frame)),
         "charts": "".join(card.html() for card in cards),
         "figures": figure_table(frame, list(study.parameters)),
         "provenance": _provenance(run, twin, frame),
         "scenario": html.escape(json.dumps(json.loads(scenario.to_json()), indent=1)),
     }, path)
+
+
+def _findings(frame: pd.DataFrame) -> str:
+    """Say in words what the seeds came out with, on average."""
+    mean = frame.mean(numeric_only=True)
+    if not mean["liquidated"] > 0:
+        return "Nobody was liquidated."
+    with_them, without = -100 * mean["low"], -100 * (mean["low"] + mean["overshoot_twin"])
+    said = (
+        f"{100 * mean['liquidated_share']:.0f} % of all open notional was liquidated. The mark "
+        f"fell by {with_them:.1f} %, where it would have fallen by {without:.1f} % had nobody been "
+        "sold out. ")
+    if mean["reproduction_twin"] == mean["reproduction_twin"]:
+        said += (f"Of every 100 liquidated, {100 * mean['reproduction_twin']:.0f} would not have "
+                 "been but for the forced selling before them. ")
+    by = {name: f"{100 * mean[f'by_{name}'] / mean['liquidated']:.0f} %"
+          for name in ("book", "fund", "adl")}
+    said += (f"Resting orders took {by['book']} of it, the insurance fund {by['fund']}, and "
+             f"{by['adl']} was closed against those who had won.")
+    if mean["fund_survived"] < 1:
+        said += (f" The fund was used up in {(frame['fund_survived'] < 1).sum()} of "
+                 f"{len(frame)} seeds.")
+    return said
 
 
 def _tiles(frame: pd.DataFrame) -> str:

@@ -406,6 +406,8 @@ class Scenario:
         if self.funding.interval_s < 0 or min(self.funding.damper, self.funding.cap) < 0 or (
                 self.funding.average_s <= 0 or self.funding.cap > 1):
             raise InputError("funding: interval_s, damper from 0, cap 0 to 1, average_s above 0")
+        if not 0 <= self.population.trigger_reach <= 2:
+            raise InputError("population.trigger_reach: from 0 to 2")
         names = {symbol.name for symbol in self.symbols}
         for at, shock in enumerate(self.shocks):
             if shock.symbol is not None and shock.symbol not in names:

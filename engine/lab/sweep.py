@@ -23,6 +23,7 @@ from engine import __version__
 from engine.errors import RunError
 from engine.lab.causes import find_causes
 from engine.lab.contagion import first_hits
+from engine.lab.frames import write_pair
 from engine.lab.market import MINOR
 from engine.lab.needs import require
 from engine.lab.recorder import Run
@@ -42,7 +43,7 @@ def sweep(
     scenario: Scenario, parameters: Mapping[str, Values] | None = None,
     seeds: Iterable[int] = range(1, 9), jobs: int = 1, *, twin: bool = True,
     out: Path | None = None, backend: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None, events: bool = False,
 ) -> pd.DataFrame:
     """Run every combination of parameter values with every seed.
 
@@ -64,6 +65,9 @@ def sweep(
         A backend of joblib.
     progress : callable, optional
         Told how many are done, and of how many.
+    events : bool, default False
+        Write the event tables of the first combination's runs and twins into ``events`` in `out`,
+        a folder for each by its fingerprint (`engine.lab.frames.write_pair`).
 
     Returns
     -------
@@ -77,16 +81,20 @@ def sweep(
         A run with drift, or with positions that do not sum to zero; a backend that joblib does
         not have, or that nobody has started; a library of the extra `lab` is missing.
     """
+    seeds = list(seeds)
     return run_plan(make_plan(scenario, parameters or {}, seeds), jobs, twin=twin, out=out,
-                    backend=backend, progress=progress)
+                    backend=backend, progress=progress, events=len(seeds) if events else 0)
 
 
 def run_plan(
     plan: Sequence[tuple[Mapping[str, Any], Scenario]], jobs: int = 1, *, twin: bool = True,
     out: Path | None = None, backend: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None, events: int = 0,
 ) -> pd.DataFrame:
-    """Run scenarios, each with labels for its row; the rest is as in `sweep`."""
+    """Run scenarios, each with labels for its row; the rest is as in `sweep`.
+
+    `events` is of how many, from the first on, event tables are written.
+    """
     require("joblib", "pandas", "scipy")
     import pandas as pd
 
@@ -97,12 +105,13 @@ def run_plan(
     waiting = []
     for at, (_, one) in enumerate(plan):
         file = None if folder is None else folder / f"{one.fingerprint()}-{int(twin)}.json"
-        if file is not None and file.exists():
+        tables = None if out is None or at >= events else out / "events" / one.fingerprint()
+        if file is not None and file.exists() and (tables is None or tables.exists()):
             kept = json.loads(file.read_text(encoding="utf-8"))
             if kept["engine"] == __version__ and kept.get("code") == code_fingerprint():
                 rows[at] = kept
                 continue
-        waiting.append((at, one, file))
+        waiting.append((at, one, file, tables))
     for at, file, row in _run_all(waiting, twin, jobs, backend):
         rows[at] = row
         if file is not None:
@@ -136,7 +145,8 @@ def make_plan(
 
 
 def _run_all(
-    waiting: list[tuple[int, Scenario, Path | None]], twin: bool, jobs: int, backend: str | None
+    waiting: list[tuple[int, Scenario, Path | None, Path | None]], twin: bool, jobs: int,
+    backend: str | None,
 ) -> Iterable[tuple[int, Path | None, dict[str, Any]]]:
     from joblib import Parallel, delayed, parallel_config
 
@@ -147,18 +157,26 @@ def _run_all(
         raise RunError(f"backend {backend} cannot be used: {reason}") from None
     with chosen:
         results = Parallel(n_jobs=jobs, return_as="generator_unordered")(
-            delayed(_numbered)(at, one.to_json(), twin) for at, one, _ in waiting)
-        files = {at: file for at, _, file in waiting}
+            delayed(_numbered)(at, one.to_json(), twin, tables)
+            for at, one, _, tables in waiting)
+        files = {at: file for at, _, file, _ in waiting}
         for at, row in results:
             yield at, files[at], row
 
 
-def _numbered(at: int, text: str, twin: bool) -> tuple[int, dict[str, Any]]:
-    return at, run_row(Scenario.from_json(text), twin)
+def _numbered(
+    at: int, text: str, twin: bool, tables: Path | None
+) -> tuple[int, dict[str, Any]]:
+    return at, run_row(Scenario.from_json(text), twin, tables)
 
 
-def run_row(scenario: Scenario, twin: bool = True) -> dict[str, Any]:
-    """Run a scenario, and its twin if wanted, and return its row for a sweep."""
+def run_row(
+    scenario: Scenario, twin: bool = True, tables: Path | None = None
+) -> dict[str, Any]:
+    """Run a scenario, and its twin if wanted, and return its row for a sweep.
+
+    `tables` is a folder for the event tables of both.
+    """
     run = scenario.run(maps=False)
     other = scenario.run(counterfactual=True, maps=False) if twin else None
     causes = find_causes(run)
@@ -177,6 +195,9 @@ def run_row(scenario: Scenario, twin: bool = True) -> dict[str, Any]:
         row["twin_hash"] = other.state_hash
         row["twin_path"] = _thin(other.lines["mark"][:, 0] / other.lines["mark"][0, 0])
         row["is_balanced"] &= is_balanced(other) and other.drift == "0"
+    if tables is not None:
+        tables.parent.mkdir(parents=True, exist_ok=True)
+        write_pair(run, causes, other, tables)
     return row
 
 

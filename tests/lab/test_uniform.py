@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from engine.errors import InputError
 from engine.lab import exante, metrics
 from engine.lab.causes import find_causes
 from engine.lab.market import MINOR
@@ -81,3 +82,9 @@ def test_triggers_are_spread_evenly():
     # The jump is followed by as much again as impact says: J / (1 - R) in all.
     fall = -np.log(run.lines["mark"][-1, 0] / first)
     assert fall == pytest.approx(JUMP / (1 - 0.4), rel=0.1)
+
+
+@pytest.mark.parametrize("reach", [-0.1, 3.0])
+def test_a_reach_that_makes_no_sense_is_refused(reach):
+    with pytest.raises(InputError, match="trigger_reach"):
+        scenario_of(0.4).replaced("population.trigger_reach", reach)
