@@ -53,6 +53,8 @@ README = ROOT / "README.md"
 # The page of each part of README.md, by the heading that the part begins with.
 PARTS = {"# ": "index.md", "## Embedding": "quickstart.md", "## What is there today": "index.md"}
 FENCED = re.compile(r"(^```.*?^```$)", re.M | re.S)
+NAMES = re.compile(r"(\w+(?:, \w+)+)( : .+)?")
+UNDERLINE = re.compile("-+")
 LINK = re.compile(r"\[([^\]\[]*)\]\(([^)\s]+)\)")
 
 
@@ -115,6 +117,27 @@ def underline_sections(
             lines.insert(at + 1, "-" * len(lines[at]))
 
 
+def split_names(
+    app: Sphinx, what: str, name: str, thing: object, options: object, lines: list[str]
+) -> None:
+    # Attributes that share a line are one field for napoleon, with the first name for its type.
+    if "Attributes" not in lines:
+        return
+    first = lines.index("Attributes") + 2
+    section = next((at - 1 for at in range(first, len(lines)) if UNDERLINE.fullmatch(lines[at])),
+                   len(lines))
+    for at in reversed(range(first, section)):
+        shared = NAMES.fullmatch(lines[at])
+        if shared is None:
+            continue
+        end = at + 1
+        while end < len(lines) and lines[end].startswith(" "):
+            end += 1
+        text = lines[at + 1:end]
+        lines[at:end] = [line for each in shared[1].split(", ")
+                         for line in (each + (shared[2] or ""), *text)]
+
+
 def skip_aliases(
     app: Sphinx, what: str, name: str, thing: object, skip: bool, options: object
 ) -> bool | None:
@@ -143,6 +166,7 @@ def setup(app: Sphinx) -> None:
     app.connect("include-read", relink_included)
     app.connect("doctree-read", unlink_words)
     app.connect("autodoc-process-docstring", underline_sections, priority=400)
+    app.connect("autodoc-process-docstring", split_names, priority=400)
     app.connect("autodoc-process-signature", without_self)
     app.connect("autodoc-skip-member", skip_aliases)
     # Fences of test vectors, which tests read by these names.

@@ -26,6 +26,7 @@ from engine.messages import (
     Side,
 )
 
+#: Rows of `COMMAND_DTYPE` or of `SPECIAL_DTYPE`.
 Packed = npt.NDArray[Any]
 Ids = npt.NDArray[np.int64]
 Column = int | Ids

@@ -84,6 +84,7 @@ class Ended:
     epoch: int
 
 
+#: What a subscriber yields.
 Item = Snapshot | Update | Ended
 
 

@@ -141,6 +141,7 @@ class OpenInterest(NamedTuple):
     long_short_ratios: dict[str, str]
 
 
+#: Anything that is read from a recorded market.
 Record = (
     Trade | BookChange | BookOrder | BestQuote | Ticker | Liquidation | Bar | Funding | DepthBand
     | OpenInterest

@@ -14,7 +14,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from engine.errors import InputError
 
+#: Symbol, mark price, index price.
 Row = tuple[str, str, str | None]
+#: Engine time in ns, and the marks of that moment.
 Step = tuple[int, list[Row]]
 
 

@@ -164,7 +164,7 @@ class Trend:
     """Trend followers: they buy above a slow average of the mid, and sell below it.
 
     Formula: signal = ln(mid / average); beyond the threshold an order of
-    size x min(|signal| / threshold - 1, 1) calm depths, in the direction of the signal.
+    size x min(abs(signal) / threshold - 1, 1) calm depths, in the direction of the signal.
     """
 
     def __init__(self, scenario: Scenario, depth_lots: Floats) -> None:

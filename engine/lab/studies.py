@@ -20,6 +20,7 @@ PURE = replace(
 
 _FLAT = tuple((None, rate, leverage) for _, rate, leverage in TIERS[2:3])
 
+#: The studies that are there, by name.
 STUDIES = {
     study.name: study for study in (
         Study(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 #: Version of the fields; snapshots carry it.
 VERSION = 1
+#: Every channel of a symbol.
 CHANNELS = ("l3", "l2", "l1", "trades", "auction", "status")
 _ALL = 2**31 - 1  # more levels than a side can have
 _REPEATED = int(TradeFlag.REPEATED)

@@ -81,6 +81,7 @@ class Clock:
     ts_ns: int
 
 
+#: Anything that prices are made from.
 PriceInput = SourcePrice | BookSnapshot | TradePrice | Clock
 
 # Name of the input, and of its fields beside `ts`, as they are written.
