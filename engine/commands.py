@@ -61,6 +61,11 @@ def _int(*, required: bool = True) -> Field:
     return Field(_is_int, "an integer", required)
 
 
+def _count(*, required: bool = True) -> Field:
+    return Field(
+        lambda value: _is_int(value) and value >= 0, "an integer from 0", required)
+
+
 def _decimal(*, required: bool = True) -> Field:
     return Field(is_decimal, "a decimal string or an integer (never a float)", required)
 
@@ -324,7 +329,7 @@ QUERIES: dict[str, dict[str, Field]] = {
     "position": {"account": _int(), "symbol": _name()},
     "orders": {"account": _int()},
     "book": {
-        "symbol": _name(), "depth": _or_null(_int(required=False)), "l3": _flag(),
+        "symbol": _name(), "depth": _or_null(_count(required=False)), "l3": _flag(),
     },
     "tiers": {"symbol": _name()},
     "instrument": {"symbol": _name()},

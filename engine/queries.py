@@ -251,7 +251,7 @@ class Queries:
     def _book(self, query: Mapping[str, Any]) -> dict[str, Any]:
         instrument = self._find(query["symbol"])
         depth = query.get("depth")
-        depth = 2**31 - 1 if depth is None else max(0, min(depth, 2**31 - 1))
+        depth = 2**31 - 1 if depth is None else min(depth, 2**31 - 1)
         body: dict[str, Any] = {"symbol": instrument.symbol}
         for name, side in (("bids", Side.BUY), ("asks", Side.SELL)):
             levels = self._exchange.core.book_levels(instrument.index, int(side), depth)

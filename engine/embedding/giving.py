@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from numpy import integer
+
 from engine.commands import check_shape
 from engine.embedding.acknowledgement import (
     ORDER_KINDS,
@@ -15,7 +17,6 @@ from engine.embedding.acknowledgement import (
 )
 from engine.embedding.codes import code_of
 from engine.embedding.subscriptions import Callback, Subscription, Subscriptions
-from engine.embedding.terms import as_field
 from engine.errors import CommandError, Rejected, SubscriberError
 from engine.explanations import Names, explain
 from engine.handlers import Handlers
@@ -52,7 +53,7 @@ class Giving(Handlers):
         line: dict[str, Any] = {"cmd": name}
         for field, value in fields.items():
             if value is not None:
-                line[field] = as_field(value)
+                line[field] = int(value) if isinstance(value, integer) else value
         if ts is not None:
             line["ts"] = ts
         self._set_aside()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from numpy import integer
+
 from engine.commands import check_shape
 from engine.embedding import replies
 from engine.embedding.codes import code_of
 from engine.embedding.giving import Giving
-from engine.embedding.terms import as_field
 from engine.errors import Rejected
 from engine.messages import RejectReason
 from engine.queries import Queries
@@ -36,9 +37,10 @@ class TypedQueries(Giving):
         Rejected
             Something that does not exist.
         """
-        line = {"query": name}
+        line: dict[str, Any] = {"query": name}
         line.update(
-            (field, as_field(value)) for field, value in fields.items() if value is not None)
+            (field, int(value) if isinstance(value, integer) else value)
+            for field, value in fields.items() if value is not None)
         check_shape(line)
         self.core.require_idle()
         reply = self._queries.answer(line)
@@ -104,7 +106,7 @@ class TypedQueries(Giving):
         ----------
         symbol : str
         depth : int, optional
-            Levels of each side; default all.
+            Levels of each side, 0 or more; default all.
         l3 : bool, default False
             Order by order, in queue order, instead of the quantity of a level.
 

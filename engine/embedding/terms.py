@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
-
 from engine.errors import CommandError
 from engine.units import DecimalLike
 
@@ -70,11 +68,6 @@ Part = Tier | CollateralTier | Attached | Mark
 def as_object(part: Part | Row | None) -> Row | None:
     """Return a part as the object of the contract; anything else is left for the schema."""
     return part._asdict() if isinstance(part, Part) else part
-
-
-def as_field(value: Any) -> Any:
-    """Return an argument as a field of the contract: numpy's integers are integers."""
-    return int(value) if isinstance(value, np.integer) else value
 
 
 def as_objects(name: str, kind: type[Part], parts: Iterable[Part | Row]) -> list[Row | None]:

@@ -28,8 +28,10 @@ def parse_terms(arguments: Sequence[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for argument in arguments:
         name, _, value = argument.partition("=")
-        if name not in fields or not value:
-            raise InputError(f"--set {argument}: expected FIELD=VALUE, a field of `instrument`")
+        if not value:
+            raise InputError(f"--set {argument}: expected FIELD=VALUE")
+        if name not in fields:
+            raise InputError(f"--set {argument}: `instrument` has no field {name!r}")
         if name in found:
             raise InputError(f"--set {argument}: {name} is set twice")
         is_int = fields[name].wants.startswith("an integer") and value.isdecimal()

@@ -617,7 +617,7 @@ def test_a_feed_that_spells_otherwise_is_told_what_to_map(tmp_path, capsys):
     (["--symbol", "SOL"], "'SOL': no instrument goes by this name"),
     (["--map", "SOL=X"], "no symbol SOL in the file"),
     (["--map", "BTCUSDT=BTCUSD"], "--map: two symbols would have one name"),
-    (["--set", "speed=1"], "--set speed=1: expected FIELD=VALUE, a field of `instrument`"),
+    (["--set", "speed=1"], "--set speed=1: `instrument` has no field 'speed'"),
     (["--set", "taker_fee"], "--set taker_fee: expected FIELD=VALUE"),
     (["--set", "taker_fee=1e-4"], "--set taker_fee=1e-4: taker_fee must be a decimal string"),
     (["--set", "fund=a", "--set", "fund=b"], "--set fund=b: fund is set twice"),

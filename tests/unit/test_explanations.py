@@ -197,6 +197,8 @@ def test_orders_are_explained_where_they_are_malformed_and_only_there(open_marke
     (lambda market: market.set_tiers("BTC", [tuple(TIERS[0])]), Exception, "; row 1 is ('0', None"),
     (lambda market: market.marks([("BTC", 1)]), Exception, "'marks' must be a list of Mark, or"),
     (lambda market: market.marks([Mark("BTC", 1.5)]), Exception, "or an integer (never a float)"),
+    (lambda market: market.book("BTC", -1), Exception,
+     "'depth' must be an integer from 0 or null, not -1"),
     (lambda market: market.open_account(2**70), Exception, "which is beyond 64 bits"),
     (lambda market: Exchange("fast"), ValueError, "core must be 'compiled' or 'reference', not"),
 ])
