@@ -48,6 +48,8 @@ _LEVERAGE_MEDIAN, _LEVERAGE_SIGMA, _LEVERAGE_MAX = 8.0, 0.6, 75.0
 _RATIO_MAX = 0.7
 _MARK_MIN, _MARK_MAX = 200_000, 2_000_000
 _CHUNK = 50_000
+#: Commands loaded at a time: a server takes batches like these; their events lie in memory.
+_BATCH = 10_000
 #: The fund must never be what decides; it takes every position over.
 _FUND = 10**18
 
@@ -235,13 +237,13 @@ def load_core(core: Any, population: Population) -> None:
     declare_market(core, population.symbols)
     core.fund_insurance(0, _FUND)
     core.reserve(population.account_count, population.position_count)
-    for start in range(0, population.account_count, _CHUNK):
-        amounts = population.wallets[start : start + _CHUNK]
+    for start in range(0, population.account_count, _BATCH):
+        amounts = population.wallets[start : start + _BATCH]
         accounts = np.arange(start + 1, start + 1 + len(amounts))
         _load(core, account_commands(accounts))
         _load(core, deposit_commands(accounts, 0, amounts))
-    for start in range(0, population.position_count, _CHUNK):
-        part = slice(start, start + _CHUNK)
+    for start in range(0, population.position_count, _BATCH):
+        part = slice(start, start + _BATCH)
         _load(core, fill_commands(
             population.holder[part] + 1, population.symbol[part], population.quantity[part],
             population.entry[part]))

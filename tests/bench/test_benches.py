@@ -62,6 +62,17 @@ def test_freed_memory_does_not_hide_growth():
     assert resident_bytes() < full - 50_000_000
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="resident memory is read from /proc")
+def test_a_million_accounts_take_400_bytes_each():
+    program = (
+        "from engine.bench.mark_tick import MarkDesk, MarkPlan\n"
+        "print(MarkDesk(MarkPlan(1_000_000)).load_bytes)")
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=300)
+    assert 300_000_000 < int(run.stdout) <= 400_000_000
+
+
 def test_another_seed_is_another_population():
     one, same, other = (draw_population(500, 24, seed) for seed in (1, 1, 2))
     assert one.fingerprint() == same.fingerprint() != other.fingerprint()

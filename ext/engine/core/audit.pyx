@@ -6,12 +6,11 @@ from engine.core.book cimport ORDER_PENDING, ORDER_UNARMED
 from engine.core.collateral cimport collateral_t, weighted
 from engine.core.conditional cimport REFERENCES
 from engine.core.fixed cimport add, fits_int64, i128, low_half, mul, scaled_down, sign_of, wide
-from engine.core.ledger cimport closes_leg, instrument_t, position_t
+from engine.core.ledger cimport closes_leg, instrument_t, position_t, tops_up
 from engine.core.levels cimport book_t
 from engine.core.linked cimport bracket_t, group_t, special_t
 from engine.core.liquidation cimport measured_t
 from engine.core.risk cimport bound_t, survey_t
-from engine.core.tables cimport table_get
 from engine.core.triggers cimport trigger_check
 from engine.core.types cimport (
     BY_INDEX, LEG_BOTH, LEG_LONG, LEG_SHORT, MODE_ISOLATED, MONEY_MAX, NIL, NONE, POSITIONS_HEDGE,
@@ -207,18 +206,20 @@ cdef class Audit(Digest):
         cdef bint is_hedge = self.accounts[account].position_mode == POSITIONS_HEDGE
         if (row.leg != LEG_BOTH) != is_hedge:
             return self.require_row(
-                not (row.quantity or self.orders_of(position).count or row.leverage
-                     or row.auto_top_up)
+                not (row.quantity or self.orders_of(position).count
+                     or self.custom_of(row).leverage or tops_up(row))
                 and row.margin_mode == self.accounts[account].margin_mode
-                and row.protection == NIL, "left over: position row", position)
+                and self.custom_of(row).protection == NIL, "left over: position row", position)
         if row.leg == LEG_BOTH:
             return 0
         twin = &self.positions[self.twin_of(position)]
         self.require_row(
             twin.account == row.account and twin.symbol == row.symbol
-            and twin.leg + row.leg == LEG_LONG + LEG_SHORT and twin.leverage == row.leverage
-            and twin.margin_mode == row.margin_mode and twin.protection == row.protection
-            and twin.auto_top_up == row.auto_top_up,
+            and twin.leg + row.leg == LEG_LONG + LEG_SHORT
+            and self.custom_of(twin).leverage == self.custom_of(row).leverage
+            and self.custom_of(twin).protection == self.custom_of(row).protection
+            and twin.margin_mode == row.margin_mode
+            and tops_up(twin) == tops_up(row),
             "twin of position row", position)
         return self.require_row(
             row.quantity >= 0 if row.leg == LEG_LONG else row.quantity <= 0,
@@ -283,7 +284,7 @@ cdef class Audit(Digest):
             group.position == self.tickets[order].position, "group of order row", order)
         self.require_row(
             group.oco == NONE
-            or table_get(&self.group_table, group.position, group.oco) == special.group,
+            or self.find_group(group.position, group.oco) == special.group,
             "number of the group of order row", order)
         if special.group_next < 0:
             self.require_row(group.last == order, "last of a group, order row", order)

@@ -4,10 +4,10 @@
 # An order is a row of the desk's two slabs, hot and cold; levels are rows of the book's
 # slab; links are row numbers, so a copy of the arrays is a copy of the book.
 
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from engine.core.levels cimport book_t
-from engine.core.tables cimport table_t
+from engine.core.tables cimport table_home, table_next, table_remove, table_t, table_tag
 from engine.core.types cimport NONE
 
 cdef extern from "Python.h" nogil:
@@ -87,6 +87,22 @@ cdef class Desk:
     cdef int publish_fill(
         self, int32_t taker, int32_t maker, int64_t lots, int64_t price) except -1 nogil
     cdef int prevent_self_trade(self, int32_t taker, int32_t maker) except -1 nogil
+
+    # The row of an account's order, NIL where the id is free.
+    cdef inline int32_t find_id(self, int32_t account, int64_t order_id) noexcept nogil:
+        cdef uint32_t tag = table_tag(account, order_id)
+        cdef uint64_t at = table_home(&self.order_table, tag)
+        cdef int32_t row = table_next(&self.order_table, tag, &at)
+        while row >= 0 and not (
+            self.orders[row].order_id == order_id and self.orders[row].account == account
+        ):
+            row = table_next(&self.order_table, tag, &at)
+        return row
+
+    # The id of an order is free again.
+    cdef inline void forget_id(self, int32_t row) noexcept nogil:
+        table_remove(
+            &self.order_table, table_tag(self.orders[row].account, self.orders[row].order_id), row)
 
     # Take the GIL back for the rest of the batch: what comes now works with Python's
     # containers, and asking for it each time would have every such place wait for whoever

@@ -24,7 +24,7 @@ cdef class Commands(External):
     cdef int do_fund_insurance(self, int64_t asset, int64_t amount, int64_t fund) except -2 nogil
     cdef int do_set_leverage(
         self, int64_t account, int64_t symbol, int64_t leverage) except -2 nogil
-    cdef int put_leverage(self, int32_t position, int64_t leverage) except -1 nogil
+    cdef int put_leverages(self, int32_t position, int64_t leverage) except -1 nogil
     cdef int do_set_margin_mode(self, int64_t account, int64_t symbol, int mode) except -2 nogil
     cdef bint is_idle(self, int32_t position) noexcept nogil
     cdef int do_isolated_margin(

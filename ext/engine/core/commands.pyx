@@ -443,13 +443,13 @@ cdef class Commands(External):
         if leverage == TOO_LARGE or not RATE_SCALE <= leverage <= allowed:
             return self.refuse(REJECT_LEVERAGE, leverage, allowed)
         # Measured with the new leverage in place, which is taken back before deciding.
-        kept = self.positions[position].leverage
+        kept = self.custom_of(&self.positions[position]).leverage
         before = self.free_for(position, NIL, 0)
-        self.put_leverage(position, leverage)
+        self.put_leverages(position, leverage)
         after = self.free_for(position, NIL, 0)
         for i in range(2):
             needed[i] = self.initial(legs[i]) if legs[i] >= 0 else 0
-        self.put_leverage(position, kept)
+        self.put_leverages(position, kept)
         if after < wide(0) and after < before:
             return self.refuse(
                 REJECT_INSUFFICIENT_MARGIN, as_amount(sub(before, after)), as_amount(before))
@@ -461,7 +461,7 @@ cdef class Commands(External):
                 if equity < needed[i]:
                     return self.refuse(
                         REJECT_INSUFFICIENT_MARGIN, needed[i], max64(0, equity))
-        self.put_leverage(position, leverage)
+        self.put_leverages(position, leverage)
         out = self.emit(EVENT_LEVERAGE_CHANGED)
         out[0] = account
         out[1] = symbol
@@ -469,10 +469,10 @@ cdef class Commands(External):
         return ACCEPTED
 
     # Set the leverage of a position and of its twin.
-    cdef int put_leverage(self, int32_t position, int64_t leverage) except -1 nogil:
-        self.positions[position].leverage = leverage
+    cdef int put_leverages(self, int32_t position, int64_t leverage) except -1 nogil:
+        self.put_leverage(position, leverage)
         if self.twin_of(position) >= 0:
-            self.positions[self.twin_of(position)].leverage = leverage
+            self.put_leverage(self.twin_of(position), leverage)
         return 0
 
     def set_margin_mode(self, int64_t account, int64_t symbol, int mode, int64_t ts=NONE):

@@ -6,7 +6,9 @@ from engine.messages import Profile
 
 from engine.core.book cimport ORDER_PENDING, order_t, ticket_t
 from engine.core.collateral cimport collateral_t
-from engine.core.ledger cimport asset_t, instrument_t, leg_key, open_orders_t, pool_t, position_t
+from engine.core.ledger cimport (
+    asset_t, instrument_t, leg_key, open_orders_t, pool_t, position_t, tops_up,
+)
 from engine.core.linked cimport bracket_t, special_t
 from engine.core.profiles cimport profile_row
 from engine.core.protection cimport protection_t
@@ -96,7 +98,8 @@ cdef class Digest(Views):
     """One hash of all that is logical in the state."""
 
     cdef bint is_protected(self, const position_t *position) noexcept:
-        return position.protection >= 0 and self.protections[position.protection].is_on
+        cdef int32_t row = self.custom_of(position).protection
+        return row >= 0 and self.protections[row].is_on
 
     def digest(self):
         """Hash of the logical state: a canonical walk, 8 bytes little-endian an integer.
@@ -401,14 +404,14 @@ cdef int digest_account(Digest core, int32_t account, Words words) except -1:
         if position.isolated >= 0:
             margin = core.pools[position.isolated].balance
         if (position.quantity == 0 and own.count == 0 and margin == 0
-                and position.leverage == 0 and not core.is_protected(position)
-                and not position.auto_top_up
+                and core.custom_of(position).leverage == 0 and not core.is_protected(position)
+                and not tops_up(position)
                 and position.margin_mode == core.accounts[account].margin_mode):
             continue
         words.put(leg_key(position.symbol, position.leg))
         words.put(position.quantity)
         words.put(position.entry_value)
-        words.put(position.leverage)
+        words.put(core.custom_of(position).leverage)
         words.put(position.margin_mode)
         if position.isolated >= 0:
             digest_pool(core, &core.pools[position.isolated], words)
@@ -417,7 +420,7 @@ cdef int digest_account(Digest core, int32_t account, Words words) except -1:
         else:
             digest_pool(core, &NO_POOL, words)
         digest_protection(core, position, words)
-        if position.auto_top_up:
+        if tops_up(position):
             words.put(TAG_AUTO_TOP_UP)
         order = own.first
         while order >= 0:
@@ -448,7 +451,7 @@ cdef int digest_protection(Digest core, const position_t *position, Words words)
     cdef protection_t *row
     if not core.is_protected(position):
         return words.put(NONE)
-    row = &core.protections[position.protection]
+    row = &core.protections[core.custom_of(position).protection]
     words.put(row.window)
     words.put(row.quantity)
     words.put(row.count)

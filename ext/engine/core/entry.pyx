@@ -66,7 +66,7 @@ cdef class Entry(Liquidation):
             return REJECT_AUCTION
         if reduce_only:
             return ACCEPTED
-        if self.positions[position].protection >= 0 and self.is_frozen(position):
+        if self.custom_of(&self.positions[position]).protection >= 0 and self.is_frozen(position):
             return REJECT_PROTECTION
         if (self.pools[self.pool_of(position)].in_queue
                 or self.pools[self.positions[position].wallet].in_queue):

@@ -8,12 +8,12 @@ from engine.core.book cimport PyGILState_Release
 from engine.core.snapshots cimport Snapshots
 from engine.core.forms cimport request_t
 from engine.core.memory cimport prefetch
-from engine.core.tables cimport table_get, table_home, table_t
+from engine.core.tables cimport table_guess, table_home, table_t, table_tag
 from engine.core.types cimport (
     ACCEPTED, CMD_ACCOUNT, CMD_ACCOUNT_MULTIPLIER, CMD_AMEND, CMD_CANCEL, CMD_CANCEL_ALL,
     CMD_CANCEL_ALL_AFTER, CMD_DEPOSIT, CMD_FILL, CMD_FUNDING, CMD_INSURANCE,
     CMD_ISOLATED_MARGIN, CMD_LEVERAGE, CMD_MARGIN_MODE, CMD_MARK, CMD_ORDER, CMD_TIME,
-    CMD_WITHDRAW, LEG_BOTH, MODE_CROSS, MODE_ISOLATED, NIL, NONE, POSITIONS_ONE_WAY,
+    CMD_WITHDRAW, MODE_CROSS, MODE_ISOLATED, NIL, NONE, POSITIONS_ONE_WAY,
     REJECT_MALFORMED, REJECT_UNSUPPORTED, SIDE_BUY, SIDE_SELL,
 )
 from libc.stdint cimport int32_t, int64_t
@@ -42,7 +42,7 @@ cdef inline int64_t or_else(int64_t value, int64_t otherwise) noexcept nogil:
 
 
 cdef inline const void *table_slot(const table_t *table, int32_t scope, int64_t key) noexcept nogil:
-    return &table.slots[table_home(table, scope, key)]
+    return &table.slots[table_home(table, table_tag(scope, key))]
 
 
 cdef class ExchangeCore(Snapshots):
@@ -177,7 +177,7 @@ cdef class ExchangeCore(Snapshots):
 
     @cython.final
     cdef void fetch_order(self, const int64_t *row, Py_ssize_t number) noexcept nogil:
-        cdef int32_t owner = self.find_account(row[2])
+        cdef int32_t owner = table_guess(&self.account_table, 0, row[2])
         self.ahead_owner[number & (LOOKED_UP - 1)] = owner
         if owner >= 0:
             prefetch(&self.accounts[owner])
@@ -198,7 +198,7 @@ cdef class ExchangeCore(Snapshots):
             if self.accounts[owner].first_wallet >= 0:
                 prefetch(&self.pools[self.accounts[owner].first_wallet])
         elif row[0] == CMD_CANCEL or row[0] == CMD_AMEND:
-            at = table_get(&self.order_table, owner, row[4])
+            at = table_guess(&self.order_table, owner, row[4])
             self.ahead_order[number & (LOOKED_UP - 1)] = at
             if at >= 0:
                 prefetch(&self.orders[at])
@@ -225,7 +225,7 @@ cdef class ExchangeCore(Snapshots):
                 prefetch(&self.orders_of(at).extreme_price)
                 prefetch(&self.tickets[self.orders_of(at).last].own_next)
         elif row[0] == CMD_FILL:
-            at = self.find_position(owner, <int32_t>row[3], LEG_BOTH)
+            at = table_guess(&self.position_table, owner, row[3])
             if at >= 0:
                 prefetch(&self.positions[at])
                 prefetch(&self.positions[at].leg)

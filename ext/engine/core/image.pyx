@@ -119,9 +119,10 @@ cdef class Image:
         return 0
 
     cdef int table(self, table_t *table) except -1:
-        cdef int32_t slots = <int32_t>(table.mask + 1)
+        cdef int32_t slots = <int32_t>table.capacity
         self.rows(<void **>&table.slots, &slots, NULL, sizeof(slot_t))
-        table.mask = slots - 1
+        table.capacity = slots
+        self.scalar(&table.limit, sizeof(table.limit))
         return self.scalar(&table.count, sizeof(table.count))
 
     # --- images in memory and in files ------------------------------------------------

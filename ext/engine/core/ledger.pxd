@@ -10,7 +10,7 @@
 # An account that changed its position mode keeps the rows of the other mode, with nothing
 # in them.
 
-from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from engine.core.book cimport Desk
 from engine.core.contracts cimport (
@@ -21,7 +21,7 @@ from engine.core.fixed cimport (
     abs64, add, i128, low_half, max64, min64, sub_checked, wide,
 )
 from engine.core.profiles cimport profile_t
-from engine.core.tables cimport table_get, table_t
+from engine.core.tables cimport table_home, table_next, table_t, table_tag
 from engine.core.tiers cimport initial_margin, maintenance_margin, schedule_t
 from engine.core.types cimport (
     LEG_BOTH, LEG_LONG, LEG_SHORT, MODE_CROSS, MONEY_MAX, NIL, POSITIONS_ONE_WAY, SIDE_BUY,
@@ -134,26 +134,34 @@ cdef struct pool_t:
     uint8_t is_bankrupt          # flat with a deficit that the fund did not cover whole
     uint8_t leg                  # PositionSide of an isolated position
 
+cdef enum:
+    POSITION_CHANGED = 1         # it is to be reported
+    POSITION_TOPS_UP = 2         # its isolated margin, before it would be liquidated
+
 cdef struct position_t:
     int64_t quantity             # lots, long > 0
     int64_t entry_value          # exact cost, + for a long
-    int64_t leverage             # 0: the default
     # triggers: marks at or beyond which the pool is to be looked at
     int64_t trigger[2]           # [0] falling, 0: none; [1] rising, MONEY_MAX: none
     # links
     int32_t account, symbol
     int32_t wallet, isolated     # pool rows; isolated NIL until first needed
     int32_t next_in_account
-    int32_t prev_open, next_open  # open positions of its pool
+    int32_t next_open            # next open position of its pool
     int32_t holder_slot          # place among the symbol's holders, NIL: flat
     int32_t orders               # its row of open orders; 0: it never had one
+    int32_t custom               # its row of what was set for it; 0: nothing ever was
+    uint8_t margin_mode
+    uint8_t flags                # POSITION_...; a byte more would make the row 80 bytes, not 72
+    int8_t sign_seen             # of its quantity, when its reduce-only orders were looked at
+    uint8_t leg                  # PositionSide; the short leg's row follows the long one's
+
+# What was set for a position, made when first needed. Row 0 has the defaults, and stands for
+# all of which nothing ever was set.
+cdef struct custom_t:
+    int64_t leverage             # 0: the default
     int32_t protection           # its row of market-maker protection, NIL: none
     int32_t own_schedule         # of an account with a multiplier: its row, 0: the symbol's
-    uint8_t margin_mode
-    uint8_t is_changed
-    int8_t sign_seen             # of its quantity, when its reduce-only orders were looked at
-    uint8_t auto_top_up          # its isolated margin, before it would be liquidated
-    uint8_t leg                  # PositionSide; the short leg's row follows the long one's
 
 # The open orders of a position, made when it gets its first. Row 0 has none, and stands for
 # all that never had one.
@@ -172,6 +180,15 @@ cdef struct changed_t:
     int64_t account              # id
     int32_t part                 # 4 x symbol + leg, or asset
     int32_t row
+
+# Whether the wallet saves a position's isolated margin before it would be liquidated.
+cdef inline bint tops_up(const position_t *row) noexcept nogil:
+    return row.flags & POSITION_TOPS_UP != 0
+
+
+cdef inline void set_top_up(position_t *row, bint enabled) noexcept nogil:
+    row.flags = row.flags & ~POSITION_TOPS_UP | (POSITION_TOPS_UP if enabled else 0)
+
 
 # A symbol and a leg as the key of a position.
 cdef inline int64_t leg_key(int32_t symbol, int leg) noexcept nogil:
@@ -215,6 +232,8 @@ cdef class Ledger(Desk):
     cdef int32_t position_count, position_capacity
     cdef open_orders_t *open_orders
     cdef int32_t open_orders_count, open_orders_capacity
+    cdef custom_t *customs
+    cdef int32_t custom_count, custom_capacity
     cdef table_t position_table  # (account row, symbol and leg) -> row
     # what a command touched
     cdef int32_t *changed_orders
@@ -243,6 +262,10 @@ cdef class Ledger(Desk):
     cdef int32_t add_position(self, int32_t account, int32_t symbol, int leg) except -1 nogil
     cdef int add_open_orders(self) except -1 nogil
     cdef int new_open_orders(self, int32_t position) except -1 nogil
+    cdef int add_custom(self) except -1 nogil
+    cdef int put_leverage(self, int32_t position, int64_t leverage) except -1 nogil
+    cdef int put_protection(self, int32_t position, int32_t protection) except -1 nogil
+    cdef int put_schedule(self, int32_t position, int32_t schedule) except -1 nogil
     cdef int32_t new_isolated(self, int32_t position) except -1 nogil
     cdef int64_t isolated_share(
         self, int32_t position, int64_t value, int64_t lots) except? -1 nogil
@@ -291,7 +314,24 @@ cdef class Ledger(Desk):
     # --- small enough to be inlined everywhere ----------------------------------------
 
     cdef inline int32_t find_account(self, int64_t account) noexcept nogil:
-        return table_get(&self.account_table, 0, account)
+        cdef uint32_t tag = table_tag(0, account)
+        cdef uint64_t at = table_home(&self.account_table, tag)
+        cdef int32_t row = table_next(&self.account_table, tag, &at)
+        while row >= 0 and self.accounts[row].id != account:
+            row = table_next(&self.account_table, tag, &at)
+        return row
+
+    # An account's position row of a leg, of either mode.
+    cdef inline int32_t find_leg(self, int32_t account, int32_t symbol, int leg) noexcept nogil:
+        cdef uint32_t tag = table_tag(account, leg_key(symbol, leg))
+        cdef uint64_t at = table_home(&self.position_table, tag)
+        cdef int32_t row = table_next(&self.position_table, tag, &at)
+        while row >= 0 and not (
+            self.positions[row].account == account and self.positions[row].symbol == symbol
+            and self.positions[row].leg == leg
+        ):
+            row = table_next(&self.position_table, tag, &at)
+        return row
 
     # A leg that the account's mode has; NIL where it never touched the symbol. A one-way
     # account's first symbol is at hand: rows of legs it had before come behind.
@@ -303,7 +343,7 @@ cdef class Ledger(Desk):
             first = self.accounts[account].first_position
             if first >= 0 and self.positions[first].symbol == symbol:
                 return first
-        return table_get(&self.position_table, account, leg_key(symbol, leg))
+        return self.find_leg(account, symbol, leg)
 
     # The position row of an account's leg in a symbol, made when first asked for.
     cdef inline int32_t position_at(self, int32_t account, int32_t symbol, int leg) except -1 nogil:
@@ -324,6 +364,17 @@ cdef class Ledger(Desk):
         if self.positions[position].orders == 0:
             self.new_open_orders(position)
         return &self.open_orders[self.positions[position].orders]
+
+    # What was set for a position, to be looked at.
+    cdef inline const custom_t *custom_of(self, const position_t *row) noexcept nogil:
+        return &self.customs[row.custom]
+
+    # The same, to be changed.
+    cdef inline custom_t *own_custom(self, int32_t position) except NULL nogil:
+        if self.positions[position].custom == 0:
+            self.positions[position].custom = self.custom_count
+            self.add_custom()
+        return &self.customs[self.positions[position].custom]
 
     # The only leg of an account in a symbol, or the first of two.
     cdef inline int first_leg(self, int32_t account) noexcept nogil:
@@ -352,14 +403,16 @@ cdef class Ledger(Desk):
 
     # What a position must have: its symbol's schedule, by the multiplier of its owner.
     cdef inline const schedule_t *schedule_of(self, const position_t *row) noexcept nogil:
-        if row.own_schedule:
-            return self.own_schedules[row.own_schedule]
+        cdef int32_t own = self.custom_of(row).own_schedule
+        if own:
+            return self.own_schedules[own]
         return &self.instruments[row.symbol].schedule
 
     cdef inline int64_t leverage_of(self, int32_t position) noexcept nogil:
         cdef const position_t *row = &self.positions[position]
-        if row.leverage:
-            return row.leverage
+        cdef int64_t leverage = self.custom_of(row).leverage
+        if leverage:
+            return leverage
         return min64(DEFAULT_LEVERAGE, self.schedule_of(row).tiers[0].max_leverage)
 
     # Note that a pool's money or positions changed.
@@ -373,7 +426,9 @@ cdef class Ledger(Desk):
 
     # Note that a position is to be reported.
     cdef inline int note_position(self, int32_t position) except -1 nogil:
-        return 0 if self.positions[position].is_changed else self.list_position(position)
+        if self.positions[position].flags & POSITION_CHANGED:
+            return 0
+        return self.list_position(position)
 
     # Note that an order is to be reported.
     cdef inline int note_order(self, int32_t order) except -1 nogil:

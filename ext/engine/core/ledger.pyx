@@ -17,7 +17,7 @@ from engine.core.fixed cimport (
     sub_checked, sum_overflows, wide,
 )
 from engine.core.memory cimport larger
-from engine.core.tables cimport table_free, table_init, table_put
+from engine.core.tables cimport table_free, table_init, table_put, table_tag
 from engine.core.tiers cimport (
     allowed_leverage, maintenance_margin, scaled_margin, schedule_multiply, schedule_t,
 )
@@ -84,6 +84,7 @@ cdef class Ledger(Desk):
         self.fund_history = {}
         self.known_symbol = NIL
         self.add_open_orders()
+        self.add_custom()
         table_init(&self.account_table, 1024)
         table_init(&self.position_table, 1024)
 
@@ -101,6 +102,7 @@ cdef class Ledger(Desk):
         free(self.pools)
         free(self.positions)
         free(self.open_orders)
+        free(self.customs)
         free(self.changed_orders)
         free(self.changed_pools)
         free(self.changed_positions)
@@ -117,7 +119,7 @@ cdef class Ledger(Desk):
         if row == self.account_capacity:
             self.accounts = <account_t *>larger(
                 self.accounts, &self.account_capacity, row + 1, sizeof(account_t))
-        table_put(&self.account_table, 0, account, row)
+        table_put(&self.account_table, table_tag(0, account), row)
         self.accounts[row].id = account
         self.accounts[row].stp_group = stp_group
         self.accounts[row].dead_man = NONE
@@ -185,7 +187,7 @@ cdef class Ledger(Desk):
         if row == self.position_capacity:
             self.positions = <position_t *>larger(
                 self.positions, &self.position_capacity, row + 1, sizeof(position_t))
-        table_put(&self.position_table, account, leg_key(symbol, leg), row)
+        table_put(&self.position_table, table_tag(account, leg_key(symbol, leg)), row)
         self.position_count += 1
         position = &self.positions[row]
         memset(position, 0, sizeof(position_t))
@@ -193,16 +195,15 @@ cdef class Ledger(Desk):
         position.symbol = symbol
         position.leg = leg
         position.wallet = self.wallet_of(account, self.instruments[symbol].settle)
-        position.isolated = position.prev_open = position.next_open = NIL
+        position.isolated = position.next_open = NIL
         position.holder_slot = NIL
-        position.protection = NIL
         position.margin_mode = self.accounts[account].margin_mode
         position.trigger[1] = MONEY_MAX
         if self.accounts[account].has_multiplier:
             self.hold()
             with gil:
-                position.own_schedule = self.own_schedule_row(
-                    self.multipliers[account], symbol)
+                self.put_schedule(
+                    row, self.own_schedule_row(self.multipliers[account], symbol))
         after = self.accounts[account].first_position
         while after >= 0 and precedes(&self.positions[after], position):
             before = after
@@ -230,6 +231,33 @@ cdef class Ledger(Desk):
     cdef int new_open_orders(self, int32_t position) except -1 nogil:
         self.positions[position].orders = self.open_orders_count
         return self.add_open_orders()
+
+    cdef int add_custom(self) except -1 nogil:
+        cdef custom_t *row
+        if self.custom_count == self.custom_capacity:
+            self.customs = <custom_t *>larger(
+                self.customs, &self.custom_capacity, self.custom_count + 1, sizeof(custom_t))
+        row = &self.customs[self.custom_count]
+        row.leverage = row.own_schedule = 0
+        row.protection = NIL
+        self.custom_count += 1
+        return 0
+
+    # Each makes the row of a position for which something is set for the first time.
+    cdef int put_leverage(self, int32_t position, int64_t leverage) except -1 nogil:
+        if self.positions[position].custom or leverage:
+            self.own_custom(position).leverage = leverage
+        return 0
+
+    cdef int put_protection(self, int32_t position, int32_t protection) except -1 nogil:
+        if self.positions[position].custom or protection >= 0:
+            self.own_custom(position).protection = protection
+        return 0
+
+    cdef int put_schedule(self, int32_t position, int32_t schedule) except -1 nogil:
+        if self.positions[position].custom or schedule:
+            self.own_custom(position).own_schedule = schedule
+        return 0
 
     # The pool of a position's own margin, made when first needed.
     cdef int32_t new_isolated(self, int32_t position) except -1 nogil:
@@ -311,7 +339,7 @@ cdef class Ledger(Desk):
 
     cdef int list_position(self, int32_t position) except -1 nogil:
         cdef position_t *row = &self.positions[position]
-        row.is_changed = 1
+        row.flags |= POSITION_CHANGED
         self.changed_positions = note_changed(
             self.changed_positions, &self.changed_position_count,
             &self.changed_position_capacity, self.accounts[row.account].id,
@@ -351,7 +379,7 @@ cdef class Ledger(Desk):
         sort_changed(self.changed_positions, self.changed_position_count)
         for i in range(self.changed_position_count):
             row = &self.positions[self.changed_positions[i].row]
-            row.is_changed = 0
+            row.flags &= ~POSITION_CHANGED
             out = self.emit(EVENT_POSITION)
             out[0] = self.changed_positions[i].account
             out[1] = row.symbol
@@ -472,14 +500,11 @@ cdef class Ledger(Desk):
         while after >= 0 and precedes(&self.positions[after], row):
             before = after
             after = self.positions[after].next_open
-        row.prev_open = before
         row.next_open = after
         if before < 0:
             self.pools[pool].first_open = position
         else:
             self.positions[before].next_open = position
-        if after >= 0:
-            self.positions[after].prev_open = position
         if instrument.holder_count == instrument.holder_capacity:
             instrument.holders = <int32_t *>larger(
                 instrument.holders, &instrument.holder_capacity, instrument.holder_count + 1,
@@ -489,19 +514,22 @@ cdef class Ledger(Desk):
         instrument.holder_count += 1
         return 0
 
-    # Take a position out of both lists.
+    # Take a position out of both lists. O(open positions of its pool), like the other way.
     @cython.final
     cdef int unlink_open(self, int32_t position) except -1 nogil:
         cdef position_t *row = &self.positions[position]
         cdef instrument_t *instrument = &self.instruments[row.symbol]
-        cdef int32_t moved
-        if row.prev_open < 0:
-            self.pools[self.pool_of(position)].first_open = row.next_open
+        cdef int32_t pool = self.pool_of(position)
+        cdef int32_t moved, before = NIL
+        cdef int32_t at = self.pools[pool].first_open
+        while at != position:
+            before = at
+            at = self.positions[at].next_open
+        if before < 0:
+            self.pools[pool].first_open = row.next_open
         else:
-            self.positions[row.prev_open].next_open = row.next_open
-        if row.next_open >= 0:
-            self.positions[row.next_open].prev_open = row.prev_open
-        row.prev_open = row.next_open = NIL
+            self.positions[before].next_open = row.next_open
+        row.next_open = NIL
         instrument.holder_count -= 1
         moved = instrument.holders[instrument.holder_count]
         instrument.holders[row.holder_slot] = moved

@@ -2,10 +2,10 @@
 # one-cancels-other groups, and brackets (a take-profit and a stop-loss attached to an
 # entry). Plain orders have no row here.
 
-from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from engine.core.matching cimport Matching
-from engine.core.tables cimport table_t
+from engine.core.tables cimport table_home, table_next, table_t, table_tag
 
 cdef struct special_t:
     int64_t trigger_price        # mark ticks; NONE: none
@@ -53,6 +53,17 @@ cdef class Linked(Matching):
     cdef int emit_accepted(self, int32_t order) except -1 nogil
     cdef int emit_terms(self, int32_t order) except -1 nogil
     cdef int emit_amended(self, int32_t order) except -1 nogil
+
+    # The group of a client's number at a position, NIL where there is none.
+    cdef inline int32_t find_group(self, int32_t position, int64_t oco) noexcept nogil:
+        cdef uint32_t tag = table_tag(position, oco)
+        cdef uint64_t at = table_home(&self.group_table, tag)
+        cdef int32_t row = table_next(&self.group_table, tag, &at)
+        while row >= 0 and not (
+            self.groups[row].oco == oco and self.groups[row].position == position
+        ):
+            row = table_next(&self.group_table, tag, &at)
+        return row
 
     cdef int32_t new_group(self, int32_t position, int64_t oco) except -1 nogil
     cdef int join_group(self, int32_t order, int32_t group) except -1 nogil

@@ -6,7 +6,7 @@ from libc.string cimport memset
 from engine.core.book cimport ORDER_PENDING, ORDER_UNARMED, order_t, ticket_t
 from engine.core.fixed cimport min64
 from engine.core.memory cimport larger
-from engine.core.tables cimport table_free, table_init, table_put, table_remove
+from engine.core.tables cimport table_free, table_init, table_put, table_remove, table_tag
 from engine.core.types cimport (
     CANCEL_OCO, EVENT_ORDER_ACCEPTED, EVENT_ORDER_AMENDED, EVENT_ORDER_TERMS, LEG_BOTH,
     MONEY_MAX, NIL, NONE, TIF_GTC, TIF_IOC, TYPE_STOP_LIMIT, TYPE_STOP_MARKET,
@@ -176,7 +176,7 @@ cdef class Linked(Matching):
         self.groups[row].position = position
         self.groups[row].first = self.groups[row].last = NIL
         if oco != NONE:
-            table_put(&self.group_table, position, oco, row)
+            table_put(&self.group_table, table_tag(position, oco), row)
         return row
 
     # Add an order, the latest to arrive, to a group.
@@ -215,7 +215,7 @@ cdef class Linked(Matching):
         if group.first >= 0:
             return row
         if group.oco != NONE:
-            table_remove(&self.group_table, group.position, group.oco)
+            table_remove(&self.group_table, table_tag(group.position, group.oco), row)
         group.first = self.free_group
         self.free_group = row
         return NIL
@@ -344,7 +344,7 @@ cdef class Linked(Matching):
         special.is_bound = 1
         special.bracket = bracket
         self.brackets[bracket].child[which] = child
-        table_put(&self.order_table, order.account, order_id, child)
+        table_put(&self.order_table, table_tag(order.account, order_id), child)
         return child
 
     cdef int note_bracket(self, int32_t bracket) except -1 nogil:
@@ -372,8 +372,7 @@ cdef class Linked(Matching):
             special = self.tickets[child].special
             self.specials[special].bracket = NIL
             if self.tickets[child].state == ORDER_UNARMED:
-                table_remove(
-                    &self.order_table, self.orders[child].account, self.orders[child].order_id)
+                self.forget_id(child)
                 self.specials[special].group = self.free_special
                 self.free_special = special
                 self.free_order_row(child)

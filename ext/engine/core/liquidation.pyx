@@ -9,7 +9,7 @@ from libc.stdlib cimport free, qsort
 from engine.core.fixed cimport (
     abs64, add_checked, compare, i128, min64, mul, narrow, sub, wide,
 )
-from engine.core.ledger cimport instrument_t, pool_t
+from engine.core.ledger cimport instrument_t, pool_t, tops_up
 from engine.core.memory cimport larger, prefetch
 from engine.core.risk cimport call_set_t, remedy_t
 from engine.core.types cimport (
@@ -370,7 +370,7 @@ cdef class Liquidation(Offers):
         cdef int64_t amount
         cdef int64_t *out
         cdef i128 wanted
-        if not self.positions[position].auto_top_up or self.pools[wallet].in_queue:
+        if not tops_up(&self.positions[position]) or self.pools[wallet].in_queue:
             return False
         amount = self.withdrawable(wallet)
         wanted = sub(wide(self.initial(position)), wide(row.equity))

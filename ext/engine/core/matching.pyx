@@ -13,7 +13,6 @@ from engine.core.ledger cimport instrument_t, open_orders_t, position_t
 from engine.core.levels cimport book_t
 from engine.core.makers cimport holdings_t
 from engine.core.memory cimport larger
-from engine.core.tables cimport table_get, table_remove
 from engine.core.tiers cimport initial_margin, trade_fee
 from engine.core.types cimport (
     CANCEL_REDUCE_ONLY, EVENT_ORDER_CANCELED, EVENT_TRADE, HALT_AUCTION, INSURANCE_INVENTORY,
@@ -144,7 +143,7 @@ cdef class Matching(Makers):
         cdef order_t *row = &self.orders[order]
         cdef ticket_t *ticket = &self.tickets[order]
         cdef open_orders_t *own = self.own_orders(ticket.position)
-        table_remove(&self.order_table, row.account, row.order_id)
+        self.forget_id(order)
         if ticket.own_prev < 0:
             own.first = ticket.own_next
         else:
@@ -267,8 +266,7 @@ cdef class Matching(Makers):
 
     # Whether a row holds an order of its owner's; false once it is retired.
     cdef bint is_listed(self, int32_t order) noexcept nogil:
-        return table_get(
-            &self.order_table, self.orders[order].account, self.orders[order].order_id) == order
+        return self.find_id(self.orders[order].account, self.orders[order].order_id) == order
 
     # One trade: its event, the makers' end, then the money of maker and taker.
     cdef int on_trade(
@@ -333,7 +331,7 @@ cdef class Matching(Makers):
             self.drop_reduce_only(taker_position)
         self.assets[self.instruments[symbol].settle].fees = add_checked(
             self.assets[self.instruments[symbol].settle].fees, maker_fee + taker_fee)
-        if not is_offer and self.positions[maker_position].protection >= 0:
+        if not is_offer and self.custom_of(&self.positions[maker_position]).protection >= 0:
             self.count_maker_fill(maker_position, lots)
         return 0
 

@@ -1,4 +1,4 @@
-# Growth of arrays: one owner each, doubled when full, freed where it was made.
+# Growth of arrays: one owner each, half as large again when full, freed where it was made.
 
 from libc.stdint cimport int32_t
 

@@ -12,7 +12,7 @@ from engine.core.forms cimport check_form, is_conditional, is_market, may_rest, 
 from engine.core.ledger cimport closes_leg
 from engine.core.linked cimport special_t
 from engine.core.protection cimport protection_t
-from engine.core.tables cimport table_get, table_put
+from engine.core.tables cimport table_put, table_tag
 from engine.core.timers cimport TIMER_DEAD_MAN, TIMER_EXPIRY
 from engine.core.types cimport (
     ACCEPTED, BY_MARK, CANCEL_AMEND, CANCEL_USER, EVENT_CANCEL_ALL_AFTER, EVENT_PROTECTION_SET,
@@ -168,20 +168,19 @@ cdef class Orders(Timers):
     ) except -2 nogil:
         cdef int32_t group, member
         cdef int which
-        if table_get(&self.order_table, owner, form.order_id) >= 0:
+        if self.find_id(owner, form.order_id) >= 0:
             return REJECT_DUPLICATE_ORDER_ID
         if form.is_plain:
             return ACCEPTED
         for which in range(2):
-            if form.child_id[which] != NONE and table_get(
-                    &self.order_table, owner, form.child_id[which]) >= 0:
+            if form.child_id[which] != NONE and self.find_id(owner, form.child_id[which]) >= 0:
                 return REJECT_DUPLICATE_ORDER_ID
         if form.oco == NONE:
             return ACCEPTED
-        if self.twin_of(position) >= 0 and table_get(
-                &self.group_table, self.twin_of(position), form.oco) >= 0:
+        if self.twin_of(position) >= 0 and (
+                self.find_group(self.twin_of(position), form.oco) >= 0):
             return REJECT_OCO_GROUP
-        group = table_get(&self.group_table, position, form.oco)
+        group = self.find_group(position, form.oco)
         if group >= 0:
             member = self.groups[group].first
             if (self.orders[member].side != form.side
@@ -242,12 +241,12 @@ cdef class Orders(Timers):
         cdef int32_t position = self.tickets[row].position
         cdef int32_t group, bracket
         cdef int which
-        table_put(&self.order_table, self.orders[row].account, form.order_id, row)
+        table_put(&self.order_table, table_tag(self.orders[row].account, form.order_id), row)
         self.link_order(row)
         if form.is_plain:
             return self.emit_accepted(row)
         if form.oco != NONE:
-            group = table_get(&self.group_table, position, form.oco)
+            group = self.find_group(position, form.oco)
             if group < 0:
                 group = self.new_group(position, form.oco)
             self.join_group(row, group)
@@ -309,7 +308,7 @@ cdef class Orders(Timers):
     # An account's live order of a symbol, NIL where there is none.
     @cython.final
     cdef int32_t find_order(self, int32_t owner, int64_t symbol, int64_t order_id) noexcept nogil:
-        cdef int32_t row = table_get(&self.order_table, owner, order_id)
+        cdef int32_t row = self.find_id(owner, order_id)
         if row < 0 or self.orders[row].symbol != symbol or (
                 self.tickets[row].state == ORDER_UNARMED):
             return NIL

@@ -19,7 +19,7 @@ cdef class Protection(Conditional):
 
     # A position's protection, made when first asked for; the legs of a symbol share it.
     cdef protection_t *protection_at(self, int32_t position) except NULL nogil:
-        cdef int32_t row = self.positions[position].protection
+        cdef int32_t row = self.custom_of(&self.positions[position]).protection
         if row < 0:
             row = self.protection_count
             if row == self.protection_capacity:
@@ -27,13 +27,13 @@ cdef class Protection(Conditional):
                     self.protections, &self.protection_capacity, row + 1, sizeof(protection_t))
             self.protection_count += 1
             memset(&self.protections[row], 0, sizeof(protection_t))
-            self.positions[position].protection = row
+            self.put_protection(position, row)
             if self.twin_of(position) >= 0:
-                self.positions[self.twin_of(position)].protection = row
+                self.put_protection(self.twin_of(position), row)
         return &self.protections[row]
 
     cdef bint is_frozen(self, int32_t position) noexcept nogil:
-        cdef int32_t row = self.positions[position].protection
+        cdef int32_t row = self.custom_of(&self.positions[position]).protection
         cdef int64_t until
         if row < 0 or not self.protections[row].is_on:
             return False
@@ -42,7 +42,8 @@ cdef class Protection(Conditional):
 
     # Count a trade of a resting order. The window begins with the first trade in it.
     cdef int count_maker_fill(self, int32_t position, int64_t lots) except -1 nogil:
-        cdef protection_t *row = &self.protections[self.positions[position].protection]
+        cdef protection_t *row = &self.protections[
+            self.custom_of(&self.positions[position]).protection]
         if not row.is_on:
             return 0
         if row.start == NONE or self.ts - row.start >= row.window:
@@ -75,7 +76,8 @@ cdef class Protection(Conditional):
         return 0
 
     cdef int trip(self, int32_t position) except -1 with gil:
-        cdef protection_t *row = &self.protections[self.positions[position].protection]
+        cdef protection_t *row = &self.protections[
+            self.custom_of(&self.positions[position]).protection]
         cdef int64_t *out
         cdef int32_t order
         cdef list quotes

@@ -3,8 +3,7 @@
 from libc.stdint cimport int32_t, int64_t
 
 from engine.core.fixed cimport add, wide
-from engine.core.ledger cimport instrument_t, leg_key, position_t
-from engine.core.tables cimport table_get
+from engine.core.ledger cimport custom_t, instrument_t, position_t, set_top_up, tops_up
 from engine.core.tiers cimport schedule_fits
 from engine.core.timers cimport TIMER_MULTIPLIER
 from engine.core.types cimport (
@@ -120,8 +119,7 @@ cdef class Settings(Commands):
         self.accounts[owner].has_multiplier = multiplier != RATE_SCALE
         row = self.accounts[owner].first_position
         while row >= 0:
-            self.positions[row].own_schedule = self.own_schedule_row(
-                multiplier, self.positions[row].symbol)
+            self.put_schedule(row, self.own_schedule_row(multiplier, self.positions[row].symbol))
             if self.positions[row].quantity:
                 self.note_pending(self.pool_of(row))
             row = self.positions[row].next_in_account
@@ -201,9 +199,9 @@ cdef class Settings(Commands):
         position = self.position_at(owner, <int32_t>symbol, self.first_leg(owner))
         if self.instruments[symbol].is_over:
             return REJECT_EXPIRED
-        self.positions[position].auto_top_up = enabled
+        set_top_up(&self.positions[position], enabled)
         if self.twin_of(position) >= 0:
-            self.positions[self.twin_of(position)].auto_top_up = enabled
+            set_top_up(&self.positions[self.twin_of(position)], enabled)
         out = self.emit(EVENT_AUTO_TOP_UP_SET)
         out[0] = account
         out[1] = symbol
@@ -297,22 +295,24 @@ cdef class Settings(Commands):
         cdef int32_t symbol = self.positions[position].symbol
         cdef int leg = self.first_leg(owner)
         # Not `find_position`: the first row may still be one of the old mode.
-        cdef int32_t made = table_get(&self.position_table, owner, leg_key(symbol, leg))
+        cdef int32_t made = self.find_leg(owner, symbol, leg)
         cdef int32_t row
         cdef position_t old
+        cdef custom_t custom
         if made < 0:
             made = self.new_position(owner, symbol, leg)
         old = self.positions[position]
+        custom = self.custom_of(&old)[0]
         for row in (made, self.twin_of(made)):
             if row >= 0:
-                self.positions[row].leverage = old.leverage
+                self.put_leverage(row, custom.leverage)
                 self.positions[row].margin_mode = old.margin_mode
-                self.positions[row].protection = old.protection
-                self.positions[row].auto_top_up = old.auto_top_up
+                self.put_protection(row, custom.protection)
+                set_top_up(&self.positions[row], tops_up(&old))
         for row in (position, self.twin_of(position)):
             if row >= 0:
-                self.positions[row].leverage = 0
+                self.put_leverage(row, 0)
                 self.positions[row].margin_mode = self.accounts[owner].margin_mode
-                self.positions[row].protection = NIL
-                self.positions[row].auto_top_up = 0
+                self.put_protection(row, NIL)
+                set_top_up(&self.positions[row], False)
         return 0

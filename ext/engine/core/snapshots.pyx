@@ -9,7 +9,7 @@ from libc.stdint cimport int32_t, int64_t
 from engine.core.collateral cimport collateral_t
 from engine.core.conditional cimport REFERENCES, trail_t
 from engine.core.ledger cimport (
-    account_t, asset_t, fund_t, instrument_t, open_orders_t, pool_t, position_t,
+    account_t, asset_t, custom_t, fund_t, instrument_t, open_orders_t, pool_t, position_t,
 )
 from engine.core.book cimport order_t, ticket_t
 from engine.core.levels cimport level_t, levels_reserve, node_t
@@ -165,6 +165,8 @@ cdef class Snapshots(Bulk):
                    sizeof(position_t))
         image.rows(<void **>&self.open_orders, &self.open_orders_count,
                    &self.open_orders_capacity, sizeof(open_orders_t))
+        image.rows(<void **>&self.customs, &self.custom_count, &self.custom_capacity,
+                   sizeof(custom_t))
         image.table(&self.position_table)
         self.parents = image.value(self.parents)
         self.sub_accounts = image.value(self.sub_accounts)

@@ -1,5 +1,6 @@
 """The hash table's cold half: allocation, growth, insertion, removal."""
 
+from engine.core.fixed cimport max64
 from engine.core.memory cimport use_huge_pages
 from libc.stdlib cimport free, malloc
 
@@ -10,8 +11,9 @@ cdef int table_init(table_t *table, uint64_t capacity) except -1 nogil:
     if table.slots == NULL:
         raise MemoryError("hash table")
     use_huge_pages(table.slots, capacity * sizeof(slot_t))
-    table.mask = capacity - 1
+    table.capacity = capacity
     table.count = 0
+    table.limit = 5 * (capacity // 8)
     for i in range(capacity):
         table.slots[i].row = -1
     return 0
@@ -23,9 +25,9 @@ cdef void table_free(table_t *table) noexcept nogil:
 
 
 cdef void table_place(table_t *table, slot_t slot) noexcept nogil:
-    cdef uint64_t i = table_home(table, slot.scope, slot.key)
+    cdef uint64_t i = table_home(table, slot.tag)
     while table.slots[i].row >= 0:
-        i = (i + 1) & table.mask
+        i = slot_after(table, i)
     table.slots[i] = slot
 
 
@@ -33,7 +35,7 @@ cdef int table_grow(table_t *table, uint64_t capacity) except -1 nogil:
     cdef table_t larger
     cdef uint64_t i
     table_init(&larger, capacity)
-    for i in range(table.mask + 1):
+    for i in range(table.capacity):
         if table.slots[i].row >= 0:
             table_place(&larger, table.slots[i])
     larger.count = table.count
@@ -42,21 +44,22 @@ cdef int table_grow(table_t *table, uint64_t capacity) except -1 nogil:
     return 0
 
 
-# Room for so many keys in all.
+# Room for so many keys in all. Not a power of two, which could be twice as much; but half as
+# much again as there is, lest many small reservations copy the table each time.
 cdef int table_reserve(table_t *table, int64_t wanted) except -1 nogil:
-    cdef uint64_t capacity = table.mask + 1
-    while 5 * capacity < 8 * <uint64_t>wanted:
-        capacity *= 2
-    return table_grow(table, capacity) if capacity > table.mask + 1 else 0
+    if wanted > table.limit:
+        wanted = max64(wanted, table.limit + table.limit // 2)
+        table_grow(table, <uint64_t>(wanted + wanted // 3 + 8))
+        table.limit = wanted
+    return 0
 
 
-# Insert a key that is not there yet.
-cdef int table_put(table_t *table, int32_t scope, int64_t key, int32_t row) except -1 nogil:
+# Insert a row that is not there yet.
+cdef int table_put(table_t *table, uint32_t tag, int32_t row) except -1 nogil:
     cdef slot_t slot
-    if 8 * (<uint64_t>table.count + 1) > 5 * (table.mask + 1):
-        table_grow(table, 2 * (table.mask + 1))
-    slot.key = key
-    slot.scope = scope
+    if table.count == table.limit:
+        table_grow(table, 2 * table.capacity)
+    slot.tag = tag
     slot.row = row
     table_place(table, slot)
     table.count += 1
@@ -64,28 +67,26 @@ cdef int table_put(table_t *table, int32_t scope, int64_t key, int32_t row) exce
 
 
 # Slots from one to another, going round.
-cdef inline uint64_t cyclic(uint64_t first, uint64_t last, uint64_t mask) noexcept nogil:
-    return last - first if last >= first else mask + 1 - (first - last)
+cdef inline uint64_t cyclic(uint64_t first, uint64_t last, uint64_t capacity) noexcept nogil:
+    return last - first if last >= first else capacity - (first - last)
 
 
-# Remove a key that is there. Later slots of the same run move up, so no tombstones.
-cdef void table_remove(table_t *table, int32_t scope, int64_t key) noexcept nogil:
-    cdef uint64_t i = table_home(table, scope, key)
+# Remove a row if it is there. Later slots of the same run move up, so no tombstones.
+cdef void table_remove(table_t *table, uint32_t tag, int32_t row) noexcept nogil:
+    cdef uint64_t i = table_home(table, tag)
     cdef uint64_t j, home
-    while table.slots[i].row >= 0 and not (
-        table.slots[i].key == key and table.slots[i].scope == scope
-    ):
-        i = (i + 1) & table.mask
+    while table.slots[i].row >= 0 and table.slots[i].row != row:
+        i = slot_after(table, i)
     if table.slots[i].row < 0:
         return
     j = i
     while True:
-        j = (j + 1) & table.mask
+        j = slot_after(table, j)
         if table.slots[j].row < 0:
             break
-        home = table_home(table, table.slots[j].scope, table.slots[j].key)
+        home = table_home(table, table.slots[j].tag)
         # Move slot j into the hole unless its home lies cyclically in (i, j].
-        if cyclic(home, j, table.mask) >= cyclic(i, j, table.mask):
+        if cyclic(home, j, table.capacity) >= cyclic(i, j, table.capacity):
             table.slots[i] = table.slots[j]
             i = j
     table.slots[i].row = -1

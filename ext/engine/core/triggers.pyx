@@ -99,7 +99,7 @@ cdef int32_t bucket_count(
 
 
 cdef int bucket_grow(bucket_t *bucket) except -1 nogil:
-    cdef int32_t capacity = 4 if bucket.capacity == 0 else 2 * bucket.capacity
+    cdef int32_t capacity = 4 if bucket.capacity == 0 else bucket.capacity + bucket.capacity // 2
     cdef entry_t *entries = <entry_t *>realloc(bucket.entries, capacity * sizeof(entry_t))
     if entries == NULL:
         raise MemoryError("trigger index")

@@ -11,14 +11,13 @@ from engine.core.fixed cimport (
     abs64, add, ceil_div, floor_div, high_half, i128, low_half, max64, min64, mul, mul_wide,
     narrow, neg, python_int, sub, wide,
 )
-from engine.core.ledger cimport asset_t, instrument_t, pool_t, position_t
+from engine.core.ledger cimport asset_t, instrument_t, pool_t, position_t, tops_up
 from engine.core.linked cimport special_t
 from engine.core.liquidation cimport measured_t
 from engine.core.matching cimport as_amount
 from engine.core.pairs cimport pair_first_mark, pair_t
 from engine.core.profiles cimport profile_row
 from engine.core.risk cimport bound_t, call_set_t
-from engine.core.tables cimport table_get
 from engine.core.tiers cimport inverse_tier_marks, schedule_t, tier_index, tier_t
 from engine.core.types cimport (
     ACCOUNT_ACTIVE, ACCOUNT_BANKRUPT, ACCOUNT_LIQUIDATING, ACCOUNT_MARGIN_CALL, KIND_INVERSE,
@@ -47,7 +46,7 @@ cdef class Views(Auctions):
         cdef int32_t owner = self.find_account(account)
         cdef int32_t row = NIL
         if owner >= 0:
-            row = table_get(&self.order_table, owner, order_id)
+            row = self.find_id(owner, order_id)
         return row >= 0 and self.tickets[row].state != ORDER_UNARMED
 
     def account_ids(self):
@@ -167,7 +166,7 @@ cdef class Views(Auctions):
             "bankruptcy_price": self.spent_price(position, equity),
             "adl_rank": rank,
             "adl_ranked": ranked,
-            "auto_top_up": row.auto_top_up,
+            "auto_top_up": <int>tops_up(row),
         }
 
     # First mark from the safe side at which the pool is due, all else equal, NONE where
