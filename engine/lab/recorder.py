@@ -198,29 +198,30 @@ class Recorder:
         self._map_every = max(steps // MAP_COUNT, 1) if maps else 0
 
     def add(
-        self, step: int, ts_ns: int, mark_seq: int, before: Ints, after: Ints, **lines: Floats
+        self, step: int, ts_ns: int, mark_seq: int, rows: Ints, split: int, **lines: Floats
     ) -> None:
-        """Take in one step: records before the marks command, and of it and later."""
+        """Take in one step: `split` records before the marks command, then of it and later."""
+        before, after = rows[:split], rows[split:]
         self._hold(before)
         at = self._lines
         at["mark"][step] = lines.pop("marks")
         for name, values in lines.items():
             at[name][step] = values
         at["multiplier"][step] = self._venue.multiplier
-        for rows in (before, after):
-            if rows is after:
+        for part in (before, after):
+            if part is after:
                 self._note_breaches(step, mark_seq, after)
-            kept = rows[_kept_mask(rows)]
+            kept = part[_kept_mask(part)]
             if len(kept):
                 self._kept.append(kept)
                 self._kept_count += len(kept)
-            self._note_funding(rows)
-            own = rows[rows[:, 0] == EventKind.TRADE]
+            self._note_funding(part)
+            own = part[part[:, 0] == EventKind.TRADE]
             own = own[(own[:, TRADE_FORCED] == 0) & self._of_population(own[:, TRADE_TAKER])]
             if len(own):
                 self._own.append(own)
         self._hold(after)
-        self._note_trades(step, np.concatenate([before, after]))
+        self._note_trades(step, rows)
         at["open"][step] = np.abs(self._holdings).sum(axis=0) if step % OPEN_EVERY == 0 else (
             at["open"][step - 1])
         clock = self._clock

@@ -168,17 +168,18 @@ class _Loop:
         self.core.marks(rows, ts_ns, self._cause(marks, before))
         mark_seq = int(self.core.seq)
         self.marks = marks.astype(np.float64)
-        after = self._drain()
+        # One table of both, so that what a gap sets off is there once.
+        records, split = np.concatenate([before, self._drain()]), len(before)
+        after = records[split:]
         self.after_marks = after[after[:, 0] == EventKind.TRADE]
         self._count_last(after)
         if (after[:, 0] == EventKind.TRADE).any():
             bid, ask = self._count_hole(after, bid, ask)
         self.recorder.add(
-            step, ts_ns, mark_seq, before, after, index=index, marks=self.marks,
+            step, ts_ns, mark_seq, records, split, index=index, marks=self.marks,
             shadow=shadow, bid=bid, ask=ask, last=self.last,
             premium=self.funding.premium[step])
-        view = View(step, ts_ns, seen, self.marks, self.last.copy(), bid, ask,
-                    np.concatenate([before, after]))
+        view = View(step, ts_ns, seen, self.marks, self.last.copy(), bid, ask, records)
         for agent in self.agents:
             commands = agent.act(view)
             if commands is not None:
