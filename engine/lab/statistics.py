@@ -34,7 +34,7 @@ def power(effect: float, deviation: float, seeds: int, level: float = 0.05) -> f
 
     Notes
     -----
-    Formula: P(|T| > t_(1 - level / 2, n - 1)), T noncentral with effect x sqrt(n) / deviation.
+    Formula: P(abs(T) > t_(1 - level / 2, n - 1)), T noncentral with effect x sqrt(n) / deviation.
 
     Examples
     --------
