@@ -170,9 +170,11 @@ class Views(Auction):
         # In the last tier a mark tick is worth at least this much to the pool, if anything.
         rate = schedule.tiers[-1].maintenance_rate
         slope = per_mark * (RATE_SCALE + (-rate if position.quantity > 0 else rate))
-        reach = 4 * (instrument.mark + schedule.tiers[-1].min_notional // per_mark + 1)
+        edge = schedule.tiers[-1].min_notional
+        reach = 4 * (instrument.mark + edge // per_mark + 1)
         if slope:
-            reach += 4 * (abs(equity) + maintenance + 1) * RATE_SCALE // slope
+            # The last tier may begin with a jump, which takes that much more to make up for.
+            reach += 4 * (abs(equity) + maintenance + edge + 1) * RATE_SCALE // slope
         pieces = []
         for tier in schedule.tiers:
             low = tier.min_notional // per_mark + 1
