@@ -208,7 +208,8 @@ def _refuse_taken_path(endpoint: str) -> None:
 def _reason(error: zmq.ZMQError) -> str:
     if error.errno == errno.EADDRINUSE:
         return "address already in use"
-    return (error.strerror or str(error)).lower()
+    # What pyzmq adds to the text is the endpoint, which the line has already.
+    return zmq.strerror(error.errno).lower() if error.errno else str(error).lower()
 
 
 def free_tcp_endpoint() -> str:

@@ -159,6 +159,8 @@ def make_key_files(folder: str, name: str) -> tuple[str, str, bytes]:
         _write_new(
             stem + PUBLIC_SUFFIX, 0o644, "# ZeroMQ CURVE public key\n" + curve)
     except FileExistsError as error:
+        if error.filename == folder:
+            raise InputError(f"{folder}: a file, not a folder") from None
         raise InputError(f"{error.filename}: exists already; keys are never replaced") from None
     except OSError as error:
         raise InputError(f"{stem}: cannot write: {_reason(error)}") from None
@@ -263,6 +265,7 @@ def check_public_key(key: str) -> bytes:
 
 def _read(path: str) -> tuple[bytes, bytes | None]:
     try:
+        os.stat(path)  # says what is wrong better than what follows
         public, secret = load_certificate(path)
     except OSError as error:
         raise InputError(f"{path}: cannot open: {_reason(error)}") from None

@@ -50,10 +50,12 @@ def top(
     from rich.console import Console
 
     from engine.client import Client
+    from engine.endpoints import check_endpoint
     from engine.keys import read_client_keys
     from engine.serving import top as view
 
     keys = read_client_keys(key, server_key)
+    check_endpoint(endpoint, allow_remote=True, has_keys=True)
     with Client(endpoint, "top", timeout_s=timeout, keys=keys) as client:
         try:
             view.run(
@@ -100,6 +102,8 @@ def _health_over_http(url: str, timeout_s: float) -> tuple[bool, str]:
     import urllib.error
     import urllib.request
 
+    from engine.serving.figures import state_line
+
     try:
         with urllib.request.urlopen(f"{url.rstrip('/')}/ready", timeout=timeout_s) as page:
             body, is_ready = page.read(65_536), True
@@ -107,9 +111,9 @@ def _health_over_http(url: str, timeout_s: float) -> tuple[bool, str]:
         body, is_ready = error.read(65_536), False
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
-        raise RunError(f"{url}: {str(reason).lower()}") from None
+        text = getattr(reason, "strerror", None) or str(reason)
+        raise RunError(f"{url}: {text.lower()}") from None
     try:
-        found = json.loads(body)
-        return is_ready, f"{found['state']}: epoch {found['epoch']}, seq {found['seq']}"
+        return is_ready, state_line(json.loads(body))
     except (ValueError, KeyError, TypeError):
         raise InputError(f"{url}: not a server's health page") from None

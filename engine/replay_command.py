@@ -39,10 +39,11 @@ def play_in_process(
     if page is not None:
         if crowd is not None:
             raise InputError("--page is of marks alone, without --crowd")
-        from engine.load.page import require_plotly
+        from engine.load.page import require_place, require_plotly
         from engine.replay_page import Recorder, write_replay_page
 
         require_plotly()
+        require_place("--page", page)
         recorder = Recorder()
     exchange = make()
     rows = replay_in_process(

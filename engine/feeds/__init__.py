@@ -175,11 +175,11 @@ def open_moments(
     if counts is not None:
         records = _counted(records, counts)
     if renames:
-        records = rename_symbols(records, renames)
+        records = rename_symbols(records, renames, problems)
     moments = make_moments(
         records, Marker(price, only_first_marks), keep_records=keep_records,
         funding=FundingClock() if has_funding else None)
-    return derive_symbols(moments, derived) if derived else moments
+    return derive_symbols(moments, derived, problems) if derived else moments
 
 
 def _counted(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 
 from engine.errors import InputError
+from engine.feeds.problems import Problems
 from engine.feeds.records import Record
 from engine.feeds.steps import Row, is_price, is_symbol
 from engine.feeds.timeline import Moment
@@ -19,12 +20,20 @@ _FACTOR_MIN = Decimal("0.05")
 
 
 def rename_symbols(
-    records: Iterable[tuple[int, Record]], names: dict[str, str]
+    records: Iterable[tuple[int, Record]], names: dict[str, str],
+    problems: Problems | None = None,
 ) -> Iterator[tuple[int, Record]]:
-    """Give feed symbols the names that the engine knows them by."""
+    """Give feed symbols the names that the engine knows them by; note who was not there."""
+    missing = set(names)
     for ts_ns, record in records:
         name = names.get(record.symbol)
-        yield ts_ns, record if name is None else record._replace(symbol=name)
+        if name is not None:
+            missing.discard(record.symbol)
+            record = record._replace(symbol=name)
+        yield ts_ns, record
+    if problems is not None:
+        for symbol in sorted(missing):
+            problems.note(f"--map {symbol}={names[symbol]}: the feed has no {symbol}")
 
 
 def parse_renames(arguments: Iterable[str]) -> dict[str, str]:
@@ -73,13 +82,17 @@ class Derived:
         return cls(symbol, source, beta, first_price)
 
 
-def derive_symbols(moments: Iterable[Moment], derived: Sequence[Derived]) -> Iterator[Moment]:
+def derive_symbols(
+    moments: Iterable[Moment], derived: Sequence[Derived], problems: Problems | None = None
+) -> Iterator[Moment]:
     """Add derived symbols to every moment that has a mark of their source.
 
     Parameters
     ----------
     moments : iterable of Moment
     derived : sequence of Derived
+    problems : Problems, optional
+        Gets a note of each whose source was not there.
 
     Yields
     ------
@@ -96,6 +109,10 @@ def derive_symbols(moments: Iterable[Moment], derived: Sequence[Derived]) -> Ite
             for follower in by_source.get(symbol, ()):
                 added.append((follower.symbol, follower.follow(mark), None))
         yield moment._replace(rows=moment.rows + added) if added else moment
+    if problems is not None:
+        for spec in derived:
+            if not by_source[spec.source][0].has_begun:
+                problems.note(f"--derive {spec}: the feed has no marks of {spec.source}")
 
 
 class _Follower:
@@ -109,6 +126,10 @@ class _Follower:
         self._level = Decimal(spec.first_price)
         self._source: Decimal | None = None
         self._text = spec.first_price
+
+    @property
+    def has_begun(self) -> bool:
+        return self._source is not None
 
     def follow(self, source_price: str) -> str:
         price = Decimal(source_price)

@@ -58,6 +58,11 @@ class Problems:
         self.gap_count += 1
         self._keep(f"{path}:{line}: {reason}")
 
+    def note(self, text: str) -> None:
+        """Tell something else in the report, once; nothing is counted."""
+        if text not in self.lines:
+            self.lines.append(text)
+
     def rows(self) -> list[tuple[str, str]]:
         """Return what there is to tell as `(name, value)` for a summary."""
         counts = (

@@ -148,12 +148,22 @@ def parse_time(option: str, text: str) -> int:
 
 
 def cut(moments: Iterable[Moment], start_ns: int | None, end_ns: int | None) -> Iterator[Moment]:
-    """Yield the moments from `start_ns` on and before `end_ns`."""
+    """Yield the moments from `start_ns` on and before `end_ns`.
+
+    Raises
+    ------
+    InputError
+        There is none between them.
+    """
+    is_empty = True
     for moment in moments:
         if end_ns is not None and moment.ts_ns >= end_ns:
-            return
+            break
         if start_ns is None or moment.ts_ns >= start_ns:
+            is_empty = False
             yield moment
+    if is_empty and (start_ns is not None or end_ns is not None):
+        raise InputError("--start and --end: nothing of the feed is between them")
 
 
 def loop(make: Callable[[], Iterable[Moment]], count: int) -> Iterator[Moment]:

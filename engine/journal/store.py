@@ -108,6 +108,8 @@ class Journal(Closing):
         try:
             self._storage.make_folder(folder)
             self._lock = self._storage.lock(folder)
+        except FileExistsError:
+            raise JournalError(f"{folder}: a file, not a folder") from None
         except OSError as error:
             raise JournalError(f"{folder}: cannot open: {_reason(error)}") from None
 

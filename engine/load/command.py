@@ -23,7 +23,7 @@ from engine.load.fleet import LegResult
 from engine.load.flow import parse_mix
 from engine.load.histogram import Histogram
 from engine.load.knee import Probe
-from engine.load.page import require_plotly
+from engine.load.page import require_place, require_plotly
 from engine.load.plan import LoadPlan, parse_duration
 from engine.load.run import LoadResult, load_in_process, load_own, load_server
 from engine.load.server import ServerPlan
@@ -86,6 +86,8 @@ def run_and_print(options: Options) -> None:
     Histogram()  # says what to install where it is missing
     if options.page is not None:
         require_plotly()
+    require_place("--page", options.page)
+    require_place("--hgrm", options.hgrm)
     plan = _plan(options)
     if options.knee:
         _run_knee(options, plan)
@@ -210,6 +212,8 @@ def _world(options: Options, accounts: int) -> World:
 
 def _run_knee(options: Options, plan: LoadPlan) -> None:
     target_ms = parse_duration("--target", options.target) * 1000
+    if not 0.001 <= target_ms <= 60_000:
+        raise InputError(f"--target {options.target}: expected 1 us to 60 s")
     worlds = [_world(options, count) for count in options.accounts or _KNEE_ACCOUNTS]
     journals: list[str | None] = ["", None]
     if options.journal is not None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import html
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.errors import RunError
+from engine.errors import InputError, RunError
 from engine.report import fill_page
 
 _TEMPLATE = Path(__file__).with_name("page.html")
@@ -51,6 +52,23 @@ def require_plotly() -> None:
         import plotly  # noqa: F401
     except ImportError:
         raise RunError("the page needs plotly: install the extra `report`") from None
+
+
+def require_place(option: str, path: Path | None) -> None:
+    """Say before a run that a file cannot be written.
+
+    Raises
+    ------
+    InputError
+    """
+    if path is None:
+        return
+    if path.is_dir():
+        raise InputError(f"{option} {path}: a folder")
+    if not path.parent.is_dir():
+        raise InputError(f"{option} {path}: there is no folder {path.parent}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise InputError(f"{option} {path}: cannot be written")
 
 
 def card(title: str, how: str, *inside: Any) -> str:

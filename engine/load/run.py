@@ -139,7 +139,7 @@ def choose_books(
     """Return the books of instruments by name."""
     for name in wanted:
         if name not in known:
-            raise InputError(f"--symbol {name}: no such instrument (there are: {known})")
+            raise InputError(f"--symbol {name}: no such instrument (there are: {', '.join(known)})")
     answers = [query({"query": "instrument", "symbol": name}) for name in known]
     return books_of(known, answers, wanted or known)
 

@@ -31,7 +31,7 @@ from engine.serving.publish_command import open_events, open_market_data, publis
 from engine.serving.recovery import Replay, ReplayError, replay
 from engine.serving.roles import Role
 from engine.serving.sequencer import Sequencer
-from engine.serving.service import Service, StopSignal, load_scenario
+from engine.serving.service import Service, StopSignal, load_scenario, read_scenario
 from engine.serving.sessions import Sessions
 from engine.serving.settings import Settings
 from engine.serving.snapshots import Restored, Snapshots
@@ -82,6 +82,8 @@ def serve(
     """
     outside = outside or Outside()
     began, figures = outside.clock.monotonic(), Figures()
+    # Before the journal is touched.
+    scenario = [] if settings.scenario is None else read_scenario(settings.scenario)
     with ExitStack() as stack:
         stop = stack.enter_context(stop or StopSignal(settings.follow is not None))
         pages = _open_pages(stack, settings, figures)
@@ -112,7 +114,8 @@ def serve(
             on_durable=partial(standbys.on_durable, stop) if standbys else None)
         sequencer.commit_owed(state.owed(say))
         if settings.scenario is not None:
-            load_scenario(sequencer, settings.scenario, say)
+            load_scenario(sequencer, settings.scenario, scenario, say)
+            scenario.clear()  # a server runs long
         feed, feeds = _open_feed(settings, stack, state, sequencer, say)
         if gateway is not None and feeds is not None:
             gateway.own_queries["feeds"] = feeds.figures

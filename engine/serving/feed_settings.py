@@ -150,5 +150,7 @@ def _agreement_rules(rules: Mapping[str, Any], source_count: int) -> AgreementRu
     try:
         return AgreementRules(
             least, None if deviation == "none" else deviation, round(stale_after_s * SECOND_NS))
-    except InputError as error:
-        raise InputError(f"--max-deviation: {error}") from None
+    except InputError:
+        raise InputError(
+            f"--max-deviation {deviation}: expected a share above 0, 1 at most, with 8 digits "
+            "after the point at most, or none") from None

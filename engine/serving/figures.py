@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from engine import __version__
@@ -161,3 +161,10 @@ class Figures:
                 "queue_depth", "funds", "drift", "symbols", "snapshot_seq",
                 "snapshot_written_ns")},
         }
+
+
+def state_line(described: Mapping[str, Any]) -> str:
+    """Return a line about a server; one that does not serve yet has no epoch and no `seq`."""
+    told = (f"{name} {described[name]}" for name in ("epoch", "seq")
+            if described[name] is not None)
+    return ": ".join(filter(None, (str(described["state"]), ", ".join(told))))

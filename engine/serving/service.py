@@ -132,28 +132,49 @@ def scenario_commands(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
         raise InputError(f"{path}: cannot open: {reason}") from None
 
 
-def load_scenario(sequencer: Sequencer, path: str, report: Callable[[str], None]) -> None:
-    """Apply a scenario to a journaled exchange, or what is missing of it.
-
-    A server that ended while it was loading goes on where it was: the scenario is a client
-    whose request numbers are its lines.
+def read_scenario(path: str) -> list[Pending]:
+    """Read a scenario for a journaled exchange: each command as the request of its line.
 
     Raises
     ------
     InputError
-        A malformed line, before anything is applied; or the journal began otherwise.
     """
-    lines = list(scenario_commands(path))
-    digest = hashlib.blake2b(digest_size=8)
     pendings = []
-    for number, command in lines:
+    for number, command in scenario_commands(path):
         try:
             pendings.append(Pending.of("", number, command))
         except ValueError as error:
             raise InputError(f"{path}:{number}: cannot be journaled: {error}") from None
         if len(pendings[-1].packed) > wire.MESSAGE_SIZE_MAX:
             raise InputError(f"{path}:{number}: a command of more than 16 MiB")
-        digest.update(pendings[-1].packed)
+    return pendings
+
+
+def load_scenario(
+    sequencer: Sequencer, path: str, pendings: Sequence[Pending], report: Callable[[str], None]
+) -> None:
+    """Apply a scenario to a journaled exchange, or what is missing of it.
+
+    A server that ended while it was loading goes on where it was: the scenario is a client
+    whose request numbers are its lines.
+
+    Parameters
+    ----------
+    sequencer : Sequencer
+    path : str
+        For messages.
+    pendings : sequence of Pending
+        As `read_scenario` returns them.
+    report : callable
+
+    Raises
+    ------
+    InputError
+        The journal began otherwise, or a command has a time and the server gives it.
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    for pending in pendings:
+        digest.update(pending.packed)
     client = f"scenario/{digest.hexdigest()}"
     done = sequencer.sessions.last_request(client)
     if not done and sequencer.exchange.seq:

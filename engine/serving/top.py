@@ -20,7 +20,7 @@ from rich.text import Text
 
 from engine.client import Client, NoAnswer
 from engine.errors import InputError, RunError
-from engine.serving.figures import quantile_ns
+from engine.serving.figures import quantile_ns, state_line
 
 #: Symbols shown where none are named, and entries of the liquidation queue.
 SYMBOLS_SHOWN, QUEUE_SHOWN = 3, 5
@@ -345,4 +345,4 @@ def health(client: Client) -> tuple[bool, str]:
     if server.get("reply") != "server":
         raise RunError(f"not an answer: {server!r:.200}")
     is_ready = server["state"] == "serving"
-    return is_ready, f"{server['state']}: epoch {server['epoch']}, seq {server['seq']}"
+    return is_ready, state_line(server)
