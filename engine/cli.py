@@ -609,11 +609,6 @@ def bench(
     for name in stream or ():
         if name not in benches.stream_names():
             raise InputError(f"--stream {name}: expected {', '.join(benches.stream_names())}")
-    if page is not None:
-        from engine.load.page import require_place, require_plotly
-
-        require_plotly()
-        require_place("--page", page)
     serve = serve_options(what, rate, clients, journal)
     make_exchange("compiled")  # says what to do where it is not built
     run_and_print(

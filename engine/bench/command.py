@@ -10,6 +10,7 @@ from engine.bench import reports
 from engine.bench.machine import machine_rows
 from engine.bench.report import aligned, print_report
 from engine.errors import InputError, RunError
+from engine.load.page import require_place, require_plotly
 from engine.progress import ProgressBar
 
 
@@ -38,6 +39,9 @@ def run_and_print(
     RunError
         Results disagree; everything has been printed.
     """
+    if page is not None:
+        require_plotly()
+        require_place("--page", page)
     print("\n".join(aligned(machine_rows())), end="\n\n", flush=True)
     steps, failures = _Steps(), []
     results = reports(

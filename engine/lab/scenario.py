@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -32,6 +33,9 @@ TIERS: tuple[TierSpec, ...] = (
 )
 MarginSource = Literal["fixed", "index", "mark"]
 MarkComponent = Literal["index", "basis_ema", "book_median", "last"]
+#: Of a price shock, in logs: twenty-fold.
+_LARGEST_MOVE = 3.0
+
 ShockKind = Literal[
     "price", "maker_withdrawal", "oracle_lag", "outage", "margin_multiplier", "tiers",
     "collateral_depeg",
@@ -408,8 +412,11 @@ class Scenario:
             raise InputError("funding: interval_s, damper from 0, cap 0 to 1, average_s above 0")
         if not 0 <= self.population.trigger_reach <= 2:
             raise InputError("population.trigger_reach: from 0 to 2")
+        if not (isinstance(self.population.accounts, int) and self.population.accounts >= 1):
+            raise InputError("population.accounts: at least 1")
         names = {symbol.name for symbol in self.symbols}
         for at, shock in enumerate(self.shocks):
+            _check_shock(f"shocks.{at}", shock)
             if shock.symbol is not None and shock.symbol not in names:
                 raise InputError(f"shocks.{at}: no symbol {shock.symbol}")
             if shock.kind == "margin_multiplier" and shock.size < 1:
@@ -491,6 +498,19 @@ class Scenario:
     def fingerprint(self) -> str:
         """Return 16 hex digits that name this scenario."""
         return hashlib.blake2b(self.to_json().encode(), digest_size=8).hexdigest()
+
+
+def _check_shock(where: str, shock: Shock) -> None:
+    # Whoever takes `size` for `duration_s` would have prices beyond all numbers.
+    kinds = typing.get_args(ShockKind)
+    if shock.kind not in kinds:
+        raise InputError(f"{where}.kind: expected {', '.join(kinds)}")
+    if not (0 <= shock.at_s < math.inf and 0 <= shock.duration_s < math.inf):
+        raise InputError(f"{where}: at_s and duration_s are seconds from 0")
+    if not (abs(shock.size) <= _LARGEST_MOVE if shock.kind == "price"
+            else math.isfinite(shock.size)):
+        raise InputError(
+            f"{where}.size: {shock.size:g}; a price moves by {_LARGEST_MOVE:g} at most, in logs")
 
 
 def _replaced(part: Any, names: list[str], value: Any, path: str) -> Any:

@@ -42,7 +42,7 @@ PATH_POINTS = 180
 def sweep(
     scenario: Scenario, parameters: Mapping[str, Values] | None = None,
     seeds: Iterable[int] = range(1, 9), jobs: int = 1, *, twin: bool = True,
-    out: Path | None = None, backend: str | None = None,
+    out: Path | str | None = None, backend: str | None = None,
     progress: Callable[[int, int], None] | None = None, events: bool = False,
 ) -> pd.DataFrame:
     """Run every combination of parameter values with every seed.
@@ -58,7 +58,7 @@ def sweep(
         As joblib's `n_jobs`.
     twin : bool, default True
         Run the counterfactual twin as well.
-    out : Path, optional
+    out : Path or str, optional
         A folder that keeps each finished run; a sweep that is started again with the same
         folder goes on where it stopped.
     backend : str, optional
@@ -88,7 +88,7 @@ def sweep(
 
 def run_plan(
     plan: Sequence[tuple[Mapping[str, Any], Scenario]], jobs: int = 1, *, twin: bool = True,
-    out: Path | None = None, backend: str | None = None,
+    out: Path | str | None = None, backend: str | None = None,
     progress: Callable[[int, int], None] | None = None, events: int = 0,
 ) -> pd.DataFrame:
     """Run scenarios, each with labels for its row; the rest is as in `sweep`.
@@ -99,13 +99,15 @@ def run_plan(
     import pandas as pd
 
     rows: dict[int, dict[str, Any]] = {}
-    folder = None if out is None else out / "rows"
+    folder = None if out is None else Path(out) / "rows"
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     waiting = []
     for at, (_, one) in enumerate(plan):
         file = None if folder is None else folder / f"{one.fingerprint()}-{int(twin)}.json"
-        tables = None if out is None or at >= events else out / "events" / one.fingerprint()
+        tables = None
+        if out is not None and at < events:
+            tables = Path(out) / "events" / one.fingerprint()
         if file is not None and file.exists() and (tables is None or tables.exists()):
             kept = json.loads(file.read_text(encoding="utf-8"))
             if kept["engine"] == __version__ and kept.get("code") == code_fingerprint():

@@ -82,8 +82,7 @@ def serve(
     """
     outside = outside or Outside()
     began, figures = outside.clock.monotonic(), Figures()
-    # Before the journal is touched.
-    scenario = [] if settings.scenario is None else read_scenario(settings.scenario)
+    scenario = read_scenario(settings.scenario)  # before the journal is touched
     with ExitStack() as stack:
         stop = stack.enter_context(stop or StopSignal(settings.follow is not None))
         pages = _open_pages(stack, settings, figures)

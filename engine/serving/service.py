@@ -132,15 +132,15 @@ def scenario_commands(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
         raise InputError(f"{path}: cannot open: {reason}") from None
 
 
-def read_scenario(path: str) -> list[Pending]:
-    """Read a scenario for a journaled exchange: each command as the request of its line.
+def read_scenario(path: str | None) -> list[Pending]:
+    """Read a scenario, if there is one: each command as the request of its line.
 
     Raises
     ------
     InputError
     """
-    pendings = []
-    for number, command in scenario_commands(path):
+    pendings = list[Pending]()
+    for number, command in () if path is None else scenario_commands(path):
         try:
             pendings.append(Pending.of("", number, command))
         except ValueError as error:
