@@ -623,7 +623,7 @@ def cascade(
             metavar="[STUDY]",
             help="crash (the default), pure, close_policy, mark, fund, adl, tiers, "
             "tier_schedules, tier_change, margin_raise, margin_spiral, depeg, makers, oct10, "
-            "fat_tails, uniform, phase; or a .json file with a scenario.",
+            "fat_tails, fat_tails_gentle, phase, uniform; or a .json file with a scenario.",
         ),
     ] = None,
     out: Annotated[

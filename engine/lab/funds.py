@@ -30,6 +30,8 @@ FIRST_FLOW, FIRST_FUND = 805_000_001, 820_000_001
 _TOLERANCE = 0.02
 #: A position of so much of the capital is little.
 _SMALL = 0.1
+#: Profits are paid out from this share of the capital on.
+_SMALL_PAYOUT = 0.005
 #: Before the makers quote anew, so that what flow eats is not in the quotes that make marks.
 _LATENCY_NS = 100_000_000
 _ACCOUNT = 4
@@ -95,6 +97,8 @@ class Funds:
         marks = view.marks[self._symbol]
         cheap = np.log(view.index / view.marks)[self._symbol]
         equity = self._wallet + self._lots * marks - self._entry
+        paid = self._payouts(equity, marks)
+        equity = equity - paid
         wanted = np.maximum(self._appetite * cheap, 0) * np.maximum(equity, 0) / marks
         most = self._spec.leverage * np.maximum(equity, 0) / marks
         target = np.where(wanted < self._lots, wanted, np.maximum(
@@ -104,7 +108,7 @@ class Funds:
         # What is left of little goes at once, so that a fund ends flat.
         step = np.where(np.abs(gap) < _SMALL * self._capital / marks, gap, gap * self._spec.pace)
         change = np.where(is_worth_it, step, 0).astype(np.int64)
-        parts = []
+        parts = self._move(np.flatnonzero(paid), -paid[paid > 0])
         for rows, flags in ((np.flatnonzero(change > 0), 0),
                             (np.flatnonzero(change < 0), FLAG_REDUCE_ONLY)):
             if len(rows):
@@ -112,17 +116,24 @@ class Funds:
                 parts.append(market_orders(
                     self._accounts[rows], self._symbol[rows], ids, change[rows], flags))
         rest = (self._lots == 0) & (cheap <= 0)
-        parts += self._renew(np.flatnonzero(rest & (self._wallet != self._capital)))
+        rows = np.flatnonzero(rest & (self._wallet != self._capital) & (paid == 0))
+        parts += self._move(rows, self._capital[rows] - self._wallet[rows].astype(np.int64))
         return np.concatenate(parts) if parts else None
 
-    def _renew(self, rows: Ints) -> list[Packed]:
+    def _payouts(self, equity: Floats, marks: Floats) -> Ints:
+        """What is beyond the first capital, realised, and not needed to stay within the limit."""
+        if not self._spec.pays_out:
+            return np.zeros(len(equity), np.int64)
+        needed = np.maximum(self._capital, self._lots * marks / self._spec.leverage)
+        most = np.minimum(equity - needed, self._wallet)
+        return np.where(most > _SMALL_PAYOUT * self._capital, most, 0).astype(np.int64)
+
+    def _move(self, rows: Ints, amounts: Ints) -> list[Packed]:
         parts = []
-        missing = self._capital[rows] - self._wallet[rows].astype(np.int64)
         for command, sign in ((Command.DEPOSIT, 1), (Command.WITHDRAW, -1)):
-            mine = missing * sign > 0
+            mine = amounts * sign > 0
             if mine.any():
-                moves = deposit_commands(
-                    self._accounts[rows[mine]], 0, np.abs(missing[mine]))
+                moves = deposit_commands(self._accounts[rows[mine]], 0, np.abs(amounts[mine]))
                 moves["cmd"] = command
                 parts.append(moves)
         return parts

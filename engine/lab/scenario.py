@@ -200,6 +200,9 @@ class FundSpec:
         Leverage wanted per unit of log mispricing, of the first and the last fund.
     pace : float
         Share of what is missing that a fund trades in a step.
+    pays_out : bool
+        Whether profits go to the investors as soon as they are realised, so that a fund stays
+        as large as it began.
     """
 
     count: int = 0
@@ -208,6 +211,7 @@ class FundSpec:
     appetite_low: float = 100.0
     appetite_high: float = 1_000.0
     pace: float = 0.1
+    pays_out: bool = False
 
 
 @dataclass(frozen=True)
@@ -561,6 +565,7 @@ def _read(kind: Any, data: Any, where: str) -> Any:
         return data
     if kind is float and isinstance(data, int) and not isinstance(data, bool):
         return float(data)
-    if isinstance(kind, type) and (not isinstance(data, kind) or isinstance(data, bool)):
+    if isinstance(kind, type) and (
+            not isinstance(data, kind) or (isinstance(data, bool) and kind is not bool)):
         raise InputError(f"{where}: expected {kind.__name__}, not {str(data)[:40]!r}")
     return data

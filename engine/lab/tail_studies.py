@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from engine.lab.scenario import (
     FundSpec,
     MakerSpec,
@@ -31,6 +33,24 @@ _MARKET = Scenario(
     funds=FundSpec(count=10, wealth=0.06, appetite_low=100.0, appetite_high=300.0),
     mark=MarkSpec(("basis_ema",), ema_s=0.0), insurance=1e9)
 
+#: Funds at 18 that are sold back to 18 from 21 on. More flow than above, that fades sooner: the
+#: limit is reached often, and in many episodes.
+_LARGE = replace(
+    _MARKET, name="fat_tails_gentle",
+    symbols=(SymbolSpec("X", "100", tiers=((None, "0.0475", 20),)),),
+    makers=replace(_MARKET.makers, impact_half_life_s=60.0),
+    traders=replace(_MARKET.traders, gaussian_size=0.12),
+    funds=FundSpec(count=10, wealth=0.17, leverage=18.0, appetite_low=360.0,
+                   appetite_high=900.0, pace=0.05, pays_out=True),
+    profile={"close_policy": "to_target", "target_ratio": "0.855"})
+
+_RETURNS = (
+    ("return_tail", "Hill index of losses"),
+    ("return_tail_twin", "the same without margin calls"),
+    ("return_kurtosis", "excess kurtosis"),
+    ("return_kurtosis_twin", "the same without margin calls"),
+    ("worst_return", "worst return, standard deviations"),
+    ("margin_calls_of_funds", "margin calls"))
 
 STUDIES = (
     Study(
@@ -43,10 +63,17 @@ STUDIES = (
         {"funds.leverage,profile": {
             "none": (1.0, _FULL), "ten, down to ten again": (10.0, _TO_TARGET),
             "ten, closed in full": (10.0, _FULL)}},
-        (("return_tail", "Hill index of losses"),
-         ("return_tail_twin", "the same without margin calls"),
-         ("return_kurtosis", "excess kurtosis"),
-         ("return_kurtosis_twin", "the same without margin calls"),
-         ("worst_return", "worst return, standard deviations"),
-         ("margin_calls_of_funds", "margin calls"))),
+        _RETURNS),
+    Study(
+        "fat_tails_gentle", "Gentle margin calls, and how large the funds are",
+        "As in the study of fat tails, but margin calls close no more than what is beyond the "
+        "limit. A fund at leverage L that loses x of the price has to sell x (L - 1) of its "
+        "position, so all of them at their limit turn a fall of x into one of g x more, g = "
+        "(L - 1) times what selling all they hold moves the price by. Funds take no leverage, or "
+        "up to 18, and have 0.02, 0.06 or 0.17 depths of capital: g is 0.6, 1.8 and 5.2.",
+        _LARGE,
+        {"funds.leverage,funds.wealth": {
+            "none": (1.0, 0.17), "g 0.6": (18.0, 0.02), "g 1.8": (18.0, 0.06),
+            "g 5.2": (18.0, 0.17)}},
+        _RETURNS),
 )

@@ -14,10 +14,16 @@ from engine.lab.studies import STUDIES
 from engine.lab.summary import summarize
 from engine.lab.tails import hill, return_figures, returns
 from engine.messages import EventKind
+from engine.tally import field_at
 
+WALLET = field_at(EventKind.BALANCE, "wallet")
 STUDY = STUDIES["fat_tails"]
 #: Funds meet margin calls in these steps of the first seed.
 SMALL = STUDY.scenario.replaced("duration_s", 700).replaced("profile", {"close_policy": "full"})
+
+
+#: Of the first seed, with two falls in which funds are at their limit.
+GENTLE = STUDIES["fat_tails_gentle"].scenario.replaced("duration_s", 900)
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +118,50 @@ def test_funds_buy_what_is_cheap_within_their_limit():
     capital = run.depth_lots[0] * run.lines["mark"][0, 0] * SMALL.funds.wealth
     assert 0.8 < worth.max() / capital < 1.2
     assert return_figures(run)["margin_calls_of_funds"] == 0
+
+
+class Wallets:
+    """Notes the largest wallet that a fund has had."""
+
+    latency_ns = 0
+    largest = 0
+
+    def opening_commands(self):
+        return iter(())
+
+    def act(self, view):
+        rows = view.events(EventKind.BALANCE)
+        mine = rows[(rows[:, 4] >= FIRST_FUND) & (rows[:, 4] < FIRST_FUND + GENTLE.funds.count)]
+        self.largest = max(self.largest, int(mine[:, WALLET].max(initial=0)))
+
+
+def test_gentle_calls_close_what_is_beyond_the_limit():
+    watch = Wallets()
+    run = GENTLE.run(agents=[watch], maps=False)
+    started, steps = (run.table(kind) for kind in (
+        EventKind.LIQUIDATION_STARTED, EventKind.LIQUIDATION_STEP))
+    worth = started["maintenance_margin"] / float(GENTLE.symbols[0].tiers[0][1])
+    beyond = 1 - GENTLE.funds.leverage * started["equity"] / worth
+    closed = np.array([
+        steps["filled_value"][(steps["seq"] == seq) & (steps["account"] == account)].sum()
+        for seq, account in zip(started["seq"], started["account"], strict=True)]) / worth
+    assert len(worth) > 30 and beyond.min() > 0.1
+    assert (np.abs(np.abs(closed) - beyond) < 0.01).mean() > 0.5
+    assert not run.rejections and run.drift == "0"
+    # Profits are paid out, so no fund grows.
+    capital = run.depth_lots[0] * run.lines["mark"][0, 0] * GENTLE.funds.wealth / GENTLE.funds.count
+    assert watch.largest < 1.05 * capital
+    kept = Wallets()
+    GENTLE.replaced("funds.pays_out", False).run(agents=[kept], maps=False)
+    assert kept.largest > 1.5 * capital
+
+
+def test_a_flag_is_read_from_json():
+    assert Scenario.from_json(GENTLE.to_json()) == GENTLE and GENTLE.funds.pays_out
+    with pytest.raises(InputError, match=r"funds\.pays_out: expected bool"):
+        Scenario.from_json('{"funds": {"pays_out": 1}}')
+    with pytest.raises(InputError, match="seed: expected int"):
+        Scenario.from_json('{"seed": true}')
 
 
 def test_the_flow_is_the_same_whatever_the_funds_do(run):
