@@ -47,6 +47,8 @@ DEPTH_EVERY, DEPTH_SHARE = 5, 0.01
 OPEN_EVERY = 30
 #: Health of so many pools is followed over all steps at once.
 _PUSHED_AT_ONCE = 4_000
+#: More than any that malloc keeps for itself when it is freed (mallopt(3): 32 MB at most).
+_BLOCK_BYTES = 40 << 20
 #: The map of pending liquidations is taken so many times in a run.
 MAP_COUNT = 60
 MAP_BUCKET_PPM = 2_500
@@ -162,6 +164,48 @@ def columns_of(records: Ints, kind: EventKind) -> Table:
     return columns
 
 
+class Rows:
+    """Rows that come a few at a time.
+
+    They stand in blocks that are given back to the system when they are let go of, which memory
+    in small pieces would not be: a run holds hundreds of megabytes of events.
+
+    Attributes
+    ----------
+    count : int
+        Rows so far.
+    """
+
+    def __init__(self, width: int, block: int = _BLOCK_BYTES) -> None:
+        self.count = 0
+        self._width = width
+        self._rows_a_block = max(block // (8 * width), 1)
+        self._blocks: list[Ints] = []
+
+    def add(self, rows: Ints) -> None:
+        """Append rows."""
+        done = 0
+        while done < len(rows):
+            at = self.count % self._rows_a_block
+            if at == 0:
+                self._blocks.append(np.empty((self._rows_a_block, self._width), np.int64))
+            part = rows[done:done + self._rows_a_block - at]
+            self._blocks[-1][at:at + len(part)] = part
+            done += len(part)
+            self.count += len(part)
+
+    def take(self) -> Ints:
+        """Return all of them in one piece, and forget them."""
+        out: Ints = np.empty((self.count, self._width), np.int64)
+        while self._blocks:
+            block = self._blocks.pop()
+            start = len(self._blocks) * self._rows_a_block
+            out[start:start + self._rows_a_block] = block[:self.count - start]
+            del block
+        self.count = 0
+        return out
+
+
 class Recorder:
     """Collects a run while it goes on."""
 
@@ -180,9 +224,7 @@ class Recorder:
                  "bid_depth", "ask_depth", "multiplier", "premium")
         self._lines = {name: np.full((steps, count), np.nan) for name in names}
         self._clock = {name: np.zeros(steps, np.int64) for name in ("ts", "seq", "fund", "queue")}
-        self._kept: list[Ints] = []
-        self._kept_count = 0
-        self._own: list[Ints] = []
+        self._kept, self._own = Rows(RECORD_WIDTH), Rows(RECORD_WIDTH)
         self._breaches: list[dict[str, Any]] = []
         self._calls: list[dict[str, Any]] = []
         self._settled: list[dict[str, Any]] = []
@@ -211,15 +253,11 @@ class Recorder:
         for part in (before, after):
             if part is after:
                 self._note_breaches(step, mark_seq, after)
-            kept = part[_kept_mask(part)]
-            if len(kept):
-                self._kept.append(kept)
-                self._kept_count += len(kept)
+            self._kept.add(part[_kept_mask(part)])
             self._note_funding(part)
             own = part[part[:, 0] == EventKind.TRADE]
-            own = own[(own[:, TRADE_FORCED] == 0) & self._of_population(own[:, TRADE_TAKER])]
-            if len(own):
-                self._own.append(own)
+            self._own.add(
+                own[(own[:, TRADE_FORCED] == 0) & self._of_population(own[:, TRADE_TAKER])])
         self._hold(after)
         self._note_trades(step, rows)
         at["open"][step] = np.abs(self._holdings).sum(axis=0) if step % OPEN_EVERY == 0 else (
@@ -261,7 +299,7 @@ class Recorder:
                            (EventKind.MARGIN_CALL, self._note_called)):
             at = np.flatnonzero(rows[:, 0] == kind)
             at = at[self._of_population(rows[at, 4]) | self._of_funds(rows[at, 4])]
-            kept = self._kept_count + np.searchsorted(np.flatnonzero(_kept_mask(rows)), at)
+            kept = self._kept.count + np.searchsorted(np.flatnonzero(_kept_mask(rows)), at)
             # What the venue does comes before the marks, and meets those of the step before.
             early = rows[at, 1] < mark_seq
             for mine, of in ((early, max(step - 1, 0)), (~early, step)):
@@ -353,8 +391,7 @@ class Recorder:
         """Return the run, with its hash and its proof of conservation."""
         run = self._run
         run.lines, run.clock = self._lines, self._clock
-        run.records, run.answers = _joined(self._kept, RECORD_WIDTH), answers
-        run.own_trades = _joined(self._own, RECORD_WIDTH)
+        run.records, run.own_trades, run.answers = self._kept.take(), self._own.take(), answers
         pushed = ("moved", "push", "share")
         run.breaches = _columns(self._breaches, (
             "row", "seq", "ts", "step", "account", "equity", "maintenance", "notional", "symbol",

@@ -11,6 +11,7 @@ from engine.errors import InputError
 from engine.lab import Scenario, Shock
 from engine.lab.agents import market_orders
 from engine.lab.causes import event_tree, find_causes
+from engine.lab.recorder import Rows
 from engine.lab.scenario import PopulationSpec
 from engine.lab.summary import summarize
 from engine.messages import EventKind
@@ -35,6 +36,17 @@ def test_nothing_is_lost(run, twin):
         assert one.drift == "0"
         assert set(one.position_sums.values()) == {0}
     assert len(run.breaches["seq"]) > 50
+
+
+@pytest.mark.parametrize("lengths", [[], [0], [3], [4], [1, 3, 9, 0, 4], [17]])
+def test_rows_in_blocks_come_back_in_order(lengths):
+    rows = Rows(2, block=4 * 16)
+    given = np.arange(2 * sum(lengths)).reshape(-1, 2)
+    for part in np.split(given, np.cumsum(lengths)):
+        rows.add(part)
+    assert rows.count == len(given)
+    np.testing.assert_array_equal(rows.take(), given)
+    assert rows.count == 0 and len(rows.take()) == 0
 
 
 def test_the_same_scenario_gives_the_same_state(run):
