@@ -120,6 +120,8 @@ async def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--port", type=int, default=0)
     port = options.parse_args().port
+    if not 0 <= port < 2**16:
+        options.error("--port: from 0 to 65535")
     backend = Backend()
     async with await asyncio.start_server(backend.serve_one, "127.0.0.1", port) as server:
         if port:

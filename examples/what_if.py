@@ -104,6 +104,8 @@ def main() -> None:
     options.add_argument("--accounts", type=int, default=20_000)
     options.add_argument("--port", type=int, default=0)
     chosen = options.parse_args()
+    if not 0 <= chosen.port < 2**16:
+        options.error("--port: from 0 to 65535")
     exchange = open_market(chosen.accounts)
     before = exchange.state_hash()
     with make_server(exchange, chosen.port) as server:

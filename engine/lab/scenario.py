@@ -8,9 +8,11 @@ and back unchanged, has a fingerprint, and any part of it can be replaced by its
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
+import numbers
 import types
 import typing
 from collections.abc import Mapping
@@ -35,6 +37,9 @@ MarginSource = Literal["fixed", "index", "mark"]
 MarkComponent = Literal["index", "basis_ema", "book_median", "last"]
 #: Of a price shock, in logs: twenty-fold.
 _LARGEST_MOVE = 3.0
+
+#: Numbers that may be below 0.
+_SIGNED = frozenset({"beta", "size", "interest"})
 
 ShockKind = Literal[
     "price", "maker_withdrawal", "oracle_lag", "outage", "margin_multiplier", "tiers",
@@ -400,6 +405,7 @@ class Scenario:
     insurance: float = 250_000.0
 
     def __post_init__(self) -> None:
+        _check_numbers("", self)
         if self.duration_s < 1 or self.step_s < 1 or not self.symbols or self.seed < 0:
             raise InputError("a scenario has a duration, a step, symbols, and a seed from 0")
         if len({symbol.name for symbol in self.symbols}) != len(self.symbols):
@@ -409,14 +415,12 @@ class Scenario:
         if min(self.margins.calm, self.margins.half_life_s, self.margins.interval_s) <= 0 or (
                 self.margins.largest < 1):
             raise InputError("margins: calm, half_life_s, interval_s above 0, largest from 1")
-        if self.funds.count < 0:
-            raise InputError("funds: a count below 0")
         if self.funding.interval_s < 0 or min(self.funding.damper, self.funding.cap) < 0 or (
                 self.funding.average_s <= 0 or self.funding.cap > 1):
             raise InputError("funding: interval_s, damper from 0, cap 0 to 1, average_s above 0")
         if not 0 <= self.population.trigger_reach <= 2:
             raise InputError("population.trigger_reach: from 0 to 2")
-        if not (isinstance(self.population.accounts, int) and self.population.accounts >= 1):
+        if self.population.accounts < 1:
             raise InputError("population.accounts: at least 1")
         names = {symbol.name for symbol in self.symbols}
         for at, shock in enumerate(self.shocks):
@@ -504,15 +508,39 @@ class Scenario:
         return hashlib.blake2b(self.to_json().encode(), digest_size=8).hexdigest()
 
 
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+def _check_numbers(where: str, part: Any) -> None:
+    """Refuse what no run could draw from: numbers below 0, none at all, halves of accounts."""
+    own: Any = type(part)
+    hints = _hints(own)
+    for name, value in vars(part).items():
+        kind, path = hints[name], f"{where}{name}"
+        if typing.get_origin(kind) is tuple and not isinstance(value, tuple):
+            raise InputError(f"{path}: expected a tuple, not {value!r:.40}")
+        if dataclasses.is_dataclass(value):
+            _check_numbers(f"{path}.", value)
+        elif isinstance(value, tuple) and dataclasses.is_dataclass(next(iter(value), None)):
+            for at, one in enumerate(value):
+                _check_numbers(f"{path}.{at}.", one)
+        elif kind is int and (not isinstance(value, numbers.Integral) or int(value) < 0):
+            raise InputError(f"{path}: expected a whole number from 0, not {value!r:.40}")
+        elif kind is float and not (
+                isinstance(value, numbers.Real) and math.isfinite(value)
+                and (float(value) >= 0 or name in _SIGNED)):
+            raise InputError(f"{path}: expected a number{'' if name in _SIGNED else ' from 0'}, "
+                             f"not {value!r:.40}")
+
+
 def _check_shock(where: str, shock: Shock) -> None:
     # Whoever takes `size` for `duration_s` would have prices beyond all numbers.
     kinds = typing.get_args(ShockKind)
     if shock.kind not in kinds:
         raise InputError(f"{where}.kind: expected {', '.join(kinds)}")
-    if not (0 <= shock.at_s < math.inf and 0 <= shock.duration_s < math.inf):
-        raise InputError(f"{where}: at_s and duration_s are seconds from 0")
-    if not (abs(shock.size) <= _LARGEST_MOVE if shock.kind == "price"
-            else math.isfinite(shock.size)):
+    if shock.kind == "price" and abs(shock.size) > _LARGEST_MOVE:
         raise InputError(
             f"{where}.size: {shock.size:g}; a price moves by {_LARGEST_MOVE:g} at most, in logs")
 
@@ -537,7 +565,7 @@ def _read(kind: Any, data: Any, where: str) -> Any:
     if dataclasses.is_dataclass(kind):
         if not isinstance(data, Mapping):
             raise InputError(f"{where}: expected an object")
-        hints = typing.get_type_hints(kind)
+        hints = _hints(typing.cast(Any, kind))
         unknown = set(data) - set(hints)
         if unknown:
             raise InputError(f"{where}: unknown field {sorted(unknown)[0]}")

@@ -155,17 +155,19 @@ def check_design(method: Method, size: int) -> None:
 def _placed(scenario: Scenario, factors: Sequence[Factor], point: Sequence[float]) -> Scenario:
     for factor, share in zip(factors, point, strict=True):
         value: float = factor.value(share)
-        moved = scenario.replaced(factor.path, value)  # says so where there is no such part
         if isinstance(_part(scenario, factor.path), int):
-            moved = scenario.replaced(factor.path, round(value))
-        scenario = moved
+            value = round(value)
+        scenario = scenario.replaced(factor.path, value)
     return scenario
 
 
 def _part(scenario: Scenario, path: str) -> Any:
     part: Any = scenario
-    for name in path.split("."):
-        part = part[int(name)] if name.isdigit() else getattr(part, name)
+    try:
+        for name in path.split("."):
+            part = part[int(name)] if name.isdigit() else getattr(part, name)
+    except (AttributeError, LookupError, TypeError):
+        raise InputError(f"no such part of a scenario: {path}") from None
     return part
 
 

@@ -126,7 +126,7 @@ def test_a_wrong_shock_is_refused(shock):
 @pytest.mark.parametrize(("part", "says"), [
     ({"collateral": {"weight": "0"}}, "^collateral: a weight"),
     ({"collateral": {"weight": "much"}}, "^collateral: a weight"),
-    ({"funds": {"count": -1}}, "^funds: ")])
+    ({"funds": {"count": -1}}, "funds.count: ")])
 def test_what_nobody_can_be_drawn_from_is_refused(part, says):
     with pytest.raises(InputError, match=says):
         Scenario.from_json(json.dumps(part))

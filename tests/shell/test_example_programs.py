@@ -94,6 +94,16 @@ def test_a_mistake_is_told_in_one_line(tmp_path: Path, words: list[str], said: s
     assert done.returncode == 1 and line.startswith(f"error: {said}")
 
 
+@pytest.mark.parametrize("name", ["what_if", "matching_backend"])
+@pytest.mark.parametrize("number", ["-5", "65536"])
+def test_a_port_that_is_none(tmp_path: Path, name: str, number: str) -> None:
+    done = subprocess.run(
+        command(name, "--port", number), cwd=tmp_path, env=ENVIRONMENT, capture_output=True,
+        text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == f"{name}.py: error: --port: from 0 to 65535"
+
+
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_money_is_never_a_float(name):
     tree = ast.parse((EXAMPLES / f"{name}.py").read_text(encoding="utf-8"))
