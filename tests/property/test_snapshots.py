@@ -62,6 +62,32 @@ def test_a_copy_outlives_its_original() -> None:
     assert fork.state_hash() == kept
 
 
+@pytest.mark.parametrize("standing", [1, 2, 3])
+def test_a_copy_has_room_for_more_at_the_same_price(standing: int) -> None:
+    """A copy's buckets of triggers have room for what is in them, and no more."""
+    exchange = Exchange()
+    for command in (
+        {"cmd": "asset", "asset": "USDT", "decimals": 6},
+        {"cmd": "instrument", "symbol": "X", "kind": "linear", "base": "B", "quote": "USDT",
+         "settle": "USDT", "tick_size": "1", "lot_size": "1", "tiers": [
+             {"min_notional": "0", "max_notional": None, "maintenance_margin_rate": "0.01",
+              "max_leverage": "20"}]},
+        {"cmd": "mark", "symbol": "X", "mark_price": "100"}):
+        exchange.submit(command)
+    for account in range(1, 60):
+        if account == standing + 1:
+            exchange = exchange.fork()
+        for command in (
+            {"cmd": "account", "account": account},
+            {"cmd": "deposit", "account": account, "asset": "USDT", "amount": "20"},
+            {"cmd": "fill", "account": account, "symbol": "X", "side": "buy", "quantity": "1",
+             "price": "100"},
+            {"cmd": "mark", "symbol": "X", "mark_price": "100"}):  # it files the triggers
+            exchange.submit(command)
+        exchange.check()
+    assert len(exchange.positions_array()) == 59
+
+
 def test_events_that_nobody_drained_stay_behind() -> None:
     exchange = Exchange()
     exchange.submit({"cmd": "asset", "asset": "USDT", "decimals": 6})

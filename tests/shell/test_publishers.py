@@ -190,8 +190,8 @@ BAD = [
     (["--marks", "a=tcp://10.0.0.1:5000"], "not on loopback"),
     (["--marks", "a=ipc://x", "--min-sources", "2"], "expected 1 to 1, the publishers"),
     (["--marks", "ipc://x", "--stale-after", "0"], "--stale-after 0: expected seconds"),
-    (["--marks", "ipc://x", "--max-deviation", "-1"], "--max-deviation: outlier_bound is not"),
-    (["--marks", "ipc://x", "--max-deviation", "0"], "max_deviation is above zero"),
+    (["--marks", "ipc://x", "--max-deviation", "-1"], "--max-deviation -1: expected a share"),
+    (["--marks", "ipc://x", "--max-deviation", "0"], "--max-deviation 0: expected a share above 0"),
     (["--commands", "ipc://y", "--stale-after", "1"], "--stale-after goes with --marks"),
 ]
 

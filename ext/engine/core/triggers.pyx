@@ -98,8 +98,9 @@ cdef int32_t bucket_count(
     return count
 
 
+# A bucket of a copy has room for what is in it, which may be a single entry.
 cdef int bucket_grow(bucket_t *bucket) except -1 nogil:
-    cdef int32_t capacity = 4 if bucket.capacity == 0 else bucket.capacity + bucket.capacity // 2
+    cdef int32_t capacity = 4 if bucket.capacity < 3 else bucket.capacity + bucket.capacity // 2
     cdef entry_t *entries = <entry_t *>realloc(bucket.entries, capacity * sizeof(entry_t))
     if entries == NULL:
         raise MemoryError("trigger index")
@@ -190,6 +191,9 @@ cdef int trigger_check(trigger_side_t *side, position_t *positions) except -1 wi
         filled = bucket_count(bucket, positions, side.rising)
         if filled != bucket.count - bucket.stale or filled == 0:
             violated(f"trigger index: bucket {number} has {filled} triggers")
+        if bucket.count > bucket.capacity:
+            violated(f"trigger index: bucket {number} has {bucket.count} entries in the room of "
+                     f"{bucket.capacity}")
         for i in range(bucket.count):
             if bucket_of(bucket.entries[i].price) != number:
                 violated(f"trigger index: bucket {number} has the price of another")
