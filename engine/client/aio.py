@@ -74,6 +74,8 @@ class AsyncClient:
         self._work = asyncio.Event()
         self._is_lost = False
         self._attempt_s = retry_s
+        self._oldest: Asked | None = None  # of those under way, and since when it is
+        self._oldest_since = 0.0
         self._reader: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -254,8 +256,10 @@ class AsyncClient:
                 self._settle(asked)
 
     async def _read_once(self) -> None:
-        sent_at = self._requests.oldest_sent_at
-        if sent_at is None:
+        oldest = self._requests.oldest
+        if oldest is not self._oldest:
+            self._oldest, self._oldest_since = oldest, time.monotonic()
+        if oldest is None:
             self._attempt_s = self._retry_s
             self._work.clear()
             await self._work.wait()
@@ -263,7 +267,10 @@ class AsyncClient:
         if self._socket is None:
             self._reconnect()
             return
-        wait_s = sent_at + self._attempt_s - time.monotonic()
+        # A server that answers one after the other is not asked again for those behind them:
+        # their answers would be lost with the connection.
+        since = max(oldest.sent_at, self._oldest_since)
+        wait_s = since + self._attempt_s - time.monotonic()
         if wait_s <= 0 or self._is_lost:
             self._disconnect()
             self._requests.turn_to_next()

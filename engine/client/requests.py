@@ -131,9 +131,9 @@ class Requests:
         return list(self._waiting.values())
 
     @property
-    def oldest_sent_at(self) -> float | None:
-        """When the first of them was sent last, None where nothing is waited for."""
-        return next((asked.sent_at for asked in self._waiting.values()), None)
+    def oldest(self) -> Asked | None:
+        """What was asked first of what is not answered, None where nothing is waited for."""
+        return next(iter(self._waiting.values()), None)
 
     def hello(self) -> Asked:
         """Ask for the number of the last request that the server has of this client."""

@@ -7,8 +7,11 @@ from collections.abc import Awaitable, Callable
 
 import numpy as np
 import pytest
+import zmq
+import zmq.asyncio
 from support.servers import Server
 
+from engine import wire
 from engine.batches import empty_commands
 from engine.client import AsyncClient, NoAnswer
 from engine.errors import InputError, RunError
@@ -83,6 +86,40 @@ def test_more_than_may_be_on_their_way_wait_for_room(server):
         assert [outcome.seq for outcome in outcomes] == list(range(3, 3603))
 
     run(server, use)
+
+
+def test_a_slow_server_is_not_asked_again_for_what_it_has(tmp_path):
+    """Each answer comes in time after the one before: all of them on the first connection."""
+    endpoint, count = f"ipc://{tmp_path}/slow", 8
+    heard = []
+
+    async def answer_slowly(router: zmq.asyncio.Socket) -> None:
+        while True:
+            peer, kind, payload = await router.recv_multipart()
+            heard.append(kind)
+            if kind == wire.HELLO:
+                reply = [wire.HELLO, wire.encode_welcome(1, "desk", 0, 0, 0)]
+            else:
+                await asyncio.sleep(0.25)
+                first = wire.decode_commands(payload).first_request
+                row = ["accepted", first, 0, None, None]
+                reply = [wire.OUTCOMES, wire.encode_outcomes(1, "desk", first, [row])]
+            await router.send_multipart([peer, *reply])
+
+    async def main() -> None:
+        context = zmq.asyncio.Context()
+        with context.socket(zmq.ROUTER) as router:
+            router.bind(endpoint)
+            answering = asyncio.create_task(answer_slowly(router))
+            async with AsyncClient(endpoint, "desk", retry_s=0.8, timeout_s=30) as client:
+                outcomes = await asyncio.gather(*(client.send(DEPOSIT) for _ in range(count)))
+            assert [outcome.seq for outcome in outcomes] == list(range(1, count + 1))
+            answering.cancel()
+            await asyncio.gather(answering, return_exceptions=True)
+        context.term()
+
+    asyncio.run(main())
+    assert heard == [wire.HELLO] + [wire.COMMANDS] * count
 
 
 def packed(count: int, amount: int = 1) -> np.ndarray:
