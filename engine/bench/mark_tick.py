@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.bench.memory import resident_bytes, return_freed
+from engine.bench.memory import resident_bytes
 from engine.bench.population import (
     Ints,
     Population,
@@ -28,6 +28,7 @@ from engine.bench.population import (
 from engine.bench.prices import CALM, STRESSED, Market
 from engine.bench.scan import PlainScan, TightScan
 from engine.bench.timing import Spread, time_all, time_each, timer_ns
+from engine.freed import return_freed
 from engine.messages import NONE, RECORD_WIDTH, EventKind
 
 Progress = Callable[[str], None]

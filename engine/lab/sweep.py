@@ -8,6 +8,7 @@ so it makes no difference where it is run, or with how many others.
 from __future__ import annotations
 
 import functools
+import gc
 import hashlib
 import itertools
 import json
@@ -21,6 +22,7 @@ import numpy as np
 
 from engine import __version__
 from engine.errors import RunError
+from engine.freed import return_freed
 from engine.lab.causes import find_causes
 from engine.lab.contagion import first_hits
 from engine.lab.frames import write_pair
@@ -179,6 +181,10 @@ def run_row(
 
     `tables` is a folder for the event tables of both.
     """
+    # Runs before this one lie in circles of references. Left there, a worker would grow by some
+    # megabytes a run, and joblib would end it as one that leaks.
+    gc.collect()
+    return_freed()
     run = scenario.run(maps=False)
     other = scenario.run(counterfactual=True, maps=False) if twin else None
     causes = find_causes(run)

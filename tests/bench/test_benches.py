@@ -27,7 +27,7 @@ from engine.bench import (
 )
 from engine.bench.command import serve_options
 from engine.bench.mark_tick import MarkDesk, as_rows, run_mark
-from engine.bench.memory import resident_bytes, return_freed
+from engine.bench.memory import resident_bytes
 from engine.bench.population import draw_population, maintenance
 from engine.bench.prices import Market
 from engine.bench.risk_report import risk_report, write_page
@@ -36,6 +36,7 @@ from engine.bench.serving_floor import run_floor
 from engine.bench.serving_report import serving_report
 from engine.client import Client
 from engine.errors import InputError, RunError
+from engine.freed import return_freed
 from engine.messages import Command
 
 ROOT = Path(__file__).resolve().parents[2]

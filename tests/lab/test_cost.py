@@ -18,7 +18,9 @@ def test_a_sweep_is_counted_with_all_its_workers():
     swept = measure("sweep", SMOKE)
     assert swept["workers"] >= SMOKE.jobs
     assert 0 < swept["busy"] <= 1.2
-    assert swept["ready"] == 0 or swept["ready"] >= 0.8 * swept["busy"]
+    # The kernel counts user time in ticks of 10 ms, of which this takes a few.
+    slack = 0.02 / swept["wall_s"]
+    assert swept["ready"] == 0 or swept["ready"] >= 0.8 * swept["busy"] - slack
 
 
 def test_memory_of_a_run_grows_with_its_population():
