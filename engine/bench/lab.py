@@ -151,6 +151,7 @@ def _sweep(plan: LabPlan) -> dict[str, Any]:
     # Workers are up, and have imported what they need, before the clock starts.
     tiny = scenario.replaced("population.accounts", 50).replaced("duration_s", 2)
     Parallel(n_jobs=plan.jobs)(delayed(run_row)(tiny) for _ in range(4 * plan.jobs))
+    sweep(tiny, seeds=[1])  # and so has this process
     workers = [pid for pid in children(os.getpid()) if _user_s(pid) > 0]
     before = [(_user_s(pid), _ready_s(pid)) for pid in workers]
     start, own = time.perf_counter(), time.process_time()

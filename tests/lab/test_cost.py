@@ -18,7 +18,7 @@ def test_a_sweep_is_counted_with_all_its_workers():
     swept = measure("sweep", SMOKE)
     assert swept["workers"] >= SMOKE.jobs
     assert 0 < swept["busy"] <= 1.2
-    # The kernel counts user time in ticks of 10 ms, of which this takes a few.
+    # User time comes in ticks of 10 ms, of which so short a sweep takes a few.
     slack = 0.02 / swept["wall_s"]
     assert swept["ready"] == 0 or swept["ready"] >= 0.8 * swept["busy"] - slack
 
